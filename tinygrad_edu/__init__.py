@@ -1,0 +1,25 @@
+"""tinygrad_edu: a deep-learning framework that one person can read in an afternoon and still train real models with."""
+
+__version__ = "0.1.0"
+
+from .autograd import (
+    Function,
+    GradcheckError,
+    Tensor,
+    checkpoint,
+    enable_grad,
+    grad,
+    gradcheck,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    no_grad,
+    tensor,
+    value_and_grad,
+    vjp,
+)
+from .backend import Device, Generator, default_device, device, memory_in_use, seed, synchronize, use_device
+from .errors import DeviceError, GradientError, ShapeError
+from .ops import *  # noqa: F403
+from .state import default_dtype, use_dtype

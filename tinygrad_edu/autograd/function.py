@@ -1,0 +1,212 @@
+"""Function: an operation whose gradient the user writes. checkpoint: a part of a network that keeps no intermediate
+results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..backend import array_module, default_generator
+from ..errors import GradientError, message
+from ..state import Switch, state
+from . import writes
+from .engine import Edge, edge_of, explore, propagate
+from .primitive import Node, Primitive, Spec, split_outputs
+from .tensor import Tensor
+
+
+class Context:
+    """What `Function.forward` leaves for `Function.backward`: attributes of any name, and saved tensors.
+
+    Attributes:
+        needs_input_grad: per argument of `apply`, whether its gradient is wanted.
+    """
+
+    needs_input_grad: tuple[bool, ...]
+
+    def __init__(self) -> None:
+        self._saved: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keeps inputs or outputs of the operation, so that a gradient of the gradient finds its way through them."""
+        self._saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]:
+        return self._saved
+
+
+class Function:
+    """A differentiable operation with a gradient of one's own.
+
+    A subclass defines two static methods. `forward(ctx, *args)` gets the arguments of `apply` and returns a Tensor or
+    a tuple of them; no graph is recorded in it. `backward(ctx, *gradients)` gets a gradient per output and returns one
+    per argument of `apply`, None where there is none. It is differentiable itself if it consists of operations on its
+    gradients and `ctx.saved_tensors`.
+
+    >>> import tinygrad_edu as tg
+    >>> class Cube(tg.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x * x
+    ...     @staticmethod
+    ...     def backward(ctx, gradient):
+    ...         (x,) = ctx.saved_tensors
+    ...         return gradient * 3.0 * x * x
+    >>> tg.grad(tg.grad(Cube.apply))(2.0)
+    tensor(12.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Computes the operation and records it in the graph."""
+        ctx = Context()
+        edges = [edge_of(a) if type(a) is Tensor and a.requires_grad and state.grad_enabled else None for a in args]
+        ctx.needs_input_grad = tuple(edge is not None for edge in edges)
+        with Switch("grad_enabled", False):
+            result = cls.forward(ctx, *args)
+        outputs = _outputs(f"{cls.__name__}.forward", result)
+        if not any(ctx.needs_input_grad):
+            return result
+        # a saved output is kept as its array and number: the Tensor would close a cycle through its node
+        numbers = {id(y): i for i, y in enumerate(outputs)}
+        layout = [numbers.get(id(t), t) for t in ctx.saved_tensors]
+        arrays = tuple(y.data for y in outputs)
+        ctx.save_for_backward()
+        node = Node()
+        node.primitive = Primitive(_recorded, "opaque")
+        node.primitive.name = cls.__name__
+        node.primitive.defjoint(_run_backward)
+        node.edges, node.saved, node.residuals = edges, [tuple(layout)], None
+        node.output = tuple(y if i in layout else None for i, y in enumerate(arrays))
+        node.attributes = {"function": cls, "ctx": ctx, "specs": [Spec(y.shape, y.dtype) for y in arrays]}
+        node.sequence = writes.next_sequence()
+        tensors = split_outputs(arrays, node)
+        return tensors if isinstance(result, tuple) else tensors[0]
+
+
+def _recorded(xp: Any, *arrays: Any) -> Any:
+    raise AssertionError("a Function is applied, never called as a primitive")
+
+
+def _outputs(where: str, result: Any) -> tuple[Tensor, ...]:
+    outputs = result if isinstance(result, tuple) else (result,)
+    for y in outputs:
+        if type(y) is not Tensor:
+            raise TypeError(message(where, "a Tensor or a tuple of Tensors", type(y).__name__))
+    return outputs
+
+
+def _run_backward(
+    needs: list[bool],
+    residuals: Any,
+    g: Any,
+    y: Any,
+    layout: Any,
+    *,
+    function: type[Function],
+    ctx: Context,
+    specs: list[Spec],
+) -> list[Any]:
+    present = next(part for part in g if part is not None)
+    first_order = type(present) is not Tensor
+    xp = array_module(present if first_order else present.data)
+    parts = [xp.zeros(*spec) if part is None else part for part, spec in zip(g, specs, strict=True)]
+    saved = [y[entry] if isinstance(entry, int) else entry for entry in layout]
+    ctx.save_for_backward(*(a if type(a) is Tensor else Tensor(a) for a in saved))
+    ctx.needs_input_grad = tuple(needs)
+    result = function.backward(ctx, *(part if type(part) is Tensor else Tensor(part) for part in parts))
+    ctx.save_for_backward()
+    found = list(result) if isinstance(result, tuple) else [result]
+    where = f"{function.__name__}.backward"
+    if len(found) != len(needs):
+        raise GradientError(message(where, f"{len(needs)} gradients, one per argument", f"{len(found)}"))
+    return [t.data if first_order and type(t) is Tensor else t for t in found]
+
+
+def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)` without keeping its intermediate results: backward computes them again.
+
+    `function` must return a Tensor or a tuple of them, the same ones when called again (random draws are repeated).
+    Tensors that it uses beside its arguments, such as a layer's weights, get their gradients as well. Works at any
+    order.
+    Raises GradientError in backward if a leaf that it uses was overwritten in between.
+
+    >>> import tinygrad_edu as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> tg.checkpoint(lambda x: (x * x).sum(), x).backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    if not state.grad_enabled:
+        return function(*args)
+    random = default_generator.state
+    since = writes.next_sequence()
+    result = function(*args)
+    outputs = _outputs("checkpoint", result)
+    # the graph just built tells what the outputs depend on; then it is dropped
+    boundary, _ = explore([edge_of(y) for y in outputs if y.requires_grad], (), since)
+    if not boundary:
+        return result
+    node = Node()
+    node.primitive = _CHECKPOINT
+    node.edges = list(boundary)
+    node.saved, node.output, node.residuals = [(function, args)], None, None
+    node.sequence = writes.next_sequence()
+    node.attributes = {
+        "boundary": node.edges,
+        "random": random,
+        "training": state.training,
+        "sequence": node.sequence,
+    }
+    tensors = split_outputs(tuple(y.data for y in outputs), node)
+    return tensors if isinstance(result, tuple) else tensors[0]
+
+
+def _recompute(
+    needs: list[bool],
+    residuals: Any,
+    g: Any,
+    y: Any,
+    call: Any,
+    *,
+    boundary: list[Edge],
+    random: Any,
+    training: bool,
+    sequence: int,
+) -> list[Any]:
+    function, args = call
+    create_graph = state.grad_enabled
+    for t in (*boundary, *args):
+        if type(t) is Tensor and sequence < writes.latest and writes.overwritten_since(t.data, sequence):
+            hint = "run backward before assign_ (or the optimizer's step)."
+            raise GradientError(
+                message("checkpoint", "the values of its forward pass", "a tensor overwritten since", hint)
+            )
+    current = default_generator.state
+    default_generator.state = random
+    try:
+        with Switch("grad_enabled", True), Switch("training", training):
+            since = writes.next_sequence()
+            outputs = _outputs("checkpoint", function(*args))
+    finally:
+        default_generator.state = current
+    pairs = [(t, part) for t, part in zip(outputs, g, strict=True) if part is not None]
+    wanted = {edge for edge, need in zip(boundary, needs, strict=True) if need}
+    _, needed = explore([edge_of(t) for t, _ in pairs], wanted, since)
+    found = propagate([t for t, _ in pairs], [part for _, part in pairs], needed, create_graph, create_graph, wanted)
+    return [found.get(edge) for edge in boundary]
+
+
+_CHECKPOINT = Primitive(_recorded, "opaque")
+_CHECKPOINT.name = "checkpoint"
+_CHECKPOINT.defjoint(_recompute)

@@ -1,0 +1,406 @@
+"""Primitive: one differentiable operation, and the node it leaves in the graph when it is called on Tensors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy
+
+from ..backend import Array, array_module, device_of
+from ..errors import DeviceError, ShapeError, message
+from ..state import state
+from .tensor import Tensor
+from .writes import next_sequence
+
+KINDS = ("elementwise", "reduction", "view", "gemm", "composite", "opaque", "random", "effect")
+primitives: dict[str, Primitive] = {}
+"""Every primitive by its name."""
+
+
+class Spec(NamedTuple):
+    """What is kept of an argument whose values the gradient does not need."""
+
+    shape: tuple[int, ...]
+    dtype: numpy.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+class Node:
+    """One call of a primitive in the graph. It does not refer to its output Tensor, so that no cycle keeps memory.
+
+    Attributes:
+        edges: per argument the Node that made it, the leaf Tensor itself, or None where no gradient is wanted.
+        saved: per argument the array, a Python scalar, a Spec, or None; None as a whole once the graph is freed.
+        output: the array that was returned, if the gradient needs it.
+        residuals: what else the forward pass left for a first-order backward pass.
+        attributes: the static keyword arguments.
+        sequence: larger than that of every node it depends on.
+        shape: of the output.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "attributes",
+        "edges",
+        "hooks",
+        "output",
+        "primitive",
+        "residuals",
+        "saved",
+        "sequence",
+        "shape",
+    )
+
+    primitive: Primitive
+    edges: list[Any]
+    saved: list[Any] | None
+    output: Any
+    residuals: Any
+    attributes: dict[str, Any]
+    sequence: int
+    shape: tuple[int, ...]
+    hooks: list[Callable[[Tensor], Any]]
+    hooked: ClassVar[bool] = False
+    """Whether any node has hooks: the loop looks for them only then."""
+
+
+def _no_rule(*args: Any, **attributes: Any) -> Any:
+    raise AssertionError("this primitive has no joint rule")
+
+
+_new_tensor, _new_node = Tensor.__new__, Node.__new__
+
+
+class Primitive:
+    """A forward function on arrays, and one vjp (vector-Jacobian product) per argument.
+
+    Called with a Tensor among its arguments, it computes on their arrays and returns a Tensor, with a Node behind it
+    if one requires grad; without a Tensor it just computes. See `primitive` for how one is made.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        kind: str,
+        saves: tuple[str, ...] = (),
+        expression: str = "",
+        expects: str = "arguments that fit together",
+        residuals: bool = False,
+        promotes: bool = True,
+    ):
+        code = forward.__code__
+        names = [name for name in code.co_varnames[1 : code.co_argcount] if name != "out"]
+        variadic = bool(code.co_flags & inspect.CO_VARARGS)
+        rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if variadic else ""
+        assert kind in KINDS, kind
+        assert set(saves) <= {*names, rest, "y"}, saves
+        self.name = self.__name__ = forward.__name__.rstrip("_")
+        self.__doc__ = forward.__doc__
+        self.__module__ = forward.__module__
+        self.forward = forward
+        self.kind = kind
+        self.expression = expression
+        self.expects = expects
+        self.vjps: tuple[Callable[..., Any] | None, ...] | None = ()
+        self.joint: Callable[..., Any] = _no_rule
+        self.variadic = variadic
+        self.has_residuals = residuals
+        self.promotes = promotes and kind in ("elementwise", "reduction", "gemm", "composite")
+        self.differentiable = False
+        self._saves_output = "y" in saves
+        self._saves = tuple(name in saves for name in names)
+        self._saves_rest = rest in saves
+        self._saves_all = all(self._saves) and not variadic
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        parameters = inspect.signature(self.forward).parameters.values()
+        return inspect.Signature([p for p in parameters if p.name not in ("xp", "out")])
+
+    def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
+        """Sets the gradient rules: one `lambda g, y, *arguments, **attributes` per argument, None where there is no
+        gradient.
+        The rest of a variable number of arguments has none.
+
+        `g` is the cotangent of the output `y`. A rule uses operators, `.shape/.ndim/.dtype` and primitives only: it is
+        run on arrays in a first-order backward pass and on Tensors under `create_graph=True`. An element-wise rule
+        may leave the undoing of broadcasting to the engine.
+        """
+        assert len(vjps) == len(self._saves), self
+        self.vjps = vjps
+        self.differentiable = True
+
+    def defjoint(self, rule: Callable[..., Any]) -> None:
+        """Sets one rule for all arguments, for operations whose gradients share work:
+        `rule(needs, residuals, g, y, *arguments, **attributes)` returns a gradient per argument. `needs` tells which
+        are wanted; `residuals` is what `forward` returned beside `y`, or None if the rule must recompute it
+        differentiably.
+        """
+        self.vjps, self.joint, self.differentiable = None, rule, True
+
+    def __call__(self, *args: Any, **attributes: Any) -> Any:
+        arrays: list[Any] = []
+        edges: list[Any] = []
+        dtype = None
+        plain = True  # Tensors of one dtype and Python numbers only
+        tracked = False
+        for a in args:
+            kind = type(a)
+            if kind is Tensor:
+                data = a.data
+                arrays.append(data)
+                if a.requires_grad:
+                    tracked = True
+                    edges.append(a.node or a)
+                else:
+                    edges.append(None)
+                if dtype is None:
+                    dtype = data.dtype
+                elif data.dtype is not dtype:
+                    plain = False
+            else:
+                arrays.append(a)
+                edges.append(None)
+                if kind is not float and kind is not int:
+                    plain = False
+        if dtype is None:
+            return self._compute(arrays, attributes)
+        if not plain:
+            args = self._settle(args)
+            arrays = [a.data if type(a) is Tensor else a for a in args]
+            edges = [(a.node or a) if type(a) is Tensor and a.requires_grad else None for a in args]
+        xp = numpy if type(data) is numpy.ndarray else array_module(data)
+        try:
+            y = self.forward(xp, *arrays, **attributes)
+        except Exception as error:
+            raise self._explain(error, arrays) from error
+        residuals = None
+        if self.has_residuals:
+            y, residuals = y
+        if type(y) is not numpy.ndarray:
+            y = _as_array(y)
+        if tracked and self.differentiable and state.grad_enabled:
+            node = _new_node(Node)
+            node.primitive = self
+            node.edges = edges
+            node.saved = arrays if self._saves_all else self._select(arrays)
+            node.output = y if self._saves_output else None
+            node.residuals = residuals
+            node.attributes = attributes
+            node.sequence = next_sequence()
+            if type(y) is tuple:
+                return split_outputs(y, node)
+            node.shape = y.shape
+            t = _new_tensor(Tensor)
+            t.node = node
+            t.requires_grad = True
+        elif type(y) is tuple:
+            return tuple(map(Tensor, y))
+        else:
+            t = _new_tensor(Tensor)
+            t.node = None
+            t.requires_grad = False
+        if y.dtype is not dtype and y.dtype.kind == "f" and self._needs_floats(arrays):
+            return self(*(cast(a, state.dtype) if type(a) is Tensor else a for a in args), **attributes)
+        t.data = y
+        t.grad = None
+        return t
+
+    def _compute(self, arrays: list[Any], attributes: dict[str, Any]) -> Any:
+        """The call without Tensors: inside gradient rules, or by a user on plain arrays."""
+        for a in arrays:
+            if type(a) is list or type(a) is tuple:
+                raise TypeError(self._not_an_operand(a))
+        try:
+            y = self.forward(array_module(*arrays), *arrays, **attributes)
+        except Exception as error:
+            raise self._explain(error, arrays) from error
+        if self.has_residuals:
+            y = y[0]
+        return y if type(y) is numpy.ndarray else _as_array(y)
+
+    def _settle(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Arguments of one dtype: NumPy scalars become weak Python numbers, mixed floats and integers are promoted.
+
+        Integers are promoted to the floats' dtype in element-wise operations and products; elsewhere they are ids.
+        """
+        args = tuple(a if type(a) is Tensor else self._operand(a) for a in args)
+        floats = {a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind == "f"}
+        if not floats:
+            return args
+        dtype = numpy.result_type(*floats)
+        kinds = "fiu" if self.promotes and self.kind in ("elementwise", "gemm") else "f"
+
+        def promote(a: Any) -> Any:
+            if not hasattr(a, "dtype") or a.dtype == dtype or a.dtype.kind not in kinds:
+                return a
+            return cast(a, dtype)
+
+        return tuple(map(promote, args))
+
+    def _operand(self, a: Any) -> Any:
+        if a is None or (isinstance(a, (bool, int, float)) and not isinstance(a, numpy.generic)):
+            return a
+        if isinstance(a, (numpy.generic, numpy.ndarray)):
+            return a if a.ndim else a.item()
+        if array_module(a) is not numpy:
+            return a
+        raise TypeError(self._not_an_operand(a))
+
+    def _not_an_operand(self, a: Any) -> str:
+        hint = "make it one with tg.tensor(...)." if isinstance(a, (list, tuple)) else ""
+        return message(self.name, "tensors, arrays or numbers", type(a).__name__, hint)
+
+    def _needs_floats(self, arrays: list[Any]) -> bool:
+        """Whether integers were turned into floats (by exp, mean, division): NumPy chose float64, the default dtype
+        is due."""
+        return self.promotes and not any(a.dtype.kind == "f" for a in arrays if hasattr(a, "dtype"))
+
+    def _select(self, arrays: list[Any]) -> list[Any]:
+        """What is saved: arrays that a rule names, shapes of the others (nothing where the rule is element-wise)."""
+        if self.kind == "elementwise":
+            return [a if keep else None for a, keep in zip(arrays, self._saves, strict=True)]
+        keeps = self._saves + (self._saves_rest,) * (len(arrays) - len(self._saves))
+        return [
+            a if keep or not hasattr(a, "dtype") else Spec(a.shape, a.dtype)
+            for a, keep in zip(arrays, keeps, strict=True)
+        ]
+
+    def _explain(self, error: Exception, arrays: list[Any]) -> Exception:
+        """The array module's complaint in the house form."""
+        devices = {str(device_of(a)) for a in arrays if hasattr(a, "dtype") and (a.ndim or self.kind != "elementwise")}
+        operands = " and ".join(f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else repr(a) for a in arrays)
+        if len(devices) > 1:
+            found = " and ".join(f"{a.dtype}{list(a.shape)} on {device_of(a)}" for a in arrays if hasattr(a, "dtype"))
+            return DeviceError(message(self.name, "all on one device", found, "move one with .to(device)."))
+        if isinstance(error, (ShapeError, DeviceError)) or not isinstance(error, (ValueError, TypeError, IndexError)):
+            return error
+        if str(error).startswith(f"{self.name}: expected"):
+            return error
+        kind = ShapeError if isinstance(error, ValueError) else type(error)
+        return kind(message(self.name, self.expects, operands, f"the array module said: {error}"))
+
+
+def _as_array(y: Any) -> Any:
+    """The output of a forward function as an array: NumPy gives scalars for 0-d results; a tuple holds several
+    outputs."""
+    if type(y) is tuple:
+        return tuple(map(_as_array, y))
+    return numpy.asarray(y) if isinstance(y, (numpy.generic, float, int)) else y
+
+
+def split_outputs(arrays: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
+    """A Tensor for each of several outputs, with a node between that carries its number."""
+    node.shape = ()
+    tensors = []
+    for i, y in enumerate(arrays):
+        if y is None or y.dtype.kind != "f":
+            tensors.append(Tensor(y))
+            continue
+        pick = Node()
+        pick.primitive, pick.edges, pick.saved = PICK, [node], []
+        pick.output = pick.residuals = None
+        pick.attributes = {"index": i, "count": len(arrays)}
+        pick.sequence, pick.shape = next_sequence(), y.shape
+        tensors.append(Tensor(y, True, pick))
+    return tuple(tensors)
+
+
+def primitive(kind: str, **options: Any) -> Callable[[Callable[..., Any]], Primitive]:
+    """Makes a forward function `forward(xp, *arrays, *, attributes..., out=None)` a primitive.
+
+    Args:
+        kind: elementwise, reduction, view, gemm, composite, opaque, random or effect.
+        saves: the names of arguments whose values its gradient needs, and "y" for its output; only the shapes of
+        others are kept.
+        expression: for an elementwise primitive, the one scalar expression it computes, in NumPy's names.
+        expects: what the arguments must be like, for the error when they are not.
+        residuals: whether forward returns `(y, residuals)`.
+        promotes: whether integer arguments become floats where the result is one; False where they are ids.
+
+    >>> from tinygrad_edu.autograd import primitive
+    >>> import tinygrad_edu as tg
+    >>> @primitive("elementwise", saves=("a",), expression="a * a * a")
+    ... def cube(xp, a, out=None):
+    ...     return xp.multiply(a * a, a, out=out)
+    >>> cube.defvjp(lambda g, y, a: g * 3.0 * a * a)
+    >>> tg.grad(tg.grad(cube))(2.0)
+    tensor(12.)
+    """
+
+    def make(forward: Callable[..., Any]) -> Primitive:
+        made = Primitive(forward, kind, **options)
+        primitives[made.name] = made
+        return made
+
+    return make
+
+
+# The primitives that the engine itself needs
+
+
+def _pick(xp: Any, a: Any, *, index: int, count: int) -> Any:
+    return a[index]
+
+
+PICK = Primitive(_pick, "opaque")
+PICK.defjoint(_no_rule)  # the loop itself collects the cotangents of the outputs
+
+
+@primitive("elementwise", expression="a", promotes=False)
+def convert(xp: Any, a: Array, *, dtype: Any, source: Any, out: Any = None) -> Any:
+    if out is None:
+        return a.astype(dtype)
+    out[...] = a
+    return out
+
+
+convert.defvjp(lambda g, y, a, dtype, source: cast(g, source))
+
+
+def cast(a: Any, dtype: Any) -> Any:
+    """`a` with another dtype; between floats the gradient is cast back, integers and booleans have none."""
+    return convert(a, dtype=numpy.dtype(dtype), source=a.dtype)
+
+
+@primitive("view", expects="a shape that broadcasts to the new one")
+def broadcast_to(xp: Any, a: Array, *, shape: tuple[int, ...]) -> Any:
+    """`a` repeated along new leading axes and axes of length 1, without a copy."""
+    return xp.broadcast_to(a, shape)
+
+
+@primitive("reduction")
+def sum_to(xp: Any, a: Array, *, shape: tuple[int, ...], out: Any = None) -> Any:
+    """The sum over the axes that broadcasting from `shape` to `a.shape` added or stretched: the adjoint of
+    `broadcast_to`."""
+    lead = a.ndim - len(shape)
+    stretched = tuple(i for i in range(a.ndim) if i < lead or shape[i - lead] != a.shape[i])
+    y = a.sum(axis=stretched, keepdims=True, dtype=a.dtype).reshape(shape)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+broadcast_to.defvjp(lambda g, y, a, shape: sum_to(g, shape=a.shape))
+sum_to.defvjp(lambda g, y, a, shape: broadcast_to(g, shape=a.shape))
+
+
+@primitive("opaque", expects="arrays of one shape")
+def stack(xp: Any, *arrays: Array, axis: int, out: Any = None) -> Any:
+    return xp.stack(arrays, axis=axis, out=out)
+
+
+stack.defjoint(
+    lambda needs, residuals, g, y, *arrays, axis: [
+        g[(slice(None),) * axis + (i,)] if needed else None for i, needed in enumerate(needs)
+    ]
+)

@@ -1,0 +1,171 @@
+"""Random numbers: one counter-based generator, the same numbers on the CPU and on CUDA.
+
+Word n of the stream `(seed, stream)` is a pure function of the three (Philox4x64-10, Salmon et al., "Parallel random
+numbers: as easy as 1, 2, 3", SC 2011). NumPy's own Philox computes the words on the CPU, a kernel of ours on CUDA;
+all that is made of the words is one code for both devices.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from typing import Any
+
+import numpy
+
+from ..errors import message
+from ..state import state
+from .devices import Array, Device, default_device, device
+
+_KERNEL = r"""
+extern "C" __global__ void philox(unsigned long long* words, long long blocks, unsigned long long seed,
+                                  unsigned long long stream, unsigned long long offset) {
+    long long block = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (block >= blocks) return;
+    unsigned long long c0 = offset + block + 1, c1 = c0 <= (unsigned long long)block, c2 = 0, c3 = 0;
+    unsigned long long k0 = seed, k1 = stream;
+    for (int round = 0; round < 10; ++round) {
+        unsigned long long h0 = __umul64hi(0xD2E7470EE14C6C93ULL, c0), l0 = 0xD2E7470EE14C6C93ULL * c0;
+        unsigned long long h1 = __umul64hi(0xCA5A826395121157ULL, c2), l1 = 0xCA5A826395121157ULL * c2;
+        c0 = h1 ^ c1 ^ k0; c1 = l1; c2 = h0 ^ c3 ^ k1; c3 = l0;
+        k0 += 0x9E3779B97F4A7C15ULL; k1 += 0xBB67AE8584CAA73BULL;
+    }
+    words[4 * block] = c0; words[4 * block + 1] = c1; words[4 * block + 2] = c2; words[4 * block + 3] = c3;
+}
+"""
+
+
+@functools.cache
+def _cuda_kernel() -> Any:
+    import cupy
+
+    return cupy.RawKernel(_KERNEL, "philox")
+
+
+def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Device) -> Array:
+    """`4 * blocks` words (uint64) of the stream, from block `offset` on."""
+    if target.kind == "cpu":
+        return numpy.random.Philox(key=[seed, stream], counter=[offset, 0, 0, 0]).random_raw(4 * blocks)
+    import cupy
+
+    with cupy.cuda.Device(target.index):
+        words = cupy.empty(4 * blocks, dtype=cupy.uint64)
+        unsigned = [numpy.uint64(value) for value in (seed, stream, offset)]
+        _cuda_kernel()(((blocks + 127) // 128,), (128,), (words, numpy.int64(blocks), *unsigned))
+    return words
+
+
+class Generator:
+    """A stream of random numbers: a seed, the number of the stream, and the offset where the next draw begins.
+
+    Each draw takes whole blocks of four 64-bit words, so draws do not depend on the shapes of earlier ones beyond
+    their sizes. Safe to share between threads. All numbers have the dtype that is asked for but the same values in
+    each: floating draws are made of 24 random bits.
+
+    >>> import tinygrad_edu as tg
+    >>> generator = tg.Generator(seed=7)
+    >>> state = generator.state
+    >>> first = generator.uniform((2,), device="cpu")
+    >>> generator.state = state
+    >>> bool((generator.uniform((2,), device="cpu") == first).all())
+    True
+    """
+
+    def __init__(self, seed: int = 0, stream: int = 0):
+        for name, value in (("seed", seed), ("stream", stream)):
+            if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or not 0 <= value < 2**64:
+                raise ValueError(message("Generator", f"{name} to be an integer from 0 to 2**64 - 1", repr(value)))
+        self._lock = threading.Lock()
+        self._state = (int(seed), int(stream), 0)
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        """(seed, stream, offset); set it to draw the same numbers again."""
+        return self._state
+
+    @state.setter
+    def state(self, value: tuple[int, int, int]) -> None:
+        with self._lock:
+            self._state = value
+
+    def words(self, count: int, device: Device) -> Array:
+        """At least `count` words (uint64, a multiple of four of them)."""
+        blocks = -(-count // 4)
+        with self._lock:
+            seed, stream, offset = self._state
+            self._state = (seed, stream, offset + blocks)
+        return philox_words(blocks, seed, stream, offset, device)
+
+    def bits(self, shape: tuple[int, ...], device: str | Device | None = None) -> Array:
+        """Random 32-bit words, uint32."""
+        size = math.prod(shape)
+        return self.words(-(-size // 2), _target(device)).view(numpy.uint32)[:size].reshape(shape)
+
+    def uniform(
+        self,
+        shape: tuple[int, ...],
+        low: float = 0.0,
+        high: float = 1.0,
+        dtype: Any = None,
+        device: str | Device | None = None,
+    ) -> Array:
+        """Multiples of 2**-24 in [0, 1), scaled to [low, high)."""
+        unit = (self.bits(shape, device) >> 8).astype(numpy.float32)
+        unit *= 2.0**-24
+        return (unit.astype(_floating(dtype), copy=False) * (high - low)) + low
+
+    def normal(
+        self,
+        shape: tuple[int, ...],
+        mean: float = 0.0,
+        std: float = 1.0,
+        dtype: Any = None,
+        device: str | Device | None = None,
+    ) -> Array:
+        """Normal numbers by the method of Box and Muller (1958), computed in float64; none is further out than 5.8
+        std."""
+        size = math.prod(shape)
+        target = _target(device)
+        xp = target.xp
+        pairs = self.bits((2, -(-size // 2)), target) >> 8
+        radius = xp.sqrt(-2.0 * xp.log((pairs[0] + 1.0) * 2.0**-24))
+        angle = pairs[1] * (2.0 * math.pi * 2.0**-24)
+        both = xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:size].reshape(shape)
+        return (both * std + mean).astype(_floating(dtype))
+
+    def integers(self, shape: tuple[int, ...], low: int, high: int, device: str | Device | None = None) -> Array:
+        """Integers (int64) in [low, high); the bias is below (high - low) / 2**64."""
+        if not low < high:
+            raise ValueError(message("integers", "low < high", f"low={low}, high={high}"))
+        size = math.prod(shape)
+        words = self.words(size, _target(device))[:size].reshape(shape)
+        return (words % numpy.uint64(high - low)).astype(numpy.int64) + low
+
+    def permutation(self, count: int, device: str | Device | None = None) -> Array:
+        """The integers below `count` (int64) in random order."""
+        return self.words(count, _target(device))[:count].argsort(kind="stable").astype(numpy.int64)
+
+
+def _target(name: str | Device | None) -> Device:
+    return default_device() if name is None else device(name)
+
+
+def _floating(dtype: Any) -> Any:
+    return state.dtype if dtype is None else numpy.dtype(dtype)
+
+
+default_generator = Generator()
+"""Where every draw of the package comes from, in all threads. It starts at seed 0, so that a program that sets no seed
+is repeatable too."""
+
+
+def seed(value: int) -> None:
+    """Starts the package's random numbers anew: initial weights, dropout, shuffling, on every device.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.seed(3); first = tg.normal((2,))
+    >>> tg.seed(3); bool((tg.normal((2,)) == first).all())
+    True
+    """
+    default_generator.state = Generator(value).state

@@ -1,0 +1,186 @@
+"""Activation functions, each one primitive with its derivative in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..autograd import primitive
+from ..backend import Array, special_functions
+from .elementwise import absolute, empty_float, erf, exp, expit, greater, tanh, where
+
+SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), element by element; never overflows."""
+    return expit(x)
+
+
+@primitive("elementwise", expression="minimum(a, 0) - log1p(exp(-absolute(a)))", saves=("a",))
+def log_sigmoid(xp: Any, a: Array, out: Any = None) -> Any:
+    """log(sigmoid(a)), element by element, accurate for large negative numbers."""
+    y = _log1p_exp_minus(xp, a, out)
+    return xp.subtract(xp.minimum(a, 0), y, out=y)
+
+
+@primitive("elementwise", expression="maximum(a, 0) + log1p(exp(-absolute(a)))", saves=("a",))
+def softplus(xp: Any, a: Array, out: Any = None) -> Any:
+    """log(1 + exp(a)), element by element; never overflows."""
+    y = _log1p_exp_minus(xp, a, out)
+    return xp.add(xp.maximum(a, 0), y, out=y)
+
+
+def _log1p_exp_minus(xp: Any, a: Array, out: Any) -> Array:
+    """log(1 + exp(-|a|)), in `out` if there is one."""
+    y = empty_float(xp, a) if out is None else out
+    xp.negative(xp.absolute(a, out=y), out=y)
+    return xp.log1p(xp.exp(y, out=y), out=y)
+
+
+log_sigmoid.defvjp(lambda g, y, a: g * expit(-a))
+softplus.defvjp(lambda g, y, a: g * expit(a))
+
+
+@primitive("elementwise", expression="maximum(a, 0)", saves=("y",))
+def relu(xp: Any, a: Array, out: Any = None) -> Any:
+    """The larger of a and 0, element by element. The gradient at 0 is 0."""
+    return xp.maximum(a, 0, out=out)
+
+
+relu.defvjp(lambda g, y, a: g * greater(y, 0))
+
+
+@primitive("elementwise", expression="where(a > 0, a, negative_slope * a)", saves=("a",))
+def _leaky_relu(xp: Any, a: Array, *, negative_slope: float, out: Any = None) -> Any:
+    y = xp.multiply(a, negative_slope, out=out)
+    return xp.where(a > 0, a, y) if out is None else _fill(xp, out, a > 0, a)
+
+
+def _fill(xp: Any, out: Array, condition: Array, values: Array) -> Array:
+    """Writes `values` into `out` where `condition` holds."""
+    out[...] = xp.where(condition, values, out)
+    return out
+
+
+_leaky_relu.defvjp(lambda g, y, a, negative_slope: where(greater(a, 0), g, negative_slope * g))
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> Any:
+    """x where it is positive, else negative_slope * x (Maas et al., 2013). The default slope is Keras's."""
+    return _leaky_relu(x, negative_slope=negative_slope)
+
+
+@primitive("elementwise", expression="where(a > 0, a, alpha * expm1(minimum(a, 0)))", saves=("a", "y"))
+def _elu(xp: Any, a: Array, *, alpha: float, out: Any = None) -> Any:
+    y = empty_float(xp, a) if out is None else out
+    xp.expm1(xp.minimum(a, 0, out=y), out=y)
+    y *= alpha
+    return _fill(xp, y, a > 0, a)
+
+
+_elu.defvjp(lambda g, y, a, alpha: where(greater(a, 0), g, g * (y + alpha)))
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
+    return _elu(x, alpha=alpha)
+
+
+def selu(x: Any) -> Any:
+    """The self-normalising activation: a scaled `elu` (Klambauer et al., 2017)."""
+    return SELU_SCALE * _elu(x, alpha=SELU_ALPHA)
+
+
+@primitive("elementwise", expression="0.5 * a * (1 + erf(a * sqrt(0.5)))", saves=("a",))
+def _gelu_exact(xp: Any, a: Array, out: Any = None) -> Any:
+    y = xp.multiply(a, math.sqrt(0.5), out=empty_float(xp, a) if out is None else out)
+    special_functions(xp).erf(y, out=y)
+    y += 1.0
+    y *= 0.5
+    return xp.multiply(y, a, out=y)
+
+
+@primitive(
+    "elementwise", expression="0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))", saves=("a",)
+)
+def _gelu_tanh(xp: Any, a: Array, out: Any = None) -> Any:
+    y = xp.multiply(a, a, out=empty_float(xp, a) if out is None else out)
+    y *= 0.044715
+    y += 1.0
+    y *= a
+    y *= math.sqrt(2.0 / math.pi)
+    xp.tanh(y, out=y)
+    y += 1.0
+    y *= 0.5
+    return xp.multiply(y, a, out=y)
+
+
+def _gelu_exact_vjp(g: Any, y: Any, a: Any) -> Any:
+    # Phi(a) + a * phi(a), with the distribution function and the density of the normal distribution
+    density = math.sqrt(0.5 / math.pi) * exp(a * a * -0.5)
+    return g * (0.5 * (1.0 + erf(a * math.sqrt(0.5))) + a * density)
+
+
+def _gelu_tanh_vjp(g: Any, y: Any, a: Any) -> Any:
+    c = math.sqrt(2.0 / math.pi)
+    squared = a * a
+    t = tanh(c * (a * (1.0 + 0.044715 * squared)))
+    return g * (0.5 * (1.0 + t) + (0.5 * c) * a * (1.0 - t * t) * (1.0 + (3.0 * 0.044715) * squared))
+
+
+_gelu_exact.defvjp(_gelu_exact_vjp)
+_gelu_tanh.defvjp(_gelu_tanh_vjp)
+
+
+def gelu(x: Any, approximate: bool = False) -> Any:
+    """x times the probability that a standard normal number is below x (Hendrycks and Gimpel, 2016), by erf or
+    approximated by tanh."""
+    return _gelu_tanh(x) if approximate else _gelu_exact(x)
+
+
+@primitive("elementwise", expression="a / (1 + exp(-a))", saves=("a",))
+def silu(xp: Any, a: Array, out: Any = None) -> Any:
+    """a * sigmoid(a), element by element; also called swish."""
+    y = expit.forward(xp, a, out=out)
+    return xp.multiply(y, a, out=y)
+
+
+def _silu_vjp(g: Any, y: Any, a: Any) -> Any:
+    s = expit(a)
+    return g * (s * (1.0 + a * (1.0 - s)))
+
+
+silu.defvjp(_silu_vjp)
+
+
+@primitive("elementwise", expression="a * tanh(maximum(a, 0) + log1p(exp(-absolute(a))))", saves=("a",))
+def mish(xp: Any, a: Array, out: Any = None) -> Any:
+    """a * tanh(softplus(a)), element by element (Misra, 2019)."""
+    y = softplus.forward(xp, a, out=out)
+    return xp.multiply(xp.tanh(y, out=y), a, out=y)
+
+
+def _mish_vjp(g: Any, y: Any, a: Any) -> Any:
+    t = tanh(softplus(a))
+    return g * (t + a * (1.0 - t * t) * expit(a))
+
+
+mish.defvjp(_mish_vjp)
+
+
+@primitive("elementwise", expression="a / (1 + absolute(a))", saves=("a",))
+def softsign(xp: Any, a: Array, out: Any = None) -> Any:
+    """a / (1 + |a|), element by element."""
+    y = xp.absolute(a, out=empty_float(xp, a) if out is None else out)
+    y += 1.0
+    return xp.divide(a, y, out=y)
+
+
+def _softsign_vjp(g: Any, y: Any, a: Any) -> Any:
+    d = 1.0 + absolute(a)
+    return g / (d * d)
+
+
+softsign.defvjp(_softsign_vjp)

@@ -1,0 +1,111 @@
+"""Scaled dot-product attention as one primitive."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+
+from ..autograd import primitive
+from ..backend import Array
+from ..errors import ShapeError, message
+from .linalg import _matmul, swap_last, unbroadcast
+from .reductions import sum
+
+
+def _masked_softmax(xp: Any, scores: Array, mask: Array | None, causal: bool) -> Array:
+    """softmax over the last axis, in place, with no weight on what is masked; rows that are masked as a whole give
+    zeros."""
+    if mask is not None:
+        scores = xp.where(mask, scores, -numpy.inf) if mask.dtype.kind == "b" else scores + mask
+    if causal:
+        seen = xp.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2], dtype=bool)
+        scores = xp.where(seen, scores, -numpy.inf)
+    peak = scores.max(axis=-1, keepdims=True)
+    scores = xp.exp(scores - xp.where(xp.isfinite(peak), peak, 0.0).astype(scores.dtype))
+    total = scores.sum(axis=-1, keepdims=True)
+    scores /= xp.where(total == 0, 1.0, total).astype(scores.dtype)
+    return scores
+
+
+@primitive("composite", saves=("q", "k", "y"))
+def _attention_weights(xp: Any, q: Array, k: Array, mask: Array | None, *, scale: float, causal: bool) -> Array:
+    return _masked_softmax(xp, xp.matmul(q, xp.swapaxes(k, -1, -2)) * scale, mask, causal)
+
+
+def _scores_gradient(g: Any, p: Any) -> Any:
+    return p * (g - sum(g * p, axis=-1, keepdims=True))
+
+
+_attention_weights.defvjp(
+    lambda g, y, q, k, mask, scale, causal: unbroadcast(_matmul(_scores_gradient(g, y), k) * scale, q.shape),
+    lambda g, y, q, k, mask, scale, causal: unbroadcast(_matmul(swap_last(_scores_gradient(g, y)), q) * scale, k.shape),
+    lambda g, y, q, k, mask, scale, causal: unbroadcast(_scores_gradient(g, y), mask.shape),
+)
+
+
+@primitive("composite", saves=("q", "k", "v", "mask"), residuals=True)
+def _attention(
+    xp: Any, q: Array, k: Array, v: Array, mask: Array | None, *, scale: float, causal: bool
+) -> tuple[Array, tuple[Array]]:
+    weights = _attention_weights.forward(xp, q, k, mask, scale=scale, causal=causal)
+    return xp.matmul(weights, v), (weights,)
+
+
+def _attention_rule(
+    needs: list[bool], residuals: Any, g: Any, y: Any, q: Any, k: Any, v: Any, mask: Any, *, scale: float, causal: bool
+) -> list[Any]:
+    weights = residuals[0] if residuals else _attention_weights(q, k, mask, scale=scale, causal=causal)
+    found: list[Any] = [None, None, None, None]
+    if needs[2]:
+        found[2] = unbroadcast(_matmul(swap_last(weights), g), v.shape)
+    if needs[0] or needs[1] or needs[3]:
+        d = _scores_gradient(_matmul(g, swap_last(v)), weights)
+        found[0] = unbroadcast(_matmul(d, k) * scale, q.shape) if needs[0] else None
+        found[1] = unbroadcast(_matmul(swap_last(d), q) * scale, k.shape) if needs[1] else None
+        found[3] = unbroadcast(d, mask.shape) if needs[3] else None
+    return found
+
+
+_attention.defjoint(_attention_rule)
+
+
+def scaled_dot_product_attention(
+    query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: float | None = None
+) -> Any:
+    """softmax(query @ key.T * scale) @ value over the last two axes (Vaswani et al., "Attention is all you need",
+    2017).
+
+    Args:
+        query: (..., queries, depth); key: (..., keys, depth); value: (..., keys, features). Leading axes broadcast.
+        mask: broadcasts to (..., queries, keys). Booleans: attend where True. Floats: added to the scores.
+        causal: each query sees the keys up to its own position, the last query all of them.
+        scale: 1 / sqrt(depth) by default.
+
+    Returns (..., queries, features); zeros where a query sees no key. Raises ShapeError for shapes that do not fit.
+
+    >>> import tinygrad_edu as tg
+    >>> x = tg.ones((2, 3, 4))
+    >>> tg.scaled_dot_product_attention(x, x, x, causal=True).shape
+    (2, 3, 4)
+    """
+    where = "scaled_dot_product_attention"
+    shapes = f"query {query.shape}, key {key.shape}, value {value.shape}"
+    if (
+        min(query.ndim, key.ndim, value.ndim) < 2
+        or query.shape[-1] != key.shape[-1]
+        or key.shape[-2] != value.shape[-2]
+    ):
+        expected = "query (..., queries, depth), key (..., keys, depth), value (..., keys, features)"
+        raise ShapeError(message(where, expected, shapes))
+    if mask is not None:
+        scores = (*numpy.broadcast_shapes(query.shape[:-2], key.shape[:-2]), query.shape[-2], key.shape[-2])
+        try:
+            fits = numpy.broadcast_shapes(mask.shape, scores) == scores
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ShapeError(message(where, f"a mask that broadcasts to {scores}", f"{mask.shape}"))
+    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    return _attention(query, key, value, mask, scale=scale, causal=causal)

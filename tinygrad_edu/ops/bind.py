@@ -1,0 +1,89 @@
+"""Attaches operators and methods to Tensor. It is imported last, when every operation exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd import Tensor
+from . import device, elementwise, indexing, linalg, reductions, shape
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "add": elementwise.add,
+    "sub": elementwise.subtract,
+    "mul": elementwise.multiply,
+    "truediv": elementwise.divide,
+    "pow": elementwise.power,
+    "matmul": linalg.matmul,
+    "and": elementwise.logical_and,
+    "or": elementwise.logical_or,
+    "xor": elementwise.logical_xor,
+}
+
+COMPARISONS: dict[str, Callable[..., Any]] = {
+    "eq": elementwise.equal,
+    "ne": elementwise.not_equal,
+    "lt": elementwise.less,
+    "le": elementwise.less_equal,
+    "gt": elementwise.greater,
+    "ge": elementwise.greater_equal,
+}
+
+UNARY: dict[str, Callable[..., Any]] = {
+    "neg": elementwise.negative,
+    "abs": elementwise.absolute,
+    "invert": elementwise.logical_not,
+}
+
+METHODS: tuple[Callable[..., Any], ...] = (
+    *(elementwise.astype, elementwise.exp, elementwise.log, elementwise.sqrt, elementwise.tanh, elementwise.clip),
+    *(elementwise.square, elementwise.round),
+    *(reductions.sum, reductions.mean, reductions.max, reductions.min, reductions.prod, reductions.var, reductions.std),
+    *(reductions.any, reductions.all, reductions.argmax, reductions.argmin, reductions.cumsum),
+    *(shape.reshape, shape.ravel, shape.swapaxes, shape.squeeze, shape.expand_dims, shape.repeat, shape.diagonal),
+    *(linalg.dot, linalg.trace, indexing.take, device.to),
+)
+
+
+def _unary(operation: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self: operation(self)
+
+
+def _binary(operation: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, other: operation(self, other)
+
+
+def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self, other: operation(other, self)
+
+
+def _method(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def method(self: Tensor, *args: Any, **keywords: Any) -> Any:
+        return operation(self, *args, **keywords)
+
+    method.__name__ = operation.__name__
+    method.__doc__ = operation.__doc__
+    return method
+
+
+def _transpose(self: Tensor, *axes: Any) -> Any:
+    """The axes in another order, reversed by default: `x.transpose()`, `x.transpose(1, 0)` or `x.transpose((1, 0))`."""
+    return shape.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
+
+
+def bind() -> None:
+    for name, operation in OPERATORS.items():
+        setattr(Tensor, f"__{name}__", _binary(operation))
+        setattr(Tensor, f"__r{name}__", _reflected(operation))
+    for name, operation in COMPARISONS.items():
+        setattr(Tensor, f"__{name}__", _binary(operation))
+    for operation in METHODS:
+        setattr(Tensor, operation.__name__, _method(operation))
+    for name, operation in UNARY.items():
+        setattr(Tensor, f"__{name}__", _unary(operation))
+    setattr(Tensor, "__getitem__", _binary(indexing.getitem))
+    setattr(Tensor, "transpose", _transpose)
+    setattr(Tensor, "T", property(_transpose, doc="The tensor with its axes reversed."))
+
+
+bind()

@@ -1,0 +1,128 @@
+"""New tensors: constants and random numbers. Shapes are tuples; dtype and device default to the thread's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from ..autograd import Tensor, primitive
+from ..backend import Array, Device, default_device, default_generator, device
+from ..errors import message
+from ..state import state
+from .shape import as_shape
+
+Shape = int | Sequence[int]
+
+
+def _on(name: str | Device | None) -> Device:
+    return default_device() if name is None else device(name)
+
+
+def full(
+    shape: Shape, value: float, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor filled with one value.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.full((2,), 3.0)
+    tensor([3., 3.])
+    """
+    made = _on(device).xp.full(as_shape(shape), value, dtype=state.dtype if dtype is None else dtype)
+    return Tensor(made).requires_grad_(requires_grad)
+
+
+def zeros(shape: Shape, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    return full(shape, 0, dtype, device, requires_grad)
+
+
+def ones(shape: Shape, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return full(shape, 1, dtype, device, requires_grad)
+
+
+def eye(rows: int, columns: int | None = None, dtype: Any = None, device: str | Device | None = None) -> Tensor:
+    """The identity matrix."""
+    return Tensor(_on(device).xp.eye(rows, columns, dtype=state.dtype if dtype is None else dtype))
+
+
+def arange(*range_: float, dtype: Any = None, device: str | Device | None = None) -> Tensor:
+    """Numbers from start (0) to stop, stop excluded, by step (1): integers (int64) if all three are, else the default
+    dtype.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.arange(1, 4)
+    tensor([1, 2, 3], dtype=int64)
+    """
+    if dtype is None:
+        dtype = numpy.int64 if all(isinstance(n, (int, numpy.integer)) for n in range_) else state.dtype
+    return Tensor(_on(device).xp.arange(*range_, dtype=dtype))
+
+
+def linspace(start: float, stop: float, count: int, dtype: Any = None, device: str | Device | None = None) -> Tensor:
+    """`count` numbers from start to stop, both included, at equal distances."""
+    return Tensor(_on(device).xp.linspace(start, stop, count, dtype=state.dtype if dtype is None else dtype))
+
+
+# Random numbers, all from the generator that `tg.seed` starts
+
+
+@primitive("random")
+def _uniform(xp: Any, *, shape: tuple[int, ...], low: float, high: float, dtype: Any, device: Device) -> Array:
+    return default_generator.uniform(shape, low, high, dtype, device)
+
+
+@primitive("random")
+def _normal(xp: Any, *, shape: tuple[int, ...], mean: float, std: float, dtype: Any, device: Device) -> Array:
+    return default_generator.normal(shape, mean, std, dtype, device)
+
+
+@primitive("random")
+def _integers(xp: Any, *, shape: tuple[int, ...], low: int, high: int, device: Device) -> Array:
+    return default_generator.integers(shape, low, high, device)
+
+
+@primitive("random")
+def _permutation(xp: Any, *, count: int, device: Device) -> Array:
+    return default_generator.permutation(count, device)
+
+
+@primitive("random")
+def keep_mask(xp: Any, *, shape: tuple[int, ...], rate: float, dtype: Any, device: Device) -> Array:
+    """0 with probability `rate`, else 1 / (1 - rate): the factors of dropout."""
+    kept = default_generator.bits(shape, device) >= numpy.uint32(int(rate * 2**24) << 8)
+    return kept.astype(dtype) * numpy.dtype(dtype).type(1.0 / (1.0 - rate))
+
+
+def uniform(
+    shape: Shape, low: float = 0.0, high: float = 1.0, dtype: Any = None, device: str | Device | None = None
+) -> Tensor:
+    """Random numbers, uniform in [low, high).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.seed(0)
+    >>> bool((tg.uniform((100,)) < 1.0).all())
+    True
+    """
+    return Tensor(_uniform(shape=as_shape(shape), low=low, high=high, dtype=dtype or state.dtype, device=_on(device)))
+
+
+def normal(
+    shape: Shape, mean: float = 0.0, std: float = 1.0, dtype: Any = None, device: str | Device | None = None
+) -> Tensor:
+    """Random numbers from a normal distribution. Raises ValueError for a negative `std`."""
+    if std < 0:
+        raise ValueError(message("normal", "std of at least 0", f"{std}"))
+    return Tensor(_normal(shape=as_shape(shape), mean=mean, std=std, dtype=dtype or state.dtype, device=_on(device)))
+
+
+def integers(shape: Shape, low: int, high: int, device: str | Device | None = None) -> Tensor:
+    """Random integers (int64), uniform in [low, high). Raises ValueError unless low < high."""
+    return Tensor(_integers(shape=as_shape(shape), low=low, high=high, device=_on(device)))
+
+
+def permutation(count: int, device: str | Device | None = None) -> Tensor:
+    """The integers below `count` (int64) in random order."""
+    return Tensor(_permutation(count=count, device=_on(device)))

@@ -1,0 +1,265 @@
+"""Element-wise mathematics. Each operation broadcasts its arguments as NumPy does; the engine undoes that in the
+gradient.
+
+One line a derivative: `g` is the cotangent, `y` the output. Integers become the default floating dtype where the
+result is floating (`exp`, `divide`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+from ..autograd import Primitive, cast, primitive
+from ..backend import Array, special_functions
+from ..state import state
+
+
+def ufunc(
+    name: str,
+    expression: str,
+    saves: str,
+    *vjps: Callable[..., Any],
+    arguments: int | None = None,
+    forward: Callable[[Any, Array, Any], Any] | None = None,
+) -> Primitive:
+    """The primitive of a function of one or two arguments that the array module has under the same name, or of
+    `forward`.
+
+    `saves` holds the letters (a, b, y) of what the gradient needs.
+    """
+
+    def unary(xp: Any, a: Array, out: Any = None) -> Any:
+        return forward(xp, a, out) if forward else getattr(xp, name)(a, out=out)
+
+    def binary(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
+        return getattr(xp, name)(a, b, out=out)
+
+    function = binary if (arguments or len(vjps)) == 2 else unary
+    function.__name__ = name
+    function.__doc__ = f"`{expression}`, element by element."
+    made = primitive("elementwise", saves=tuple(saves), expression=expression, expects="shapes that broadcast")(
+        function
+    )
+    if vjps:
+        made.defvjp(*vjps)
+    return made
+
+
+def zero(g: Any, *_: Any, **attributes: Any) -> Any:
+    """The gradient of a step function, where it has one."""
+    return zeros_like(g)
+
+
+@primitive("elementwise", expression="0 * a")
+def zeros_like(xp: Any, a: Array, out: Any = None) -> Any:
+    """Zeros of the shape, dtype and device of `a`."""
+    if out is None:
+        return xp.zeros_like(a)
+    out[...] = 0
+    return out
+
+
+@primitive("elementwise", expression="0 * a + 1")
+def ones_like(xp: Any, a: Array, out: Any = None) -> Any:
+    """Ones of the shape, dtype and device of `a`."""
+    if out is None:
+        return xp.ones_like(a)
+    out[...] = 1
+    return out
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """`x` with another dtype. Between floating dtypes the gradient is cast back."""
+    return cast(x, dtype)
+
+
+# Arithmetic
+
+
+@primitive("elementwise", expression="a + b", expects="shapes that broadcast")
+def add(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
+    """`a + b`, element by element."""
+    return xp.add(a, b, out=out)
+
+
+@primitive("elementwise", expression="a * b", saves=("a", "b"), expects="shapes that broadcast")
+def multiply(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
+    """`a * b`, element by element."""
+    return xp.multiply(a, b, out=out)
+
+
+add.defvjp(lambda g, y, a, b: g, lambda g, y, a, b: g)
+multiply.defvjp(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+subtract = ufunc("subtract", "a - b", "", lambda g, y, a, b: g, lambda g, y, a, b: -g)
+divide = ufunc("divide", "a / b", "by", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
+negative = ufunc("negative", "-a", "", lambda g, y, a: -g)
+reciprocal = ufunc(
+    "reciprocal", "1 / a", "y", lambda g, y, a: -g * y * y, forward=lambda xp, a, out: xp.divide(1.0, a, out=out)
+)
+square = ufunc("square", "a * a", "a", lambda g, y, a: g * (2.0 * a))
+sqrt = ufunc("sqrt", "sqrt(a)", "y", lambda g, y, a: g * 0.5 / y)
+absolute = ufunc("absolute", "absolute(a)", "a", lambda g, y, a: g * sign(a))
+sign = ufunc("sign", "sign(a)", "", zero)
+
+
+@primitive("elementwise", expression="a ** b", saves=("a", "b", "y"), expects="shapes that broadcast")
+def _power(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
+    return xp.power(a, b, out=out)
+
+
+_power.defvjp(
+    # b * a ** (b - 1), and 0 rather than 0 * inf where b is 0
+    lambda g, y, a, b: g * where(equal(b, 0), 0.0, b * power(a, where(equal(b, 0), 1.0, b - 1))),
+    # a ** b * log(a), whose limit at a = 0 is 0 for b > 0
+    lambda g, y, a, b: g * y * log(where(logical_and(equal(a, 0), greater_equal(b, 0)), 1.0, a)),
+)
+
+
+@primitive("elementwise", expression="a ** exponent", saves=("a",))
+def _power_of(xp: Any, a: Array, *, exponent: float, out: Any = None) -> Any:
+    return xp.power(a, exponent, out=out) if out is not None else a**exponent
+
+
+_power_of.defvjp(lambda g, y, a, exponent: zeros_like(g) if exponent == 0 else g * (exponent * power(a, exponent - 1)))
+
+
+def power(a: Any, b: Any) -> Any:
+    """`a ** b`, element by element."""
+    return _power_of(a, exponent=b) if type(b) in (int, float) and type(a) not in (int, float) else _power(a, b)
+
+
+# Exponentials, logarithms, and trigonometry
+
+exp = ufunc("exp", "exp(a)", "y", lambda g, y, a: g * y)
+expm1 = ufunc("expm1", "expm1(a)", "y", lambda g, y, a: g * (y + 1.0))
+log = ufunc("log", "log(a)", "a", lambda g, y, a: g / a)
+log1p = ufunc("log1p", "log1p(a)", "a", lambda g, y, a: g / (a + 1.0))
+log2 = ufunc("log2", "log2(a)", "a", lambda g, y, a: g / (a * math.log(2.0)))
+logaddexp = ufunc(
+    "logaddexp",
+    "logaddexp(a, b)",
+    "ab",
+    lambda g, y, a, b: g * expit(a - b),
+    lambda g, y, a, b: g * expit(b - a),
+)
+sin = ufunc("sin", "sin(a)", "a", lambda g, y, a: g * cos(a))
+cos = ufunc("cos", "cos(a)", "a", lambda g, y, a: -g * sin(a))
+tan = ufunc("tan", "tan(a)", "y", lambda g, y, a: g * (1.0 + y * y))
+arcsin = ufunc("arcsin", "arcsin(a)", "a", lambda g, y, a: g / sqrt(1.0 - a * a))
+arccos = ufunc("arccos", "arccos(a)", "a", lambda g, y, a: -g / sqrt(1.0 - a * a))
+arctan = ufunc("arctan", "arctan(a)", "a", lambda g, y, a: g / (1.0 + a * a))
+arctan2 = ufunc(
+    "arctan2",
+    "arctan2(a, b)",
+    "ab",
+    lambda g, y, a, b: g * (b / (a * a + b * b)),
+    lambda g, y, a, b: -g * (a / (a * a + b * b)),
+)
+sinh = ufunc("sinh", "sinh(a)", "a", lambda g, y, a: g * cosh(a))
+cosh = ufunc("cosh", "cosh(a)", "a", lambda g, y, a: g * sinh(a))
+tanh = ufunc("tanh", "tanh(a)", "y", lambda g, y, a: g * (1.0 - y * y))
+erf = ufunc(
+    "erf",
+    "erf(a)",
+    "a",
+    lambda g, y, a: g * (2.0 / math.sqrt(math.pi) * exp(-(a * a))),
+    forward=lambda xp, a, out: special_functions(xp).erf(a, out=out),
+)
+
+
+@primitive("elementwise", expression="1 / (1 + exp(-a))", saves=("y",))
+def expit(xp: Any, a: Array, out: Any = None) -> Any:
+    y = empty_float(xp, a) if out is None else out
+    with numpy.errstate(over="ignore"):  # exp(-a) may be inf: then the result is 0, as it should be
+        xp.exp(xp.negative(a, out=y), out=y)
+    y += 1.0
+    return xp.reciprocal(y, out=y)
+
+
+expit.defvjp(lambda g, y, a: g * (y * (1.0 - y)))
+
+
+def empty_float(xp: Any, a: Array) -> Array:
+    """An array to compute on in place, of the shape of `a`, and of its dtype if that is floating."""
+    return xp.empty(a.shape, dtype=a.dtype if a.dtype.kind == "f" else xp.float64)
+
+
+# Extremes, selection and rounding
+
+
+def _larger(g: Any, a: Any, b: Any) -> Any:
+    """`g` where a is larger than b, half of it where they tie."""
+    return where(equal(a, b), 0.5 * g, where(greater(a, b), g, 0.0))
+
+
+maximum = ufunc(
+    "maximum", "maximum(a, b)", "ab", lambda g, y, a, b: _larger(g, a, b), lambda g, y, a, b: _larger(g, b, a)
+)
+minimum = ufunc(
+    "minimum", "minimum(a, b)", "ab", lambda g, y, a, b: _larger(g, b, a), lambda g, y, a, b: _larger(g, a, b)
+)
+heaviside = ufunc(
+    "heaviside", "heaviside(a, b)", "a", lambda g, y, a, b: zeros_like(g), lambda g, y, a, b: where(equal(a, 0), g, 0.0)
+)
+floor = ufunc("floor", "floor(a)", "", zero)
+ceil = ufunc("ceil", "ceil(a)", "", zero)
+round = ufunc("round", "rint(a)", "", zero, forward=lambda xp, a, out: xp.rint(a, out=out))
+
+
+@primitive("elementwise", expression="where(condition, a, b)", saves=("condition",), expects="shapes that broadcast")
+def where(xp: Any, condition: Array, a: Array, b: Array, out: Any = None) -> Any:
+    """`a` where `condition` holds, else `b`."""
+    y = xp.where(condition, a, b)
+    if y.dtype.kind == "f" and not hasattr(a, "dtype") and not hasattr(b, "dtype"):
+        y = y.astype(state.dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+where.defvjp(
+    None,
+    lambda g, y, condition, a, b: where(condition, g, 0.0),
+    lambda g, y, condition, a, b: where(condition, 0.0, g),
+)
+
+
+@primitive("elementwise", expression="minimum(maximum(a, low), high)", saves=("a",))
+def _clip(xp: Any, a: Array, *, low: float, high: float, out: Any = None) -> Any:
+    return xp.clip(a, low, high, out=out)
+
+
+_clip.defvjp(lambda g, y, a, low, high: where(logical_and(greater_equal(a, low), less_equal(a, high)), g, 0.0))
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """`x` limited to [low, high]; a bound of None is no bound. The gradient is 1 inside and at the bounds, else 0.
+
+    Bounds that are arrays have gradients themselves, and share them where they tie with `x`, as `maximum` does.
+    """
+    if all(bound is None or type(bound) in (int, float) for bound in (low, high)):
+        return _clip(x, low=-math.inf if low is None else low, high=math.inf if high is None else high)
+    x = x if low is None else maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
+# Comparisons and logic: no gradients
+
+equal = ufunc("equal", "a == b", "", arguments=2)
+not_equal = ufunc("not_equal", "a != b", "", arguments=2)
+less = ufunc("less", "a < b", "", arguments=2)
+less_equal = ufunc("less_equal", "a <= b", "", arguments=2)
+greater = ufunc("greater", "a > b", "", arguments=2)
+greater_equal = ufunc("greater_equal", "a >= b", "", arguments=2)
+logical_and = ufunc("logical_and", "logical_and(a, b)", "", arguments=2)
+logical_or = ufunc("logical_or", "logical_or(a, b)", "", arguments=2)
+logical_xor = ufunc("logical_xor", "logical_xor(a, b)", "", arguments=2)
+logical_not = ufunc("logical_not", "logical_not(a)", "")
+isfinite = ufunc("isfinite", "isfinite(a)", "")
+isnan = ufunc("isnan", "isnan(a)", "")
+isinf = ufunc("isinf", "isinf(a)", "")

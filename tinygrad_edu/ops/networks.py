@@ -1,0 +1,312 @@
+"""What networks are made of: linear layers, softmax, losses on logits, dropout, embedding."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..autograd import Tensor, cast, primitive, sum_to
+from ..backend import Array, device_of
+from ..errors import ShapeError, message
+from ..state import state
+from .activations import sigmoid
+from .creation import keep_mask
+from .elementwise import exp, ones_like
+from .indexing import check_indices, take
+from .linalg import matmul, swap_last
+from .reductions import mean, sum
+from .shape import _reshape, moveaxis, normalize_axis
+
+
+def _rows(x: Any) -> Any:
+    """All axes but the last as one."""
+    return x if x.ndim == 2 else _reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+@primitive(
+    "gemm",
+    saves=("x", "weight"),
+    expects="x (..., inputs), weight (inputs, outputs) and bias (outputs,)",
+)
+def _linear(xp: Any, x: Array, weight: Array, bias: Array, out: Any = None) -> Array:
+    if x.ndim == 2:
+        y = xp.matmul(x, weight, out=out)
+    else:
+        flat = None if out is None else out.reshape(-1, weight.shape[-1])
+        y = xp.matmul(x.reshape(-1, x.shape[-1]), weight, out=flat).reshape(*x.shape[:-1], weight.shape[-1])
+    y += bias
+    return y
+
+
+_linear.defvjp(
+    lambda g, y, x, weight, bias: matmul(g, swap_last(weight)),
+    lambda g, y, x, weight, bias: matmul(swap_last(_rows(x)), _rows(g)),
+    lambda g, y, x, weight, bias: sum_to(_rows(g), shape=bias.shape),
+)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x @ weight + bias, for x (..., inputs), weight (inputs, outputs) and bias (outputs,): result (..., outputs).
+
+    Raises ShapeError if these do not fit.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.linear(tg.ones((1, 2)), tg.ones((2, 3)), tg.zeros((3,)))
+    tensor([[2., 2., 2.]])
+    """
+    fits = (
+        x.ndim
+        and weight.ndim == 2
+        and x.shape[-1] == weight.shape[0]
+        and (bias is None or bias.shape == weight.shape[1:])
+    )
+    if not fits:
+        shapes = f"{x.shape}, {weight.shape} and {None if bias is None else bias.shape}"
+        raise ShapeError(message("linear", "x (..., inputs), weight (inputs, outputs) and bias (outputs,)", shapes))
+    if bias is None or x.ndim == 1:
+        y = matmul(x, weight)
+        return y if bias is None else y + bias
+    return _linear(x, weight, bias)
+
+
+# Softmax
+
+
+@primitive("composite", saves=("y",))
+def _softmax(xp: Any, a: Array, *, axis: int, out: Any = None) -> Array:
+    y = xp.subtract(a, a.max(axis=axis, keepdims=True), out=out)
+    y = xp.exp(y, out=y if y.dtype.kind == "f" else None)
+    y /= y.sum(axis=axis, keepdims=True)
+    return y
+
+
+_softmax.defvjp(lambda g, y, a, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
+
+
+@primitive("composite", saves=("y",))
+def _log_softmax(xp: Any, a: Array, *, axis: int, out: Any = None) -> Array:
+    y = xp.subtract(a, a.max(axis=axis, keepdims=True), out=out)
+    y = xp.subtract(y, xp.log(xp.exp(y).sum(axis=axis, keepdims=True)), out=y if y.dtype.kind == "f" else None)
+    return y
+
+
+_log_softmax.defvjp(lambda g, y, a, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) along an axis, without overflow.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.softmax(tg.tensor([1000.0, 1000.0]))
+    tensor([0.5, 0.5])
+    """
+    return _softmax(x, axis=normalize_axis("softmax", axis, x.ndim))
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """The logarithm of `softmax`, accurate where that is close to 0."""
+    return _log_softmax(x, axis=normalize_axis("log_softmax", axis, x.ndim))
+
+
+# Cross-entropy from logits. Targets are a distribution: (1 - smoothing) * one_hot(ids) + smoothing / classes, or given
+
+
+@primitive("composite", saves=("logits", "ids"), promotes=False)
+def _cross_entropy_ids(xp: Any, logits: Array, ids: Array, *, smoothing: float, ignore: int | None) -> Array:
+    rows = logits - logits.max(axis=-1, keepdims=True)
+    total = xp.log(xp.exp(rows).sum(axis=-1))
+    kept = None if ignore is None else ids != ignore
+    chosen = ids if kept is None else xp.where(kept, ids, 0)
+    y = total - (1.0 - smoothing) * xp.take_along_axis(rows, chosen[..., None], axis=-1)[..., 0]
+    if smoothing:
+        y -= smoothing * rows.mean(axis=-1)
+    return y if kept is None else y * kept
+
+
+@primitive("composite", saves=("g", "logits", "ids"), promotes=False)
+def _cross_entropy_ids_gradient(
+    xp: Any, g: Array, logits: Array, ids: Array, *, smoothing: float, ignore: int | None
+) -> Array:
+    """g * (softmax(logits) - targets)."""
+    y = _softmax.forward(xp, logits, axis=logits.ndim - 1)
+    if smoothing:
+        y -= smoothing / logits.shape[-1]
+    rows, n = y.reshape(-1, y.shape[-1]), ids.size
+    flat = ids.reshape(-1)
+    if ignore is not None:
+        g = g * (ids != ignore)
+        flat = xp.where(flat == ignore, 0, flat)
+    rows[xp.arange(n), flat] -= 1.0 - smoothing
+    y *= g[..., None]
+    return y
+
+
+_cross_entropy_ids.defvjp(
+    lambda g, y, logits, ids, smoothing, ignore: _cross_entropy_ids_gradient(
+        g, logits, ids, smoothing=smoothing, ignore=ignore
+    ),
+    None,
+)
+
+
+def _curvature(v: Any, g: Any, logits: Any) -> Any:
+    """The product of v with the derivative of g * softmax(logits)."""
+    p = softmax(logits)
+    return _last(g) * (p * (v - sum(v * p, axis=-1, keepdims=True)))
+
+
+def _last(g: Any) -> Any:
+    return _reshape(g, shape=(*g.shape, 1))
+
+
+def _kept(g: Any, ids: Any, ignore: int | None) -> Any:
+    return g if ignore is None else g * (ids != ignore)
+
+
+_cross_entropy_ids_gradient.defvjp(
+    lambda v, y, g, logits, ids, smoothing, ignore: sum(
+        v * _cross_entropy_ids_gradient(ones_like(g), logits, ids, smoothing=smoothing, ignore=ignore), axis=-1
+    ),
+    lambda v, y, g, logits, ids, smoothing, ignore: _curvature(v, _kept(g, ids, ignore), logits),
+    None,
+)
+
+
+@primitive("composite", saves=("logits", "targets"))
+def _cross_entropy_probabilities(xp: Any, logits: Array, targets: Array) -> Array:
+    return -(targets * _log_softmax.forward(xp, logits, axis=logits.ndim - 1)).sum(axis=-1)
+
+
+_cross_entropy_probabilities.defvjp(
+    lambda g, y, logits, targets: _last(g) * (softmax(logits) * sum(targets, axis=-1, keepdims=True) - targets),
+    lambda g, y, logits, targets: -_last(g) * log_softmax(logits),
+)
+
+
+def reduce_losses(where_: str, losses: Any, reduction: str, count: Any = None) -> Any:
+    """The mean (over `count` if given), the sum, or the losses themselves."""
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return sum(losses)
+    if reduction != "mean":
+        raise ValueError(message(where_, "reduction 'mean', 'sum' or 'none'", repr(reduction)))
+    return mean(losses) if count is None else sum(losses) / count
+
+
+def cross_entropy(
+    logits: Any,
+    targets: Any,
+    axis: int = -1,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    reduction: str = "mean",
+) -> Any:
+    """The cross-entropy between targets and softmax(logits), in nats.
+
+    Args:
+        logits: scores, with the classes along `axis`.
+        targets: integer ids, shaped like the logits without `axis`; or probabilities, shaped like the logits.
+        label_smoothing: the share of the target that is spread evenly over all classes (Szegedy et al., 2016).
+        ignore_index: an id whose elements count neither in the loss nor in the mean.
+        reduction: "mean", "sum", or "none".
+
+    Raises ShapeError for shapes that differ, IndexError for ids out of range, ValueError for a smoothing outside [0,
+    1].
+
+    >>> import tinygrad_edu as tg
+    >>> tg.cross_entropy(tg.tensor([[2.0, 2.0]]), tg.tensor([1]))
+    tensor(0.6931472)
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(message("cross_entropy", "label_smoothing from 0 to 1", f"{label_smoothing}"))
+    axis = normalize_axis("cross_entropy", axis, logits.ndim)
+    if axis != logits.ndim - 1:
+        logits = moveaxis(logits, axis, -1)
+        targets = moveaxis(targets, axis, -1) if targets.ndim == logits.ndim else targets
+    logits = logits if logits.dtype.kind == "f" else cast(logits, state.dtype)
+    classes = logits.shape[-1]
+    if targets.dtype.kind == "f":
+        if targets.shape != logits.shape:
+            hint = "class ids must be integers." if targets.shape == logits.shape[:-1] else ""
+            raise ShapeError(
+                message("cross_entropy", f"probabilities of shape {logits.shape}", f"{targets.shape}", hint)
+            )
+        if ignore_index is not None:
+            raise ValueError(message("cross_entropy", "ignore_index with integer ids only", "probabilities"))
+        if label_smoothing:
+            targets = targets * (1.0 - label_smoothing) + label_smoothing / classes
+        return reduce_losses("cross_entropy", _cross_entropy_probabilities(logits, targets), reduction)
+    if targets.shape != logits.shape[:-1] or targets.dtype.kind == "b":
+        expected = f"integer ids of shape {logits.shape[:-1]}"
+        hint = "one-hot targets must be floating." if targets.shape == logits.shape else ""
+        raise ShapeError(message("cross_entropy", expected, f"{targets.dtype} of shape {targets.shape}", hint))
+    ids = targets.data if isinstance(targets, Tensor) else targets
+    kept = None if ignore_index is None else ids != ignore_index
+    check_indices("cross_entropy", ids if kept is None else ids[kept], classes)
+    losses = _cross_entropy_ids(logits, targets, smoothing=float(label_smoothing), ignore=ignore_index)
+    return reduce_losses("cross_entropy", losses, reduction, None if kept is None else max(1, int(kept.sum())))
+
+
+@primitive(
+    "elementwise",
+    saves=("logits", "targets"),
+    expression="maximum(logits, 0) - logits * targets + log1p(exp(-absolute(logits)))",
+)
+def _binary_cross_entropy(xp: Any, logits: Array, targets: Array, out: Any = None) -> Array:
+    y = xp.log1p(xp.exp(-xp.absolute(logits)))
+    return xp.add(y, xp.maximum(logits, 0) - logits * targets, out=out)
+
+
+_binary_cross_entropy.defvjp(
+    lambda g, y, logits, targets: g * (sigmoid(logits) - targets),
+    lambda g, y, logits, targets: -g * logits,
+)
+
+
+def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
+    """The cross-entropy between targets in [0, 1] and sigmoid(logits), element by element, then reduced.
+
+    Raises ShapeError if the shapes differ (nothing is broadcast).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.binary_cross_entropy_with_logits(tg.tensor([1000.0]), tg.tensor([0.0]))
+    tensor(1000.)
+    """
+    where_ = "binary_cross_entropy_with_logits"
+    if logits.shape != targets.shape:
+        raise ShapeError(message(where_, f"targets of shape {logits.shape}", f"{targets.shape}", "use .reshape()."))
+    return reduce_losses(where_, _binary_cross_entropy(logits, targets), reduction)
+
+
+# Dropout and embedding
+
+
+def dropout(x: Any, rate: float) -> Any:
+    """`x` with each element set to 0 with probability `rate`, the others divided by 1 - rate (Srivastava et al., 2014).
+
+    Raises ValueError for a rate outside [0, 1).
+    """
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(message("dropout", "a rate from 0 to below 1", f"{rate}"))
+    if rate == 0.0:
+        return x
+    data = x.data if isinstance(x, Tensor) else x
+    return x * keep_mask(shape=x.shape, rate=rate, dtype=x.dtype, device=device_of(data))
+
+
+def embedding(weight: Any, ids: Any) -> Any:
+    """The rows of `weight` (vocabulary, features) at `ids` (integers, any shape): result ids.shape + (features,).
+
+    Raises IndexError for an id that is negative or not below the vocabulary's size, TypeError for ids that are not
+    integers.
+    """
+    array = ids.data if isinstance(ids, Tensor) else ids
+    if getattr(getattr(array, "dtype", None), "kind", "") not in ("i", "u"):
+        raise TypeError(
+            message("embedding", "ids of an integer dtype", str(getattr(array, "dtype", type(array).__name__)))
+        )
+    if weight.ndim != 2:
+        raise ShapeError(message("embedding", "a weight of shape (vocabulary, features)", f"{weight.shape}"))
+    check_indices("embedding", array, weight.shape[0])
+    return take(weight, ids, axis=0)

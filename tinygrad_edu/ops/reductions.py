@@ -1,0 +1,266 @@
+"""Reductions over any axes: sums, extremes, moments, norms. All of them take `axis` (None for all) and `keepdims` as
+NumPy's do."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+import numpy
+
+from ..autograd import broadcast_to, primitive
+from ..backend import Array
+from ..errors import message
+from .elementwise import absolute, equal, exp, isfinite, sqrt, where
+from .shape import Axes, _concatenate, _flip, _reshape, normalize_axes, normalize_axis, ravel, transpose
+
+
+def restore(g: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """A reduced array with the reduced axes back as axes of length 1, where it has lost them."""
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return g if g.shape == kept else _reshape(g, shape=kept)
+
+
+def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """How many elements are reduced to one."""
+    return math.prod(shape[i] for i in axes)
+
+
+# The definitions; each gets its axes from the front, as a tuple
+
+
+@primitive("reduction")
+def _sum(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.sum(a, axis=axes, keepdims=keepdims, out=out)
+
+
+_sum.defvjp(lambda g, y, a, axes, keepdims: broadcast_to(restore(g, a.shape, axes), shape=a.shape))
+
+
+@primitive("reduction")
+def _mean(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.mean(a, axis=axes, keepdims=keepdims, out=out)
+
+
+_mean.defvjp(
+    lambda g, y, a, axes, keepdims: broadcast_to(
+        restore(g, a.shape, axes) * (1.0 / builtins.max(1, count(a.shape, axes))), shape=a.shape
+    )
+)
+
+
+@primitive("reduction", saves=("a", "y"), expects="at least one element to choose from")
+def _max(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.max(a, axis=axes, keepdims=keepdims, out=out)
+
+
+@primitive("reduction", saves=("a", "y"), expects="at least one element to choose from")
+def _min(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.min(a, axis=axes, keepdims=keepdims, out=out)
+
+
+def _extreme_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    chosen = equal(a, restore(y, a.shape, axes))  # ties share the gradient
+    shared = restore(g, a.shape, axes) / _sum(chosen, axes=axes, keepdims=True)
+    return where(chosen, shared, 0.0)
+
+
+_max.defvjp(_extreme_vjp)
+_min.defvjp(_extreme_vjp)
+
+
+@primitive("reduction", saves=("a",))
+def _prod(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.prod(a, axis=axes, keepdims=keepdims, out=out)
+
+
+def _prod_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    """The product of all others, without dividing (elements may be 0): the backward pass of a product by pairs."""
+    rest = tuple(i for i in range(a.ndim) if i not in axes)
+    order = rest + axes
+    rows, n = count(a.shape, rest), count(a.shape, axes)
+    levels = [_reshape(transpose(a, order), shape=(rows, n))]
+    while levels[-1].shape[1] > 1:
+        level = levels[-1]
+        half = level.shape[1] // 2
+        paired = level[:, :half] * level[:, half : 2 * half]
+        levels.append(_concatenate(paired, level[:, 2 * half :], axis=1) if level.shape[1] % 2 else paired)
+    d = _reshape(g, shape=(rows, 1)) if n else levels[0]
+    for level in reversed(levels[:-1]):
+        half = level.shape[1] // 2
+        parts = [d[:, :half] * level[:, half : 2 * half], d[:, :half] * level[:, :half], d[:, half:]]
+        d = _concatenate(*parts[: 2 + level.shape[1] % 2], axis=1)
+    return transpose(
+        _reshape(d, shape=tuple(a.shape[i] for i in order)), tuple(sorted(range(a.ndim), key=order.__getitem__))
+    )
+
+
+_prod.defvjp(_prod_vjp)
+
+
+@primitive("reduction", saves=("a",))
+def _var(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, ddof: int, out: Any = None) -> Any:
+    return xp.var(a, axis=axes, keepdims=keepdims, ddof=ddof, out=out)
+
+
+def _var_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool, ddof: int) -> Any:
+    centred = a - _mean(a, axes=axes, keepdims=True)
+    return restore(g, a.shape, axes) * (2.0 / (count(a.shape, axes) - ddof)) * centred
+
+
+_var.defvjp(_var_vjp)
+
+
+@primitive("reduction", saves=("a", "y"))
+def _logsumexp(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    peak = xp.max(a, axis=axes, keepdims=True)
+    peak = xp.where(xp.isfinite(peak), peak, peak.dtype.type(0))
+    y = xp.exp(a - peak).sum(axis=axes, keepdims=True)
+    with numpy.errstate(divide="ignore"):  # the sum of nothing but exp(-inf) is 0, its logarithm -inf
+        y = xp.log(y) + peak
+    y = y if keepdims else y.reshape(tuple(n for i, n in enumerate(a.shape) if i not in axes))
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def _logsumexp_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    y = restore(y, a.shape, axes)
+    return restore(g, a.shape, axes) * exp(a - where(isfinite(y), y, 0.0))
+
+
+_logsumexp.defvjp(_logsumexp_vjp)
+
+
+@primitive("reduction", saves=("a", "y"))
+def _norm2(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.sqrt(xp.sum(a * a, axis=axes, keepdims=keepdims), out=out)
+
+
+def _norm2_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    y = restore(y, a.shape, axes)
+    return restore(g, a.shape, axes) * (a / where(equal(y, 0), 1.0, y))
+
+
+_norm2.defvjp(_norm2_vjp)
+
+
+@primitive("opaque")
+def _cumsum(xp: Any, a: Array, *, axis: int, out: Any = None) -> Any:
+    return xp.cumsum(a, axis=axis, out=out)
+
+
+_cumsum.defvjp(lambda g, y, a, axis: _flip(_cumsum(_flip(g, axes=(axis,)), axis=axis), axes=(axis,)))
+
+
+@primitive("reduction")
+def _any(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.any(a, axis=axes, keepdims=keepdims, out=out)
+
+
+@primitive("reduction")
+def _all(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return xp.all(a, axis=axes, keepdims=keepdims, out=out)
+
+
+@primitive("opaque", expects="at least one element to choose from")
+def _argmax(xp: Any, a: Array, *, axis: int | None, keepdims: bool, out: Any = None) -> Any:
+    return xp.argmax(a, axis=axis, keepdims=keepdims, out=out)
+
+
+@primitive("opaque", expects="at least one element to choose from")
+def _argmin(xp: Any, a: Array, *, axis: int | None, keepdims: bool, out: Any = None) -> Any:
+    return xp.argmin(a, axis=axis, keepdims=keepdims, out=out)
+
+
+# What users call
+
+
+def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The sum over axes.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    tensor([4., 6.])
+    """
+    return _sum(x, axes=normalize_axes("sum", axis, x.ndim), keepdims=keepdims)
+
+
+def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The arithmetic mean over axes."""
+    return _mean(x, axes=normalize_axes("mean", axis, x.ndim), keepdims=keepdims)
+
+
+def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The largest element over axes; ties share the gradient. Raises ShapeError if there is none."""
+    return _max(x, axes=normalize_axes("max", axis, x.ndim), keepdims=keepdims)
+
+
+def min(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The smallest element over axes; ties share the gradient. Raises ShapeError if there is none."""
+    return _min(x, axes=normalize_axes("min", axis, x.ndim), keepdims=keepdims)
+
+
+def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """The product over axes. Its gradients are exact where elements are 0."""
+    return _prod(x, axes=normalize_axes("prod", axis, x.ndim), keepdims=keepdims)
+
+
+def var(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The variance over axes: the sum of squared distances from the mean, over their number less `ddof`."""
+    return _var(x, axes=normalize_axes("var", axis, x.ndim), keepdims=keepdims, ddof=ddof)
+
+
+def std(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The square root of `var`. Its gradient is infinite where the variance is 0."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over axes, without overflow."""
+    return _logsumexp(x, axes=normalize_axes("logsumexp", axis, x.ndim), keepdims=keepdims)
+
+
+def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """The norm of order `ord` > 0 (math.inf for the largest magnitude) of the elements over axes, taken as a vector.
+
+    The gradient of the norm of zeros is 0 for orders 2 and above. Raises ValueError for an order that is not positive.
+    """
+    axes = normalize_axes("norm", axis, x.ndim)
+    if not ord > 0:
+        raise ValueError(message("norm", "an order above 0", f"{ord}"))
+    if ord == 2:
+        return _norm2(x, axes=axes, keepdims=keepdims)
+    magnitude = absolute(x)
+    if ord == math.inf:
+        return _max(magnitude, axes=axes, keepdims=keepdims)
+    if ord == 1:
+        return _sum(magnitude, axes=axes, keepdims=keepdims)
+    return _sum(magnitude**ord, axes=axes, keepdims=keepdims) ** (1.0 / ord)
+
+
+def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Whether any element over axes is true."""
+    return _any(x, axes=normalize_axes("any", axis, x.ndim), keepdims=keepdims)
+
+
+def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Whether all elements over axes are true."""
+    return _all(x, axes=normalize_axes("all", axis, x.ndim), keepdims=keepdims)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index (int64) of the first largest element along an axis, or in the flattened array."""
+    return _argmax(x, axis=None if axis is None else normalize_axis("argmax", axis, x.ndim), keepdims=keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index (int64) of the first smallest element along an axis, or in the flattened array."""
+    return _argmin(x, axis=None if axis is None else normalize_axis("argmin", axis, x.ndim), keepdims=keepdims)
+
+
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """The sums of the elements up to each along an axis, or in the flattened array."""
+    return _cumsum(ravel(x), axis=0) if axis is None else _cumsum(x, axis=normalize_axis("cumsum", axis, x.ndim))

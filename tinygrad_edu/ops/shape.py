@@ -1,0 +1,370 @@
+"""Changing shapes and joining arrays. Views where NumPy gives views."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from ..autograd import broadcast_to as _broadcast_to
+from ..autograd import primitive
+from ..autograd import stack as _stack
+from ..backend import Array
+from ..errors import ShapeError, message
+
+Axes = int | Sequence[int] | None
+
+
+def normalize_axis(where: str, axis: Any, ndim: int) -> int:
+    """`axis` counted from the front. Raises ShapeError if there is no such axis, TypeError if it is no integer."""
+    try:
+        number = operator.index(axis)
+    except TypeError:
+        raise TypeError(message(where, "an integer axis", repr(axis))) from None
+    if not -ndim <= number < ndim:
+        raise ShapeError(
+            message(where, f"an axis from {-ndim} to {ndim - 1}" if ndim else "no axis for a 0-d array", f"{number}")
+        )
+    return number % ndim
+
+
+def normalize_axes(where: str, axes: Axes, ndim: int) -> tuple[int, ...]:
+    """The axes counted from the front, all of them for None. Raises ShapeError for a repeated one."""
+    if axes is None:
+        return tuple(range(ndim))
+    given = axes if isinstance(axes, Sequence) else (axes,)
+    found = tuple(normalize_axis(where, axis, ndim) for axis in given)
+    if len(set(found)) != len(found):
+        raise ShapeError(message(where, "each axis once", f"{axes}"))
+    return found
+
+
+def as_shape(shape: Any) -> tuple[int, ...]:
+    return (operator.index(shape),) if not isinstance(shape, Sequence) else tuple(map(operator.index, shape))
+
+
+@primitive("opaque")
+def new_zeros(xp: Any, a: Array, *, shape: tuple[int, ...]) -> Array:
+    """Zeros of another shape on the device of `a`."""
+    return xp.zeros(shape, dtype=a.dtype)
+
+
+@primitive("view", expects="as many elements in the new shape")
+def _reshape(xp: Any, a: Array, *, shape: tuple[int, ...]) -> Array:
+    return a.reshape(shape)
+
+
+_reshape.defvjp(lambda g, y, a, shape: _reshape(g, shape=a.shape))
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """The elements in row-major order in another shape; one length may be -1. `reshape(x, 2, 3)` or `reshape(x, (2,
+    3))`."""
+    wanted = as_shape(shape[0]) if len(shape) == 1 else as_shape(shape)
+    if (
+        wanted.count(-1) > 1
+        or any(n < -1 for n in wanted)
+        or (
+            x.size != math.prod(wanted)
+            if -1 not in wanted
+            else x.size % max(1, -math.prod(wanted)) or (x.size and 0 in wanted)
+        )
+    ):
+        raise ShapeError(message("reshape", f"a shape for {x.size} elements (of {x.shape})", f"{wanted}"))
+    return _reshape(x, shape=wanted)
+
+
+def ravel(x: Any) -> Any:
+    """All elements along one axis, in row-major order."""
+    return _reshape(x, shape=(x.size,))
+
+
+@primitive("view")
+def _transpose(xp: Any, a: Array, *, axes: tuple[int, ...]) -> Array:
+    return a.transpose(axes)
+
+
+def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
+
+
+_transpose.defvjp(lambda g, y, a, axes: _transpose(g, axes=_inverse(axes)))
+
+
+def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """The axes in another order; reversed by default."""
+    if axes is None:
+        return _transpose(x, axes=tuple(range(x.ndim))[::-1])
+    order = normalize_axes("transpose", axes, x.ndim)
+    if len(order) != x.ndim:
+        raise ShapeError(message("transpose", f"all of the {x.ndim} axes of shape {x.shape}", f"{tuple(axes)}"))
+    return _transpose(x, axes=order)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Two axes interchanged."""
+    order = list(range(x.ndim))
+    i, j = normalize_axis("swapaxes", axis1, x.ndim), normalize_axis("swapaxes", axis2, x.ndim)
+    order[i], order[j] = j, i
+    return _transpose(x, axes=tuple(order))
+
+
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
+    """The `source` axes moved to the positions `destination`, the others in their order."""
+    sources, places = normalize_axes("moveaxis", source, x.ndim), normalize_axes("moveaxis", destination, x.ndim)
+    if len(sources) != len(places):
+        raise ShapeError(message("moveaxis", "as many destinations as sources", f"{source} and {destination}"))
+    order = [axis for axis in range(x.ndim) if axis not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
+    return _transpose(x, axes=tuple(order))
+
+
+def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
+    """New axes of length 1 at the positions `axis` of the result."""
+    count = len(axis) if isinstance(axis, Sequence) else 1
+    places = normalize_axes("expand_dims", axis, x.ndim + count)
+    lengths = iter(x.shape)
+    return _reshape(x, shape=tuple(1 if i in places else next(lengths) for i in range(x.ndim + count)))
+
+
+def squeeze(x: Any, axis: Axes = None) -> Any:
+    """Axes of length 1 removed: all of them, or those given. Raises ShapeError if one of those is longer."""
+    places = normalize_axes("squeeze", axis, x.ndim)
+    if axis is None:
+        places = tuple(i for i in places if x.shape[i] == 1)
+    if any(x.shape[i] != 1 for i in places):
+        raise ShapeError(message("squeeze", "axes of length 1", f"axis {axis} of shape {x.shape}"))
+    return _reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in places))
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
+    """`x` repeated along new leading axes and axes of length 1, without a copy."""
+    return _broadcast_to(x, shape=as_shape(shape))
+
+
+# Joining and splitting
+
+
+@primitive("opaque", expects="arrays that differ along the axis only")
+def _concatenate(xp: Any, *arrays: Array, axis: int, out: Any = None) -> Array:
+    return xp.concatenate(arrays, axis=axis, out=out)
+
+
+def _concatenate_rule(needs: list[bool], residuals: Any, g: Any, y: Any, *arrays: Any, axis: int) -> list[Any]:
+    found, start = [], 0
+    for need, a in zip(needs, arrays, strict=True):
+        end = start + a.shape[axis]
+        found.append(g[(slice(None),) * axis + (slice(start, end),)] if need else None)
+        start = end
+    return found
+
+
+_concatenate.defjoint(_concatenate_rule)
+
+
+def _several(where: str, arrays: Any) -> list[Any]:
+    if not isinstance(arrays, (list, tuple)) or not arrays:
+        raise TypeError(message(where, "a list or tuple of at least one array", type(arrays).__name__))
+    return list(arrays)
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays joined along an axis that they have."""
+    several = _several("concatenate", arrays)
+    return _concatenate(*several, axis=normalize_axis("concatenate", axis, several[0].ndim))
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays of one shape joined along a new axis."""
+    several = _several("stack", arrays)
+    return _stack(*several, axis=normalize_axis("stack", axis, several[0].ndim + 1))
+
+
+@primitive("opaque")
+def _split(xp: Any, a: Array, *, ends: tuple[int, ...], axis: int) -> tuple[Array, ...]:
+    starts = (0, *ends[:-1])
+    return tuple(a[(slice(None),) * axis + (slice(start, end),)] for start, end in zip(starts, ends, strict=True))
+
+
+def _split_vjp(g: tuple[Any, ...], y: Any, a: Any, ends: tuple[int, ...], axis: int) -> Any:
+    present = next(part for part in g if part is not None)
+    parts = []
+    for part, start, end in zip(g, (0, *ends[:-1]), ends, strict=True):
+        parts.append(
+            new_zeros(present, shape=(*a.shape[:axis], end - start, *a.shape[axis + 1 :])) if part is None else part
+        )
+    return _concatenate(*parts, axis=axis)
+
+
+_split.defvjp(_split_vjp)
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+    """A tuple of parts along an axis: `sections` equal ones, or cut at the given positions.
+
+    Raises ShapeError if the axis cannot be cut so.
+    """
+    axis = normalize_axis("split", axis, x.ndim)
+    length = x.shape[axis]
+    if isinstance(sections, Sequence):
+        ends = (*map(operator.index, sections), length)
+        if list(ends) != sorted(ends) or ends[0] < 0:
+            raise ShapeError(message("split", f"increasing positions from 0 to {length}", f"{tuple(sections)}"))
+    else:
+        if sections < 1 or length % sections:
+            raise ShapeError(message("split", f"a number of sections that divides {length}", f"{sections}"))
+        ends = tuple(range(length // sections, length + 1, length // sections)) if length else (0,) * sections
+    return _split(x, ends=ends, axis=axis)
+
+
+# Padding, flipping, repeating
+
+
+@primitive("opaque")
+def _pad(xp: Any, a: Array, *, widths: tuple[tuple[int, int], ...], value: float, out: Any = None) -> Array:
+    inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
+    shape = tuple(before + n + after for (before, after), n in zip(widths, a.shape, strict=True))
+    y = xp.empty(shape, dtype=a.dtype) if out is None else out
+    y[...] = value
+    y[inner] = a
+    return y
+
+
+_pad.defvjp(
+    lambda g, y, a, widths, value: g[
+        tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
+    ]
+)
+
+
+def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
+    """`x` with a border of `value`. `widths`: one number, one (before, after) pair, or a pair for each axis.
+
+    Raises ShapeError for widths that are negative or do not fit the number of axes.
+    """
+    table = numpy.asarray(widths)
+    try:
+        table = numpy.broadcast_to(table, (x.ndim, 2))
+    except ValueError:
+        table = numpy.full((1, 1), -1)
+    if table.dtype.kind not in "iu" or (table < 0).any():
+        raise ShapeError(message("pad", f"widths of at least 0, a pair for each of {x.ndim} axes", f"{widths}"))
+    return _pad(x, widths=tuple((int(before), int(after)) for before, after in table), value=value)
+
+
+@primitive("view")
+def _flip(xp: Any, a: Array, *, axes: tuple[int, ...]) -> Array:
+    return a[tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(a.ndim))]
+
+
+_flip.defvjp(lambda g, y, a, axes: _flip(g, axes=axes))
+
+
+def flip(x: Any, axis: Axes = None) -> Any:
+    """The order of the elements reversed along axes; along all of them by default."""
+    return _flip(x, axes=normalize_axes("flip", axis, x.ndim))
+
+
+@primitive("opaque")
+def _roll(xp: Any, a: Array, *, shifts: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    return xp.roll(a, shifts, axes)
+
+
+_roll.defvjp(lambda g, y, a, shifts, axes: _roll(g, shifts=tuple(-n for n in shifts), axes=axes))
+
+
+def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
+    """Elements shifted along axes, those pushed out coming in at the other end; over the flattened array if axis is
+    None."""
+    if axis is None:
+        return reshape(roll(ravel(x), shift, 0), x.shape)
+    axes = normalize_axes("roll", axis, x.ndim)
+    shifts = as_shape(shift) if isinstance(shift, Sequence) else (operator.index(shift),) * len(axes)
+    if len(shifts) != len(axes):
+        raise ShapeError(message("roll", "a shift for each axis", f"{shift} and {axis}"))
+    return _roll(x, shifts=shifts, axes=axes)
+
+
+def tile(x: Any, repetitions: int | Sequence[int]) -> Any:
+    """The whole array repeated along each axis, as `numpy.tile`."""
+    counts = as_shape(repetitions)
+    shape = (1,) * (len(counts) - x.ndim) + x.shape
+    counts = (1,) * (len(shape) - len(counts)) + counts
+    between = tuple(n for pair in zip((1,) * len(shape), shape, strict=True) for n in pair)
+    wide = tuple(n for pair in zip(counts, shape, strict=True) for n in pair)
+    total = tuple(count * n for count, n in zip(counts, shape, strict=True))
+    return reshape(broadcast_to(reshape(x, between), wide), total)
+
+
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
+    """Each element repeated along an axis; the flattened array if axis is None."""
+    if axis is None:
+        return repeat(ravel(x), repeats, 0)
+    axis = normalize_axis("repeat", axis, x.ndim)
+    if operator.index(repeats) < 0:
+        raise ValueError(message("repeat", "repeats of at least 0", f"{repeats}"))
+    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
+    wide = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, repeats, *after))
+    return reshape(wide, (*before, n * repeats, *after))
+
+
+# Triangles and diagonals
+
+
+@primitive("opaque", expects="at least two axes")
+def _tril(xp: Any, a: Array, *, k: int) -> Array:
+    return xp.tril(a, k)
+
+
+@primitive("opaque", expects="at least two axes")
+def _triu(xp: Any, a: Array, *, k: int) -> Array:
+    return xp.triu(a, k)
+
+
+_tril.defvjp(lambda g, y, a, k: _tril(g, k=k))
+_triu.defvjp(lambda g, y, a, k: _triu(g, k=k))
+
+
+def _matrix(where: str, x: Any) -> None:
+    if x.ndim < 2:
+        raise ShapeError(message(where, "at least two axes", f"shape {x.shape}"))
+
+
+def tril(x: Any, k: int = 0) -> Any:
+    """Zeros above the k-th diagonal of the last two axes."""
+    _matrix("tril", x)
+    return _tril(x, k=k)
+
+
+def triu(x: Any, k: int = 0) -> Any:
+    """Zeros below the k-th diagonal of the last two axes."""
+    _matrix("triu", x)
+    return _triu(x, k=k)
+
+
+@primitive("view")
+def _diagonal(xp: Any, a: Array, *, offset: int) -> Array:
+    return xp.diagonal(a, offset, a.ndim - 2, a.ndim - 1)
+
+
+@primitive("opaque")
+def _from_diagonal(xp: Any, a: Array, *, offset: int, shape: tuple[int, ...]) -> Array:
+    y = xp.zeros(shape, dtype=a.dtype)
+    i = xp.arange(a.shape[-1])
+    y[..., i + max(0, -offset), i + max(0, offset)] = a
+    return y
+
+
+_diagonal.defvjp(lambda g, y, a, offset: _from_diagonal(g, offset=offset, shape=a.shape))
+_from_diagonal.defvjp(lambda g, y, a, offset, shape: _diagonal(g, offset=offset))
+
+
+def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The diagonal over two axes, which go; it becomes the last axis, as in NumPy."""
+    _matrix("diagonal", x)
+    i, j = normalize_axes("diagonal", (axis1, axis2), x.ndim)
+    return _diagonal(moveaxis(x, (i, j), (-2, -1)), offset=offset)

@@ -1,0 +1,60 @@
+"""Switches that the whole package reads: gradient mode, training mode, default dtype and device. Each thread has its
+own."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+import numpy
+
+from .errors import message
+
+
+class _State(threading.local):
+    grad_enabled: bool = True
+    training: bool = False
+    dtype: numpy.dtype[Any] = numpy.dtype("float32")
+    device: Any = None  # a backend.Device; None stands for the CPU, so that this module needs no other
+
+
+state = _State()
+
+
+class Switch:
+    """Sets one attribute of the state at once; used in a `with` block, puts the old value back at its end."""
+
+    def __init__(self, name: str, value: object):
+        self._name, self._old = name, getattr(state, name)
+        setattr(state, name, value)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        setattr(state, self._name, self._old)
+
+
+def use_dtype(dtype: Any) -> Switch:
+    """Sets the default floating dtype of this thread, for good or for a `with` block.
+
+    It is the dtype of tensors made from Python numbers, of new parameters, and of the result of integers under `exp`,
+    `mean` or division. Raises ValueError if `dtype` is not float16, float32 or float64.
+
+    >>> import tinygrad_edu as tg
+    >>> with tg.use_dtype("float64"):
+    ...     print(tg.tensor([1.0]).dtype)
+    float64
+    """
+    resolved = numpy.dtype(dtype)
+    if resolved.name not in ("float16", "float32", "float64"):
+        raise ValueError(message("use_dtype", "float16, float32 or float64", repr(dtype)))
+    return Switch("dtype", resolved)
+
+
+def default_dtype() -> numpy.dtype[Any]:
+    """The default floating dtype of this thread; float32 unless `use_dtype` said otherwise."""
+    return state.dtype
