@@ -39,7 +39,12 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
 
 
 def gradients(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], seeds: Sequence[Any], create_graph: bool, since: int = 0
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    seeds: Sequence[Any],
+    create_graph: bool,
+    retain_graph: bool,
+    since: int,
 ) -> list[Any]:
     """The gradients of `inputs`, which need not be leaves, as Tensors; zeros for an input that no output depends on.
 
@@ -49,10 +54,12 @@ def gradients(
     wanted = [edge_of(t) for t in inputs]
     roots = [edge_of(t) for t in outputs if t.requires_grad]
     _, needed = explore(roots, wanted, since)
-    found = propagate(outputs, seeds, needed, create_graph, retain_graph=True, inputs=set(wanted))
-    results = [found.get(edge) for edge in wanted]
-    zeros = [array_module(t.data).zeros_like(t.data) if g is None else g for g, t in zip(results, inputs, strict=True)]
-    return [g if type(g) is Tensor else Tensor(g) for g in zeros]
+    found = propagate(outputs, seeds, needed, create_graph, retain_graph or create_graph, set(wanted))
+    results = []
+    for edge, t in zip(wanted, inputs, strict=True):
+        g = found[edge] if edge in found else array_module(t.data).zeros_like(t.data)
+        results.append(g if type(g) is Tensor else Tensor(g))
+    return results
 
 
 def edge_of(t: Tensor) -> Edge:

@@ -87,7 +87,8 @@ class Function:
         node.primitive.name = cls.__name__
         node.primitive.defjoint(_run_backward)
         node.edges, node.saved, node.residuals = edges, [tuple(layout)], None
-        node.output = tuple(y if i in layout else None for i, y in enumerate(arrays))
+        saved_outputs = {entry for entry in layout if type(entry) is int}
+        node.output = tuple(y if i in saved_outputs else None for i, y in enumerate(arrays))
         node.attributes = {"function": cls, "ctx": ctx, "specs": [Spec(y.shape, y.dtype) for y in arrays]}
         node.sequence = writes.next_sequence()
         tensors = split_outputs(arrays, node)

@@ -42,9 +42,10 @@ class Evaluation:
         # whether anything else depends on the results: then they must be differentiable themselves
         self.live = nested or bool(explore(roots, inputs, self.since)[0])
 
-    def pull(self, cotangents: Sequence[Any], create_graph: bool = False) -> list[Tensor]:
+    def pull(self, cotangents: Sequence[Any], create_graph: bool = False, retain_graph: bool = True) -> list[Tensor]:
         """The cotangents of the inputs for those of the outputs."""
-        return gradients(self.outputs, self.inputs, cotangents, self.live or create_graph, self.since)
+        create_graph = create_graph or self.live
+        return gradients(self.outputs, self.inputs, cotangents, create_graph, retain_graph, self.since)
 
     def values(self) -> list[Tensor]:
         """What the function returned, outside of the stand-ins' graph unless that is live."""
@@ -111,7 +112,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
 
     def evaluate(*args: Any, **keywords: Any) -> Any:
         found = Evaluation("grad", lambda *a: function(*a, **keywords), args, _argnums(argnums))
-        results = found.pull([_ones(found.scalar())])
+        results = found.pull([_ones(found.scalar())], retain_graph=False)
         return found.packed(found.values()), results[0] if isinstance(argnums, int) else tuple(results)
 
     return evaluate
@@ -169,7 +170,8 @@ def jvp(function: Callable[..., Any], args: Sequence[Any], tangents: Sequence[An
     live = found.live or any(t.requires_grad for t in tangents)
     with Switch("grad_enabled", True):
         seeds = [Tensor(_ones(y), requires_grad=True) for y in found.outputs]
-        products = gradients(found.pull(seeds, create_graph=True), seeds, tangents, create_graph=live)
+        pulled = found.pull(seeds, create_graph=True)
+        products = gradients(pulled, seeds, tangents, live, retain_graph=False, since=found.since)
     return found.packed(found.values()), found.packed(products)
 
 
@@ -185,7 +187,7 @@ def hvp(function: Callable[..., Any], args: Sequence[Any], vectors: Sequence[Any
     live = found.live or any(v.requires_grad for v in vectors)
     with Switch("grad_enabled", True):
         first = found.pull([_ones(found.scalar())], create_graph=True)
-        return tuple(gradients(first, found.inputs, vectors, create_graph=live, since=found.since))
+        return tuple(gradients(first, found.inputs, vectors, live, retain_graph=False, since=found.since))
 
 
 def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:

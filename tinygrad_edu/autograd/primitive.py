@@ -303,7 +303,7 @@ def split_outputs(arrays: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
     tensors = []
     for i, y in enumerate(arrays):
         if y is None or y.dtype.kind != "f":
-            tensors.append(Tensor(y))
+            tensors.append(y if y is None else Tensor(y))
             continue
         pick = Node()
         pick.primitive, pick.edges, pick.saved = PICK, [node], []

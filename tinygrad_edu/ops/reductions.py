@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import broadcast_to, primitive
+from ..autograd import broadcast_to, cast, primitive
 from ..backend import Array
 from ..errors import message
 from .elementwise import absolute, equal, exp, isfinite, sqrt, where
@@ -62,7 +62,7 @@ def _min(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any =
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     chosen = equal(a, restore(y, a.shape, axes))  # ties share the gradient
-    shared = restore(g, a.shape, axes) / _sum(chosen, axes=axes, keepdims=True)
+    shared = restore(g, a.shape, axes) / _sum(cast(chosen, a.dtype), axes=axes, keepdims=True)
     return where(chosen, shared, 0.0)
 
 
