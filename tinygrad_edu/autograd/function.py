@@ -58,6 +58,13 @@ class Function:
     tensor(12.)
     """
 
+    _primitive: Primitive
+
+    def __init_subclass__(cls) -> None:
+        cls._primitive = Primitive(_recorded, "opaque")
+        cls._primitive.name = cls.__name__
+        cls._primitive.defjoint(_run_backward)
+
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
         raise NotImplementedError
@@ -83,9 +90,7 @@ class Function:
         arrays = tuple(y.data for y in outputs)
         ctx.save_for_backward()
         node = Node()
-        node.primitive = Primitive(_recorded, "opaque")
-        node.primitive.name = cls.__name__
-        node.primitive.defjoint(_run_backward)
+        node.primitive = cls._primitive
         node.edges, node.saved, node.residuals = edges, [tuple(layout)], None
         saved_outputs = {entry for entry in layout if type(entry) is int}
         node.output = tuple(y if i in saved_outputs else None for i, y in enumerate(arrays))
