@@ -108,7 +108,6 @@ class Primitive:
         self.expects = expects
         self.vjps: tuple[Callable[..., Any] | None, ...] | None = ()
         self.joint: Callable[..., Any] = _no_rule
-        self.variadic = variadic
         self.has_residuals = residuals
         self.promotes = promotes and kind in ("elementwise", "reduction", "gemm", "composite")
         self.differentiable = False

@@ -16,7 +16,7 @@ import numpy
 
 from ..errors import message
 from ..state import state
-from .devices import Array, Device, default_device, device
+from .devices import Array, Device, array_module, default_device, device
 
 _KERNEL = r"""
 extern "C" __global__ void philox(unsigned long long* words, long long blocks, unsigned long long seed,
@@ -46,7 +46,9 @@ def _cuda_kernel() -> Any:
 def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Device) -> Array:
     """`4 * blocks` words (uint64) of the stream, from block `offset` on."""
     if target.kind == "cpu":
-        return numpy.random.Philox(key=[seed, stream], counter=[offset, 0, 0, 0]).random_raw(4 * blocks)
+        # as uint64 from the start: NumPy takes a list with one large and one small number through float64
+        key, counter = (numpy.array(n, dtype=numpy.uint64) for n in ([seed, stream], [offset, 0, 0, 0]))
+        return numpy.random.Philox(key=key, counter=counter).random_raw(4 * blocks)
     import cupy
 
     with cupy.cuda.Device(target.index):
@@ -73,11 +75,8 @@ class Generator:
     """
 
     def __init__(self, seed: int = 0, stream: int = 0):
-        for name, value in (("seed", seed), ("stream", stream)):
-            if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or not 0 <= value < 2**64:
-                raise ValueError(message("Generator", f"{name} to be an integer from 0 to 2**64 - 1", repr(value)))
         self._lock = threading.Lock()
-        self._state = (int(seed), int(stream), 0)
+        self.state = (seed, stream, 0)
 
     @property
     def state(self) -> tuple[int, int, int]:
@@ -86,8 +85,15 @@ class Generator:
 
     @state.setter
     def state(self, value: tuple[int, int, int]) -> None:
+        names = ("seed", "stream", "offset")
+        if not isinstance(value, (tuple, list)) or len(value) != len(names):
+            raise ValueError(message("Generator", "a state (seed, stream, offset)", repr(value)))
+        for name, word in zip(names, value, strict=True):
+            if isinstance(word, bool) or not isinstance(word, (int, numpy.integer)) or not 0 <= word < 2**64:
+                raise ValueError(message("Generator", f"{name} to be an integer from 0 to 2**64 - 1", repr(word)))
+        seed, stream, offset = map(int, value)
         with self._lock:
-            self._state = value
+            self._state = (seed, stream, offset)
 
     def words(self, count: int, device: Device) -> Array:
         """At least `count` words (uint64, a multiple of four of them)."""
@@ -110,10 +116,14 @@ class Generator:
         dtype: Any = None,
         device: str | Device | None = None,
     ) -> Array:
-        """Multiples of 2**-24 in [0, 1), scaled to [low, high)."""
+        """Multiples of 2**-24 in [0, 1), scaled to [low, high). Raises ValueError unless low <= high."""
+        if not low <= high:
+            raise ValueError(message("uniform", "low <= high", f"low={low}, high={high}"))
         unit = (self.bits(shape, device) >> 8).astype(numpy.float32)
         unit *= 2.0**-24
-        return (unit.astype(_floating(dtype), copy=False) * (high - low)) + low
+        scaled = unit.astype(_floating(dtype), copy=False) * (high - low) + low
+        below = numpy.nextafter(scaled.dtype.type(high), scaled.dtype.type(low))  # rounding may reach `high`
+        return array_module(scaled).minimum(scaled, float(below))
 
     def normal(
         self,
@@ -136,6 +146,10 @@ class Generator:
 
     def integers(self, shape: tuple[int, ...], low: int, high: int, device: str | Device | None = None) -> Array:
         """Integers (int64) in [low, high); the bias is below (high - low) / 2**64."""
+        for bound in (low, high):
+            if not isinstance(bound, (int, numpy.integer)):
+                raise TypeError(message("integers", "bounds that are integers", repr(bound)))
+        low, high = int(low), int(high)
         if not low < high:
             raise ValueError(message("integers", "low < high", f"low={low}, high={high}"))
         size = math.prod(shape)

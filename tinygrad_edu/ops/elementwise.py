@@ -114,9 +114,17 @@ def _power(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
 _power.defvjp(
     # b * a ** (b - 1), and 0 rather than 0 * inf where b is 0
     lambda g, y, a, b: g * where(equal(b, 0), 0.0, b * power(a, where(equal(b, 0), 1.0, b - 1))),
-    # a ** b * log(a), whose limit at a = 0 is 0 for b > 0
-    lambda g, y, a, b: g * y * log(where(logical_and(equal(a, 0), greater_equal(b, 0)), 1.0, a)),
+    lambda g, y, a, b: g * y * _log_of_base(a, b),
 )
+
+
+def _log_of_base(a: Any, b: Any) -> Any:
+    """log(a); but 0 where a is 0 and b is not negative, for there a ** b * log(a) has the limit 0 (for b above 0)."""
+    if isinstance(a, (int, float)):
+        if a == 0:
+            return where(greater_equal(b, 0), 0.0 * b, -math.inf)
+        return math.log(a) if a > 0 else math.nan
+    return log(where(logical_and(equal(a, 0), greater_equal(b, 0)), 1.0, a))
 
 
 @primitive("elementwise", expression="a ** exponent", saves=("a",))
@@ -129,7 +137,10 @@ _power_of.defvjp(lambda g, y, a, exponent: zeros_like(g) if exponent == 0 else g
 
 def power(a: Any, b: Any) -> Any:
     """`a ** b`, element by element."""
-    return _power_of(a, exponent=b) if type(b) in (int, float) and type(a) not in (int, float) else _power(a, b)
+    exponent = b.item() if isinstance(b, (numpy.generic, numpy.ndarray)) and b.ndim == 0 else b
+    if type(exponent) in (int, float) and hasattr(a, "dtype"):
+        return _power_of(a, exponent=exponent)
+    return _power(a, b)
 
 
 # Exponentials, logarithms, and trigonometry
@@ -229,12 +240,12 @@ where.defvjp(
 )
 
 
-@primitive("elementwise", expression="minimum(maximum(a, low), high)", saves=("a",))
-def _clip(xp: Any, a: Array, *, low: float, high: float, out: Any = None) -> Any:
+@primitive("elementwise", expression="clip(a, low, high)", saves=("a", "y"))
+def _clip(xp: Any, a: Array, *, low: float | None, high: float | None, out: Any = None) -> Any:
     return xp.clip(a, low, high, out=out)
 
 
-_clip.defvjp(lambda g, y, a, low, high: where(logical_and(greater_equal(a, low), less_equal(a, high)), g, 0.0))
+_clip.defvjp(lambda g, y, a, low, high: where(equal(y, a), g, 0.0))
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
@@ -243,7 +254,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     Bounds that are arrays have gradients themselves, and share them where they tie with `x`, as `maximum` does.
     """
     if all(bound is None or type(bound) in (int, float) for bound in (low, high)):
-        return _clip(x, low=-math.inf if low is None else low, high=math.inf if high is None else high)
+        return _clip(x, low=low, high=high)
     x = x if low is None else maximum(x, low)
     return x if high is None else minimum(x, high)
 
