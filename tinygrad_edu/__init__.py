@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from . import callbacks, datasets, initializers, layers, losses, metrics, models, optimizers
 from .autograd import (
     Function,
     GradcheckError,

@@ -58,7 +58,7 @@ def gradients(
     results = []
     for edge, t in zip(wanted, inputs, strict=True):
         g = found[edge] if edge in found else array_module(t.data).zeros_like(t.data)
-        results.append(g if type(g) is Tensor else Tensor(g))
+        results.append(g if type(g) is Tensor else Tensor(g.copy() if type(edge) is Node else g))
     return results
 
 
@@ -118,11 +118,13 @@ def propagate(
     create_graph: bool,
     retain_graph: bool,
     inputs: Collection[Edge] = (),
+    complete: bool = True,
 ) -> dict[Edge, Any]:
     """The loop. Returns the gradients by edge: of the leaves, and of the nodes among `inputs`, at which it stops.
 
     It visits the edges in `needed` only, all of them if None. Cotangents are plain arrays, or Tensors under
-    `create_graph`. The gradient of a leaf is an array that nobody else has.
+    `create_graph`. The gradient of a leaf is an array that nobody else has. Hooks of leaves and `inputs` wait if these
+    gradients are only a part, not `complete`.
     """
     with Switch("grad_enabled", create_graph):
         cotangents, found = _start(outputs, seeds, needed, create_graph)
@@ -131,7 +133,7 @@ def propagate(
         while heap:
             node = heappop(heap)[1]
             g = cotangents.pop(node)
-            if Node.hooked:
+            if Node.hooked and (complete or node not in inputs):
                 g = _run_hooks(node, g)
             if node in inputs:
                 found[node] = g
@@ -175,7 +177,7 @@ def propagate(
             if not retain_graph:
                 node.saved = node.output = node.residuals = None
                 node.edges = []
-        return {edge: _finish(edge, g) for edge, g in found.items()}
+        return {edge: _finish(edge, g, complete) for edge, g in found.items()}
 
 
 def _start(
@@ -199,13 +201,15 @@ def _start(
     return cotangents, leaves
 
 
-def _finish(edge: Edge, g: Any) -> Any:
+def _finish(edge: Edge, g: Any, complete: bool) -> Any:
     """A gradient as it is returned: of the leaf's dtype, after its hooks, an array where NumPy made a scalar of it."""
     if type(edge) is Tensor:
         if g.dtype != edge.dtype:
             raise TypeError(message("backward", f"a gradient of dtype {edge.dtype}", str(g.dtype)))
-        g = _run_hooks(edge, g)
-    return g if type(g) is Tensor else array_module(g).asarray(g)
+        g = _run_hooks(edge, g) if complete else g
+    if type(g) is Tensor:
+        return g if g.requires_grad else Tensor(g.data.copy())
+    return array_module(g).asarray(g)
 
 
 def _collect(pick: Node, g: Any, cotangents: dict[Node, Any], heap: list[tuple[int, Node]]) -> None:
@@ -272,8 +276,11 @@ def _check_saved(node: Node) -> None:
 
 def _run_hooks(owner: Any, g: Any) -> Any:
     for hook in list(getattr(owner, "hooks", ())):
-        result = hook(g if type(g) is Tensor else Tensor(g))
+        result = hook(g if type(g) is Tensor else Tensor(array_module(g).asarray(g)))
         if result is not None:
+            if type(result) is not Tensor or result.dtype != g.dtype:
+                found = f"dtype {result.dtype}" if type(result) is Tensor else type(result).__name__
+                raise TypeError(message("hook", f"None or a Tensor of dtype {g.dtype}", found))
             if result.shape != g.shape:
                 raise ShapeError(message("hook", f"a gradient of shape {g.shape}", f"{result.shape}"))
             g = result if type(g) is Tensor else result.data

@@ -130,13 +130,16 @@ def _run_backward(
     saved = [y[entry] if isinstance(entry, int) else entry for entry in layout]
     ctx.save_for_backward(*(a if type(a) is Tensor else Tensor(a) for a in saved))
     ctx.needs_input_grad = tuple(needs)
-    result = function.backward(ctx, *(part if type(part) is Tensor else Tensor(part) for part in parts))
+    result = function.backward(ctx, *(part if type(part) is Tensor else Tensor(xp.asarray(part)) for part in parts))
     ctx.save_for_backward()
     found = list(result) if isinstance(result, tuple) else [result]
     where = f"{function.__name__}.backward"
     if len(found) != len(needs):
         raise GradientError(message(where, f"{len(needs)} gradients, one per argument", f"{len(found)}"))
-    return [t.data if first_order and type(t) is Tensor else t for t in found]
+    for t in found:
+        if t is not None and type(t) is not Tensor:
+            raise TypeError(message(where, "Tensors, or None where there is no gradient", type(t).__name__))
+    return [t.data if first_order and t is not None else t for t in found]
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -209,7 +212,8 @@ def _recompute(
     pairs = [(t, part) for t, part in zip(outputs, g, strict=True) if part is not None]
     wanted = {edge for edge, need in zip(boundary, needs, strict=True) if need}
     _, needed = explore([edge_of(t) for t, _ in pairs], wanted, since)
-    found = propagate([t for t, _ in pairs], [part for _, part in pairs], needed, create_graph, create_graph, wanted)
+    outputs, seeds = [t for t, _ in pairs], [part for _, part in pairs]
+    found = propagate(outputs, seeds, needed, create_graph, create_graph, wanted, complete=False)
     return [found.get(edge) for edge in boundary]
 
 

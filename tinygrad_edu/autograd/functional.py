@@ -12,7 +12,7 @@ from typing import Any
 
 from ..backend import array_module
 from ..errors import DeviceError, ShapeError, message
-from ..state import Switch
+from ..state import Switch, state
 from .engine import edge_of, explore, gradients
 from .primitive import cast, stack
 from .tensor import Tensor, tensor
@@ -44,12 +44,12 @@ class Evaluation:
 
     def pull(self, cotangents: Sequence[Any], create_graph: bool = False, retain_graph: bool = True) -> list[Tensor]:
         """The cotangents of the inputs for those of the outputs."""
-        create_graph = create_graph or self.live
+        create_graph = (create_graph or self.live) and state.grad_enabled
         return gradients(self.outputs, self.inputs, cotangents, create_graph, retain_graph, self.since)
 
     def values(self) -> list[Tensor]:
         """What the function returned, outside of the stand-ins' graph unless that is live."""
-        return self.outputs if self.live else [y.detach() for y in self.outputs]
+        return self.outputs if self.live and state.grad_enabled else [y.detach() for y in self.outputs]
 
     def packed(self, results: Sequence[Any]) -> Any:
         """Results per output as the function itself would return them."""
@@ -77,8 +77,11 @@ def _ones(y: Tensor) -> Any:
     return array_module(y.data).ones_like(y.data)
 
 
-def _argnums(argnums: int | Sequence[int]) -> list[int]:
-    return [argnums] if isinstance(argnums, int) else list(argnums)
+def _argnums(where: str, argnums: int | Sequence[int]) -> list[int]:
+    numbers = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
+    if not all(type(i) is int for i in numbers):
+        raise TypeError(message(where, "argnums to be an int or a tuple of them", repr(argnums)))
+    return numbers
 
 
 def _matching(where: str, name: str, given: Sequence[Any], tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -110,8 +113,10 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     (tensor(5.), tensor([2., 4.]))
     """
 
+    numbers = _argnums("grad", argnums)
+
     def evaluate(*args: Any, **keywords: Any) -> Any:
-        found = Evaluation("grad", lambda *a: function(*a, **keywords), args, _argnums(argnums))
+        found = Evaluation("grad", lambda *a: function(*a, **keywords), args, numbers)
         results = found.pull([_ones(found.scalar())], retain_graph=False)
         return found.packed(found.values()), results[0] if isinstance(argnums, int) else tuple(results)
 
@@ -167,7 +172,7 @@ def jvp(function: Callable[..., Any], args: Sequence[Any], tangents: Sequence[An
     """
     found = Evaluation("jvp", function, args, range(len(args)))
     tangents = _matching("jvp", "tangents", tangents, found.inputs)
-    live = found.live or any(t.requires_grad for t in tangents)
+    live = state.grad_enabled and (found.live or any(t.requires_grad for t in tangents))
     with Switch("grad_enabled", True):
         seeds = [Tensor(_ones(y), requires_grad=True) for y in found.outputs]
         pulled = found.pull(seeds, create_graph=True)
@@ -184,7 +189,7 @@ def hvp(function: Callable[..., Any], args: Sequence[Any], vectors: Sequence[Any
     """
     found = Evaluation("hvp", function, args, range(len(args)))
     vectors = _matching("hvp", "vectors", vectors, found.inputs)
-    live = found.live or any(v.requires_grad for v in vectors)
+    live = state.grad_enabled and (found.live or any(v.requires_grad for v in vectors))
     with Switch("grad_enabled", True):
         first = found.pull([_ones(found.scalar())], create_graph=True)
         return tuple(gradients(first, found.inputs, vectors, live, retain_graph=False, since=found.since))
@@ -203,8 +208,10 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
             [0., 4.]])
     """
 
+    numbers = _argnums("jacobian", argnums)
+
     def matrix(*args: Any, **keywords: Any) -> Any:
-        found = Evaluation("jacobian", lambda *a: function(*a, **keywords), args, _argnums(argnums))
+        found = Evaluation("jacobian", lambda *a: function(*a, **keywords), args, numbers)
         blocks = []
         for i, y in enumerate(found.outputs):
             rows = []

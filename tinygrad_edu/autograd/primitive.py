@@ -92,6 +92,7 @@ class Primitive:
         expects: str = "arguments that fit together",
         residuals: bool = False,
         promotes: bool = True,
+        label: str = "",
     ):
         code = forward.__code__
         names = [name for name in code.co_varnames[1 : code.co_argcount] if name != "out"]
@@ -100,6 +101,7 @@ class Primitive:
         assert kind in KINDS, kind
         assert set(saves) <= {*names, rest, "y"}, saves
         self.name = self.__name__ = forward.__name__.rstrip("_")
+        self.label = label or self.name.lstrip("_")
         self.__doc__ = forward.__doc__
         self.__module__ = forward.__module__
         self.forward = forward
@@ -229,14 +231,14 @@ class Primitive:
     def _settle(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments of one dtype: NumPy scalars become weak Python numbers, mixed floats and integers are promoted.
 
-        Integers are promoted to the floats' dtype in element-wise operations and products; elsewhere they are ids.
+        Integers are promoted to the floats' dtype, except where they are ids.
         """
         args = tuple(a if type(a) is Tensor else self._operand(a) for a in args)
         floats = {a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind == "f"}
         if not floats:
             return args
         dtype = numpy.result_type(*floats)
-        kinds = "fiu" if self.promotes and self.kind in ("elementwise", "gemm") else "f"
+        kinds = "fiu" if self.promotes else "f"
 
         def promote(a: Any) -> Any:
             if not hasattr(a, "dtype") or a.dtype == dtype or a.dtype.kind not in kinds:
@@ -256,7 +258,7 @@ class Primitive:
 
     def _not_an_operand(self, a: Any) -> str:
         hint = "make it one with tg.tensor(...)." if isinstance(a, (list, tuple)) else ""
-        return message(self.name, "tensors, arrays or numbers", type(a).__name__, hint)
+        return message(self.label, "tensors, arrays or numbers", type(a).__name__, hint)
 
     def _needs_floats(self, arrays: list[Any]) -> bool:
         """Whether integers were turned into floats (by exp, mean, division): NumPy chose float64, the default dtype
@@ -279,13 +281,16 @@ class Primitive:
         operands = " and ".join(f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else repr(a) for a in arrays)
         if len(devices) > 1:
             found = " and ".join(f"{a.dtype}{list(a.shape)} on {device_of(a)}" for a in arrays if hasattr(a, "dtype"))
-            return DeviceError(message(self.name, "all on one device", found, "move one with .to(device)."))
+            return DeviceError(message(self.label, "all on one device", found, "move one with .to(device)."))
         if isinstance(error, (ShapeError, DeviceError)) or not isinstance(error, (ValueError, TypeError, IndexError)):
             return error
-        if str(error).startswith(f"{self.name}: expected"):
+        if str(error).startswith(f"{self.label}: expected"):
             return error
+        for a in arrays:
+            if not hasattr(a, "dtype") and not isinstance(a, (int, float)):
+                return TypeError(self._not_an_operand(a))
         kind = ShapeError if isinstance(error, ValueError) else type(error)
-        return kind(message(self.name, self.expects, operands, f"the array module said: {error}"))
+        return kind(message(self.label, self.expects, operands, f"the array module said: {error}"))
 
 
 def _as_array(y: Any) -> Any:
@@ -324,6 +329,7 @@ def primitive(kind: str, **options: Any) -> Callable[[Callable[..., Any]], Primi
         expects: what the arguments must be like, for the error when they are not.
         residuals: whether forward returns `(y, residuals)`.
         promotes: whether integer arguments become floats where the result is one; False where they are ids.
+        label: what error messages call it; by default its name without a leading underscore.
 
     >>> from tinygrad_edu.autograd import primitive
     >>> import tinygrad_edu as tg

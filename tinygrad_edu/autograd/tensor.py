@@ -224,10 +224,11 @@ class Tensor:
         an operation. A graph that saved the old values will refuse to run backward.
         """
         source = value.data if isinstance(value, Tensor) else value
+        source = source.item() if isinstance(source, numpy.generic) else source
         if self.node is not None:
             raise GradientError(message("assign_", "a leaf", "the result of an operation", "assign to x.detach()."))
         if not isinstance(source, (int, float)):
-            source = source if hasattr(source, "shape") else numpy.asarray(source)
+            source = check_dtype("assign_", source if hasattr(source, "shape") else numpy.asarray(source))
             if source.shape != self.shape:
                 raise ShapeError(message("assign_", f"shape {self.shape}", f"{source.shape}"))
             if device_of(source) != self.device:
@@ -276,7 +277,8 @@ class Tensor:
             def keep(gradient: Tensor) -> None:
                 tensor = me()
                 if tensor is not None:
-                    tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+                    own = gradient if gradient.requires_grad else Tensor(gradient.data.copy())
+                    tensor.grad = own if tensor.grad is None else tensor.grad + gradient
 
             self.register_hook(keep)
         return self
@@ -328,7 +330,11 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
     """
     array = data.data if isinstance(data, Tensor) else data
     if not hasattr(array, "dtype") or isinstance(array, numpy.generic):
-        array = numpy.array(_plain(array))
+        try:
+            array = numpy.array(_plain(array))
+        except ValueError as error:
+            expected = "a number, or nested lists of equal lengths"
+            raise ValueError(message("tensor", expected, type(data).__name__, f"NumPy said: {error}")) from error
         if dtype is None and array.dtype.kind == "f":
             dtype = state.dtype
     array = check_dtype("tensor", array)

@@ -15,21 +15,27 @@ from ..backend import array_module
 next_sequence = itertools.count(1).__next__
 
 latest = 0
-_ranges: dict[int, tuple[int, int]] = {}
+_ranges: dict[tuple[int, int], int] = {}  # the latest last
 
 
 def record(array: Any) -> None:
     """Notes that `array` was overwritten now."""
     global latest
     latest = next_sequence()
-    low, high = _bounds(array)
-    _ranges[low] = (high, latest)
+    bounds = _bounds(array)
+    _ranges.pop(bounds, None)  # so that the entry moves to the end
+    _ranges[bounds] = latest
 
 
 def overwritten_since(array: Any, sequence: int) -> bool:
     """Whether any byte of `array` was overwritten after `sequence`."""
     low, high = _bounds(array)
-    return any(when > sequence and start < high and low < end for start, (end, when) in list(_ranges.items()))
+    for (start, end), when in reversed(list(_ranges.items())):
+        if when < sequence:
+            return False
+        if start < high and low < end:
+            return True
+    return False
 
 
 def _bounds(array: Any) -> tuple[int, int]:

@@ -1,0 +1,155 @@
+"""The command line: what it writes, its exit status, and how it refuses."""
+
+# ruff: noqa: E501 -- the tables hold whole error texts, a case a line
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tinygrad_edu import cli, models
+from tinygrad_edu.datasets import digits
+
+
+def run(capsys, *arguments):
+    """Return exit status, output and errors of the command."""
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    return status, *capsys.readouterr()
+
+
+def test_train_digits(tmp_path, capsys):
+    started = time.perf_counter()
+    status, out, err = run(capsys, "train", "digits", "--out", tmp_path / "run")
+    assert (status, err) == (0, "")
+    assert time.perf_counter() - started < 10
+    lines = out.splitlines()
+    assert lines[0] == "Training on 1,438 digits, testing on 359 others; 9,610 parameters; cpu."
+    assert sum(line.startswith("Epoch ") for line in lines) == 60
+    saved = json.loads((tmp_path / "run" / "history.json").read_text())
+    accuracy = saved["results"]["test_accuracy"]
+    assert accuracy >= 0.97
+    assert f"Test accuracy  {accuracy:.2%}" in lines
+    assert "Parameters     9,610" in lines
+    assert saved["settings"]["epochs"] == len(saved["epoch"]) == len(saved["history"]["loss"]) == 60
+    assert "\x1b" not in out
+    (_, _), (x_test, y_test) = digits.load_data()
+    loaded = models.load_model(tmp_path / "run" / "model.safetensors")
+    assert (loaded.predict(x_test / 16).argmax(axis=1) == y_test).mean() == pytest.approx(accuracy)
+
+
+def test_run_folders_are_numbered(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "digits-7").mkdir(parents=True)
+    for number in (8, 9):
+        status, out, _ = run(capsys, "train", "digits", "--epochs", 1)
+        assert status == 0
+        assert f"runs{os.sep}digits-{number}" in out
+        files = {path.name for path in (tmp_path / "runs" / f"digits-{number}").iterdir()}
+        assert files - {"curves.png"} == {"model.safetensors", "history.json"}
+
+
+def test_curves(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    _, out, _ = run(capsys, "train", "digits", "--epochs", 2, "--out", tmp_path)
+    assert "(model.safetensors, history.json, curves.png)" in out
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    status, out, _ = run(capsys, "train", "digits", "--epochs", 1, "--out", tmp_path)
+    assert status == 0
+    assert "(model.safetensors, history.json)" in out
+
+
+def test_options_decide(tmp_path, capsys):
+    def weights(*options):
+        assert run(capsys, "train", "digits", "--epochs", 1, "--out", tmp_path, *options)[0] == 0
+        return np.concatenate([w.ravel() for w in models.load_model(tmp_path / "model.safetensors").get_weights()])
+
+    first = weights("--seed", 3)
+    np.testing.assert_array_equal(weights("--seed", 3), first)
+    for options in [("--seed", 4), ("--seed", 3, "--batch-size", 100), ("--seed", 3, "--learning-rate", 0.1)]:
+        assert (weights(*options) != first).any()
+
+
+def test_ctrl_c_keeps_what_was_trained(tmp_path):
+    code = "import sys; from tinygrad_edu.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-u", "-c", code, "train", "digits", "--epochs", "100000", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("Epoch 3/"):
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err == ""
+    assert "Interrupted: keeping what was trained so far." in out
+    saved = json.loads((tmp_path / "history.json").read_text())
+    assert saved["results"]["interrupted"] is True
+    assert len(saved["epoch"]) == len(saved["history"]["loss"]) >= 3
+    assert models.load_model(tmp_path / "model.safetensors").built
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    ((), "the following arguments are required: COMMAND"),
+    (("train",), "the following arguments are required: dataset"),
+    (("train", "mnist"), "invalid choice: 'mnist'"),
+    (("train", "digits", "--epochs", "0"), "argument --epochs: expected an integer of at least 1, received '0'"),
+    (("train", "digits", "--epochs", "two"), "received 'two'"),
+    (("train", "digits", "--batch-size", "-5"), "argument --batch-size: expected an integer of at least 1, received '-5'"),
+    (("train", "digits", "--seed", "-1"), "argument --seed: expected an integer of at least 0, received '-1'"),
+    (("train", "digits", "--learning-rate", "nan"), "argument --learning-rate: expected a number above 0, received 'nan'"),
+    (("train", "digits", "--learning-rate", "0"), "received '0'"),
+])  # fmt: skip
+def test_wrong_arguments(capsys, arguments, text):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert text in err
+
+
+def test_a_wrong_device(tmp_path, capsys):
+    status, _, err = run(capsys, "train", "digits", "--device", "tpu", "--out", tmp_path)
+    assert status == 1
+    assert err == "tinygrad-edu: error: device: expected 'cpu', 'cuda', 'cuda:N' or 'auto', received 'tpu'.\n"
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_training(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    status, out, err = run(capsys, "train", "digits", "--out", tmp_path / "file" / "run")
+    assert (status, out) == (1, "")
+    assert err.startswith(f"tinygrad-edu: error: cannot write to the folder '{tmp_path / 'file' / 'run'}': ")
+    assert err.endswith("Choose another with --out.\n")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    status, out, err = run(capsys, "train", "digits", "--out", tmp_path / "run")
+    assert (status, out) == (1, "")
+    assert "No space left on device. Choose another with --out." in err
+
+
+def test_help(capsys):
+    for arguments in (["--help"], ["train", "--help"], ["check", "--help"]):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0
+        assert "SUPPRESS" not in out
+        assert "None" not in out
+    assert "--learning-rate" in run(capsys, "train", "--help")[1]
+    assert run(capsys, "--version")[1].startswith("tinygrad-edu ")
+
+
+@pytest.mark.gpu
+def test_train_digits_on_cuda(tmp_path, capsys):
+    status, out, err = run(capsys, "train", "digits", "--device", "cuda", "--epochs", 1, "--out", tmp_path)
+    assert (status, err) == (0, "")
+    assert "cuda:0" in out

@@ -1,0 +1,86 @@
+"""ProgressBar: how far `fit` is, on a terminal or in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from .base import Callback, Logs
+
+REFRESH = 0.1
+"""Seconds between two looks at the loss while an epoch runs."""
+
+
+class ProgressBar(Callback):
+    """On a terminal a bar with loss, metrics and the time left, and a line per finished epoch; else only these lines.
+
+    Args:
+        lines_only: True gives lines on a terminal too.
+    """
+
+    def __init__(self, lines_only: bool = False):
+        self.lines_only = lines_only
+        self._bar: Any = None
+        self._shown = 0.0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._started = time.perf_counter()
+        if not self.lines_only and sys.stdout.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = [
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("left  {task.fields[logs]}"),
+            ]
+            self._bar = Progress(*columns, auto_refresh=False, transient=True)
+            self._task = self._bar.add_task("", total=self.params["epochs_left"] * self.params["steps"], logs="")
+            self._bar.start()
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        self._epoch, self._epoch_started = epoch, time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        if self._bar is None:
+            return
+        now = time.perf_counter()
+        if now - self._shown > REFRESH:
+            self._shown = now
+            self._update(batch + 1, as_text(logs))
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        seconds = time.perf_counter() - self._epoch_started
+        line = f"{self._title()} - {as_text(logs)} - {seconds:.1f}s"
+        if self._bar is None:
+            print(line, flush=True)
+        else:
+            self._bar.console.print(line, highlight=False)
+            self._update(self.params["steps"], as_text(logs))
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Takes the bar off the terminal, also when an exception ends the training."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _title(self) -> str:
+        return f"Epoch {self._epoch + 1}/{self.params['epochs']}"
+
+    def _update(self, batches: int, logs: str) -> None:
+        first = self.params["epochs"] - self.params["epochs_left"]
+        completed = (self._epoch - first) * self.params["steps"] + batches
+        self._bar.update(self._task, description=self._title(), completed=completed, logs=logs)
+        self._bar.refresh()
+
+
+def as_text(logs: Logs | None) -> str:
+    """`loss: 0.1234 - accuracy: 0.9710`"""
+    return " - ".join(
+        f"{name}: {value:.4f}" if abs(value) >= 1e-3 else f"{name}: {value:.3g}" for name, value in (logs or {}).items()
+    )

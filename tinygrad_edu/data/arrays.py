@@ -1,0 +1,80 @@
+"""Rows for training: arrays checked once, then cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+
+from ..autograd import Tensor
+from ..backend import array_module, default_generator, device_of
+from ..errors import ShapeError, message
+
+
+def as_rows(where: str, name: str, value: Any, dtype: Any = None) -> Any:
+    """`value` (a tensor, an array, nested lists) as an array with at least one row, cast to `dtype` if given.
+
+    Raises TypeError for what is not numbers, ShapeError for no rows or rows of different lengths, ValueError for NaN
+    and inf.
+    """
+    array = value.data if isinstance(value, Tensor) else value
+    if not hasattr(array, "dtype") or array_module(array) is numpy:
+        try:
+            array = numpy.asarray(array)
+        except ValueError as error:
+            raise ShapeError(message(where, f"{name} with rows of one shape", str(error))) from None
+    if array.dtype.kind not in "fiub":
+        hint = "read generators into arrays first." if array.ndim == 0 else ""
+        found = type(value).__name__ if array.ndim == 0 else f"dtype {array.dtype}"
+        raise TypeError(message(where, f"{name} to be an array of numbers", found, hint))
+    if array.ndim == 0 or array.shape[0] == 0:
+        raise ShapeError(message(where, f"{name} with at least one row", f"shape {array.shape}"))
+    if dtype is not None and array.dtype != dtype:
+        with numpy.errstate(over="ignore"):  # found below, as inf
+            array = array.astype(dtype)
+    if array.dtype.kind == "f":
+        finite = array_module(array).isfinite(array)
+        if not bool(finite.all()):
+            bad = int((~finite.reshape(len(array), -1).all(axis=1)).sum())
+            hint = "clean the data first, for example with numpy.nan_to_num."
+            raise ValueError(
+                message(where, f"{name} of finite numbers", f"NaN or inf in {bad} of {len(array)} rows", hint)
+            )
+    return array
+
+
+def check_lengths(where: str, **arrays: Any) -> None:
+    """Raises ShapeError unless all arrays (None aside) have as many rows."""
+    lengths = {name: array.shape[0] for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"len({name}) = {length}" for name, length in lengths.items())
+        raise ShapeError(message(where, f"{' and '.join(lengths)} with as many rows", found))
+
+
+class Batches:
+    """Iterates over the rows of several arrays, some of which may be None, in batches; the last one may be short.
+
+    Args:
+        arrays: on one device, with as many rows.
+        shuffle: whether each pass draws a new order from the package's generator.
+
+    >>> import numpy as np
+    >>> [x.tolist() for x, none in Batches((np.arange(5), None), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(self, arrays: tuple[Any, ...], batch_size: int, shuffle: bool = False):
+        self.arrays, self.batch_size, self.shuffle = arrays, batch_size, shuffle
+        self.rows = arrays[0].shape[0]
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        order = default_generator.permutation(self.rows, device_of(self.arrays[0])) if self.shuffle else None
+        for start in range(0, self.rows, self.batch_size):
+            part: Any = slice(start, start + self.batch_size)
+            if order is not None:
+                part = order[part]
+            yield tuple(None if array is None else array[part] for array in self.arrays)

@@ -1,0 +1,265 @@
+"""Initial values of parameters, with Keras's names, arguments and formulas.
+
+`Dense(8, kernel_initializer="he_normal")` takes a name, `HeNormal(seed=1)` an object, and any function
+`f(shape, dtype)` that returns a tensor or array will do. All numbers come from the package's generator (`tg.seed`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .autograd import Tensor, cast
+from .backend import Generator, default_device, default_generator, special_functions
+from .errors import check_number, choice, message
+from .state import state
+
+Shape = tuple[int, ...]
+
+
+class Initializer:
+    """The base class: a subclass defines `values(generator, shape)`.
+
+    Args:
+        seed: None draws from the package's generator; an integer gives the same values at every call.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.initializers.Constant(2.0)((3,))
+    tensor([2., 2., 2.])
+    """
+
+    def __init__(self, seed: int | None = None):
+        self.seed = seed
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+        """A tensor of that shape on the default device, of the default dtype unless another is asked for."""
+        generator = default_generator if self.seed is None else Generator(self.seed)
+        return cast(Tensor(self.values(generator, tuple(shape))), dtype or state.dtype)
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no values(generator, shape)")
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this initializer again."""
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+class Constant(Initializer):
+    """`value` everywhere."""
+
+    def __init__(self, value: float = 0.0):
+        self.value = check_number("Constant", "value", value, "that is finite", lambda _: True)
+
+    seed = None
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        return default_device().xp.full(shape, self.value, dtype="float64")
+
+
+class Zeros(Constant):
+    """0 everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class Ones(Constant):
+    """1 everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class RandomUniform(Initializer):
+    """Uniform numbers in [minval, maxval)."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.minval = check_number("RandomUniform", "minval", minval, "that is finite", lambda _: True)
+        self.maxval = check_number("RandomUniform", "maxval", maxval, f"of at least {minval}", lambda v: v >= minval)
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        return generator.uniform(shape, self.minval, self.maxval, dtype="float64")
+
+
+class RandomNormal(Initializer):
+    """Normal numbers."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+        super().__init__(seed)
+        self.mean = check_number(type(self).__name__, "mean", mean, "that is finite", lambda _: True)
+        self.stddev = check_number(type(self).__name__, "stddev", stddev, "of at least 0", lambda v: v >= 0)
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        return generator.normal(shape, self.mean, self.stddev, dtype="float64")
+
+
+class TruncatedNormal(RandomNormal):
+    """Normal numbers, those further than two `stddev` from the mean left out."""
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        return self.mean + self.stddev * truncated_normal(generator, shape)
+
+
+class VarianceScaling(Initializer):
+    """Numbers whose variance is `scale / n`, where n is the number of inputs, of outputs, or the mean of both.
+
+    Args:
+        scale: 1 keeps the variance of a linear layer's input; 2 makes up for the half that a ReLU cuts off.
+        mode: "fan_in", "fan_out" or "fan_avg".
+        distribution: "truncated_normal", "untruncated_normal" or "uniform".
+    """
+
+    def __init__(
+        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None
+    ):
+        super().__init__(seed)
+        where = type(self).__name__
+        self.scale = check_number(where, "scale", scale, "above 0", lambda v: v > 0)
+        for name, value, values in (
+            ("mode", mode, ("fan_in", "fan_out", "fan_avg")),
+            ("distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform")),
+        ):
+            if value not in values:
+                raise choice(where, name, value, values)
+        self.mode, self.distribution = mode, distribution
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        fan_in, fan_out = fans(shape)
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        std = math.sqrt(self.scale / max(1.0, n))
+        if self.distribution == "uniform":
+            limit = math.sqrt(3.0) * std
+            return generator.uniform(shape, -limit, limit, dtype="float64")
+        if self.distribution == "untruncated_normal":
+            return generator.normal(shape, 0.0, std, dtype="float64")
+        return std / TRUNCATED_STD * truncated_normal(generator, shape)
+
+
+class _Scaling(VarianceScaling):
+    """VarianceScaling with its three choices made."""
+
+    choices: tuple[float, str, str]
+
+    def __init__(self, seed: int | None = None):
+        super().__init__(*self.choices, seed=seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {} if self.seed is None else {"seed": self.seed}
+
+
+class GlorotUniform(_Scaling):
+    """Uniform within sqrt(6 / (fan_in + fan_out)): Glorot and Bengio, "Understanding the difficulty of training deep
+    feedforward neural networks" (2010). Keras's default for kernels."""
+
+    choices = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Scaling):
+    """Truncated normal with variance 2 / (fan_in + fan_out): Glorot and Bengio (2010)."""
+
+    choices = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeUniform(_Scaling):
+    """Uniform within sqrt(6 / fan_in), for ReLU: He et al., "Delving deep into rectifiers" (2015)."""
+
+    choices = (2.0, "fan_in", "uniform")
+
+
+class HeNormal(_Scaling):
+    """Truncated normal with variance 2 / fan_in, for ReLU: He et al. (2015)."""
+
+    choices = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Scaling):
+    """Uniform within sqrt(3 / fan_in): LeCun et al., "Efficient backprop" (1998)."""
+
+    choices = (1.0, "fan_in", "uniform")
+
+
+class LecunNormal(_Scaling):
+    """Truncated normal with variance 1 / fan_in: LeCun et al. (1998)."""
+
+    choices = (1.0, "fan_in", "truncated_normal")
+
+
+def fans(shape: Shape) -> tuple[float, float]:
+    """How many inputs and outputs a kernel of that shape connects: the last two axes, times the window of a
+    convolution.
+
+    >>> fans((3, 3, 16, 32))
+    (144, 288)
+    """
+    if len(shape) < 2:
+        n = shape[0] if shape else 1
+        return n, n
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+TRUNCATED_STD = 0.87962566103423978
+"""The standard deviation of a standard normal number truncated at -2 and 2."""
+
+
+def truncated_normal(generator: Generator, shape: Shape) -> Any:
+    """Standard normal numbers in [-2, 2], by the inverse of the distribution function: one draw each, on every
+    device."""
+    tail = 0.5 * math.erfc(math.sqrt(2.0))
+    uniform = generator.uniform(shape, tail, 1.0 - tail, dtype="float64")
+    return special_functions(default_device().xp).ndtri(uniform)
+
+
+INITIALIZERS: dict[str, type[Initializer]] = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "constant": Constant,
+    "random_uniform": RandomUniform,
+    "random_normal": RandomNormal,
+    "truncated_normal": TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
+}
+
+
+def get(initializer: Any, where: str = "initializers.get") -> Any:
+    """The initializer of that name, or `{"name": ..., "config": {...}}`; an object or function is given back as it is.
+
+    Raises ValueError for an unknown name and suggests the nearest.
+
+    >>> get("he_normal").mode
+    'fan_in'
+    """
+    if isinstance(initializer, dict):
+        return INITIALIZERS[initializer["name"]](**initializer["config"])
+    if isinstance(initializer, str):
+        if initializer not in INITIALIZERS:
+            raise choice(where, "initializer", initializer, INITIALIZERS)
+        return INITIALIZERS[initializer]()
+    if isinstance(initializer, type) or not callable(initializer):
+        hint = f"write {initializer.__name__}()." if isinstance(initializer, type) else ""
+        raise TypeError(
+            message(where, "an initializer, its name or a function of shape and dtype", repr(initializer), hint)
+        )
+    return initializer
+
+
+def serialize(initializer: Any) -> Any:
+    """What `get` makes the initializer of again, as JSON; a function of one's own becomes "zeros"."""
+    for name, kind in INITIALIZERS.items():
+        if type(initializer) is kind:
+            config = initializer.get_config()
+            return {"name": name, "config": config} if config else name
+    return initializer if isinstance(initializer, str) else "zeros"

@@ -1,0 +1,18 @@
+"""Layers, with Keras's names and arguments; images and sequences have their channels last."""
+
+from .activations import ACTIVATIONS
+from .base import ActivatedLayer, Layer
+from .core import Activation, Dense, Dropout, Flatten, Input, Reshape, check_input
+
+__all__ = [
+    "ACTIVATIONS",
+    "ActivatedLayer",
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Input",
+    "Layer",
+    "Reshape",
+    "check_input",
+]

@@ -1,0 +1,193 @@
+"""The layers that every network has: Input, Dense, Activation, Dropout, Flatten, Reshape."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import initializers, ops
+from ..errors import ShapeError, check_integer, check_number, message
+from ..state import state
+from . import activations
+from .base import ActivatedLayer, Layer, Shape, check_shape
+
+
+class Input(Layer):
+    """States the shape of one input, without the batch axis, as the first entry of a model; passes inputs on.
+
+    `Input((64,))` takes batches (n, 64); None in the shape is an axis of any length.
+
+    Raises ShapeError for an input of another shape.
+    """
+
+    def __init__(self, shape: tuple[int | None, ...], dtype: str | None = None, name: str | None = None):
+        super().__init__(name=name, input_shape=shape)
+        self.input_dtype = dtype
+
+    def call(self, x: Any) -> Any:
+        assert self.input_shape is not None
+        check_input(self.where, x.shape, self.input_shape)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        config = {"shape": self.input_shape, "dtype": self.input_dtype, "name": self.name}
+        return {key: value for key, value in config.items() if value is not None}
+
+
+def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, ...]) -> None:
+    """Raises ShapeError unless `received` is a batch of rows of that shape."""
+    fits = len(received) == len(shape) + 1 and all(
+        n is None or n == m for n, m in zip(shape, received[1:], strict=True)
+    )
+    if not fits:
+        hint = "add a batch axis: x[None]." if received == shape else ""
+        raise ShapeError(message(where, f"a batch of shape {(None, *shape)}", f"shape {received}", hint))
+
+
+class Dense(ActivatedLayer):
+    """activation(x @ kernel + bias): every output sees every input. (..., inputs) becomes (..., units).
+
+    Args:
+        units: the number of outputs.
+        activation: a name ("relu", "softmax", ...), a function, or None.
+        use_bias: whether to add a bias.
+        kernel_initializer, bias_initializer: see `tg.initializers`.
+        options: those of `Layer`: name, trainable, input_shape, input_dim.
+
+    Parameters: kernel (inputs, units), bias (units,). Raises ShapeError if the last axis of an input is not `inputs`.
+
+    >>> import tinygrad_edu as tg
+    >>> layer = tg.layers.Dense(3, activation="relu")
+    >>> layer(tg.ones((8, 5))).shape, layer.kernel.shape
+    ((8, 3), (5, 3))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **options: Any,
+    ):
+        super().__init__(**options)
+        self.units = check_integer(self.where, "units", units, 1)
+        self.activation = activations.get(activation, self.where)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer, self.where)
+        self.bias_initializer = initializers.get(bias_initializer, self.where)
+
+    def build(self, input_shape: Shape) -> None:
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            hint = "add a batch axis: x[None]." if len(input_shape) == 1 else ""
+            raise ShapeError(
+                message(self.where, "inputs of shape (batch, ..., features)", f"shape {input_shape}", hint)
+            )
+        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer)
+        self.bias = self.add_weight((self.units,), self.bias_initializer) if self.use_bias else None
+        super().build(input_shape)
+
+    def preactivation(self, x: Any) -> Any:
+        features = self.kernel.shape[0]
+        if x.ndim < 2 or x.shape[-1] != features:
+            hint = (
+                f"build it with Dense(..., input_shape=({x.shape[-1]},))."
+                if x.ndim > 1
+                else "add a batch axis: x[None]."
+            )
+            raise ShapeError(message(self.where, f"{features} input features", f"shape {x.shape}", hint))
+        return ops.linear(x, self.kernel, self.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": activations.name_of(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+        }
+
+
+class Activation(ActivatedLayer):
+    """An activation function, by name or as a function, as a layer; the shape stays.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.layers.Activation("relu")(tg.tensor([[-1.0, 2.0]]))
+    tensor([[0., 2.]])
+    """
+
+    def __init__(self, activation: Any, **options: Any):
+        super().__init__(**options)
+        self.activation = activations.get(activation, self.where)
+
+    def preactivation(self, x: Any) -> Any:
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "activation": activations.name_of(self.activation)}
+
+
+class Dropout(Layer):
+    """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate; else passes all
+    on.
+
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014). Raises ValueError for
+    a rate outside [0, 1).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.layers.Dropout(0.5)(tg.ones((2,)), training=False)
+    tensor([1., 1.])
+    """
+
+    def __init__(self, rate: float, **options: Any):
+        super().__init__(**options)
+        self.rate = check_number(self.where, "rate", rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
+
+    def call(self, x: Any) -> Any:
+        return ops.dropout(x, self.rate) if state.training else x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate}
+
+
+class Flatten(Layer):
+    """All axes but the first as one: (batch, 8, 8) becomes (batch, 64).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.layers.Flatten()(tg.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
+
+    def call(self, x: Any) -> Any:
+        return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+
+class Reshape(Layer):
+    """Rows of another shape, with as many elements: (batch, ...) becomes (batch, *target_shape); one length may be -1.
+
+    Raises ShapeError for an input with another number of elements.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.layers.Reshape((2, -1))(tg.zeros((5, 6))).shape
+    (5, 2, 3)
+    """
+
+    def __init__(self, target_shape: tuple[int, ...], **options: Any):
+        super().__init__(**options)
+        fixed = check_shape(self.where, "target_shape", [1 if n == -1 else n for n in target_shape])
+        if list(target_shape).count(-1) > 1 or None in fixed:
+            raise ValueError(message(self.where, "target_shape with at most one -1", repr(target_shape)))
+        self.target_shape = tuple(target_shape)
+
+    def call(self, x: Any) -> Any:
+        size, known = math.prod(x.shape[1:]), math.prod(n for n in self.target_shape if n != -1)
+        if size % known if -1 in self.target_shape else size != known:
+            expected = f"rows that can be reshaped to {self.target_shape}"
+            raise ShapeError(message(self.where, expected, f"shape {x.shape}"))
+        shape = tuple(size // known if n == -1 else n for n in self.target_shape)
+        return ops.reshape(x, (x.shape[0], *shape))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "target_shape": self.target_shape}

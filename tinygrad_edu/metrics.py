@@ -1,0 +1,206 @@
+"""Metrics, with Keras's names: numbers that tell how good predictions are, gathered over any number of batches.
+
+A metric keeps a sum and a count on the device, so that uneven batches are weighted right and nothing waits for the
+device before `result()`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from . import losses
+from .autograd import Tensor
+from .backend import array_module
+from .errors import ShapeError, check_number, choice, message
+
+
+class Metric:
+    """The base class. A subclass defines `values(y_true, y_pred)`: for arrays of NumPy or CuPy, a number per row.
+
+    `update_state` adds a batch, `result` gives the mean over all rows since `reset_state`.
+
+    >>> import tinygrad_edu as tg
+    >>> metric = tg.metrics.MeanAbsoluteError()
+    >>> metric.update_state([1.0, 2.0], [1.0, 4.0]); metric.update_state([0.0], [0.0])
+    >>> round(metric.result(), 4)
+    0.6667
+    """
+
+    def __init__(self, name: str | None = None):
+        self.name = name or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
+        self.reset_state()
+
+    def reset_state(self) -> None:
+        """Forgets all batches."""
+        self.total: Any = 0.0
+        self.count: Any = 0.0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Adds a batch of targets and predictions (tensors, arrays or lists), weighted row by row if weights are given.
+
+        Raises ShapeError for shapes that do not match.
+        """
+        y_pred = as_array(y_pred)
+        self.add(
+            self.values(as_array(y_true, y_pred), y_pred),
+            None if sample_weight is None else as_array(sample_weight, y_pred),
+        )
+
+    def add(self, values: Any, weights: Any = None) -> None:
+        """Adds an array of values, weighted along its first axis if weights are given."""
+        if weights is None:
+            self.total = self.total + values.sum(dtype="float64")
+            self.count += values.size
+            return
+        losses.check_weights(self.name, weights, values.shape[0])
+        weights = weights.astype("float64").reshape(-1, *(1,) * (values.ndim - 1))
+        self.total = self.total + (values * weights).sum()
+        self.count = self.count + weights.sum() * (values.size // max(1, values.shape[0]))
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no values(y_true, y_pred)")
+
+    def result(self) -> float:
+        """The mean so far; 0.0 before the first batch. Waits for the device."""
+        count = float(self.count)
+        return float(self.total) / count if count else 0.0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {self.result():.6g}>"
+
+
+class Mean(Metric):
+    """The mean of numbers: `update_state(values, sample_weight=None)`; one number may have a number as its weight."""
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+        array = as_array(values)
+        if sample_weight is not None and array.ndim == 0:  # one number with its weight, as when losses are averaged
+            self.total = self.total + array.astype("float64") * sample_weight
+            self.count = self.count + sample_weight
+        else:
+            self.add(array, None if sample_weight is None else as_array(sample_weight, array))
+
+
+class MeanSquaredError(Metric):
+    """The mean of the squared differences."""
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        difference = y_pred - losses.match_shapes(self.name, y_true, y_pred.shape)
+        return _per_row(difference * difference)
+
+
+class MeanAbsoluteError(Metric):
+    """The mean of the absolute differences."""
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return _per_row(abs(y_pred - losses.match_shapes(self.name, y_true, y_pred.shape)))
+
+
+class BinaryAccuracy(Metric):
+    """How often a prediction above `threshold` meets a target of 1, or one below it a target of 0."""
+
+    def __init__(self, name: str | None = None, threshold: float = 0.5):
+        super().__init__(name)
+        self.threshold = check_number(self.name, "threshold", threshold, "that is finite", lambda _: True)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
+        return _per_row((y_pred > self.threshold) == y_true)
+
+
+class CategoricalAccuracy(Metric):
+    """How often the highest score belongs to the class of a one-hot target."""
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
+        return y_true.argmax(axis=-1) == y_pred.argmax(axis=-1)
+
+
+class SparseCategoricalAccuracy(Metric):
+    """How often the highest score belongs to the target, a class id. Rows whose id is `ignore_class` do not count."""
+
+    def __init__(self, name: str | None = None, ignore_class: int | None = None):
+        super().__init__(name)
+        self.ignore_class = ignore_class
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        if y_true.shape != y_pred.shape[:-1]:
+            expected = f"class ids of shape {y_pred.shape[:-1]} for predictions of shape {y_pred.shape}"
+            raise ShapeError(message(self.name, expected, f"shape {y_true.shape}"))
+        return y_pred.argmax(axis=-1) == y_true
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        super().update_state(y_true, y_pred, sample_weight)
+        if self.ignore_class is not None:
+            y_pred = as_array(y_pred)
+            kept = as_array(y_true, y_pred) != self.ignore_class
+            if sample_weight is None:
+                self.count = self.count - (~kept).sum()
+            else:
+                weights = as_array(sample_weight, y_pred).reshape(-1, *(1,) * (kept.ndim - 1))
+                self.count = self.count - (weights * ~kept).sum(dtype="float64")
+
+
+class FunctionMetric(Metric):
+    """The mean of what a function of (y_true, y_pred) returns for two tensors: a value per row, or one number."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]):
+        super().__init__(getattr(function, "__name__", "metric"))
+        self.function = function
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        values = as_array(self.function(Tensor(y_true), Tensor(y_pred)))
+        xp = array_module(y_pred)
+        return values if values.ndim else xp.broadcast_to(values, y_pred.shape[:1])
+
+
+def as_array(value: Any, like: Any = None) -> Any:
+    """The array of a tensor; a list or a host array becomes one beside `like`."""
+    if isinstance(value, Tensor):
+        return value.data
+    return (array_module(value) if like is None else array_module(value, like)).asarray(value)
+
+
+def _per_row(values: Any) -> Any:
+    return values.mean(axis=-1, dtype="float64") if values.ndim > 1 else values
+
+
+METRICS: dict[str, type[Metric]] = {
+    "binary_accuracy": BinaryAccuracy,
+    "categorical_accuracy": CategoricalAccuracy,
+    "mae": MeanAbsoluteError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "mean_squared_error": MeanSquaredError,
+    "mse": MeanSquaredError,
+    "sparse_categorical_accuracy": SparseCategoricalAccuracy,
+}
+
+
+def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
+    """The metric of that name, for a model with that loss and number of outputs per row; an object is given back as
+    it is.
+
+    "accuracy" is the one that fits: binary for a binary cross-entropy or a single output, else sparse categorical for
+    class ids, else categorical. It knows when the outputs are logits. Raises ValueError for an unknown name.
+    """
+    if isinstance(metric, str):
+        if metric in ("accuracy", "acc"):
+            return accuracy(metric, loss, outputs)
+        if metric not in METRICS:
+            raise choice("compile", "metric", metric, [*METRICS, "accuracy", "acc"])
+        return METRICS[metric](name=metric)
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, type) or not callable(metric):
+        raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric)))
+    return FunctionMetric(metric)
+
+
+def accuracy(name: str, loss: losses.Loss, outputs: int) -> Metric:
+    if isinstance(loss, losses.SparseCategoricalCrossentropy):
+        return SparseCategoricalAccuracy(name, loss.ignore_class)
+    if outputs == 1 or isinstance(loss, losses.BinaryCrossentropy):
+        return BinaryAccuracy(name, threshold=0.0 if loss.from_logits else 0.5)
+    return CategoricalAccuracy(name)

@@ -1,0 +1,385 @@
+"""Model: a layer that can be compiled, fitted, evaluated and saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy
+
+from .. import losses, metrics, ops, optimizers
+from ..autograd import Tensor
+from ..backend import Device, array_module, to_device, to_host
+from ..callbacks import Callback, CallbackList, History, ProgressBar
+from ..data import Batches, as_rows, check_lengths
+from ..errors import ShapeError, check_integer, check_number, choice, message
+from ..layers import ActivatedLayer
+from ..state import Switch
+
+ACTIVATION_OF = {"sigmoid": ops.sigmoid, "softmax": ops.softmax}
+Rows = tuple[Any, Any, Any]
+"""Inputs, targets and sample weights (or None) as `fit` uses them: checked, cast, on the model's device."""
+
+
+class Model(ActivatedLayer):
+    """The base class of models: `compile` once, then `fit`, `evaluate` and `predict`.
+
+    A subclass defines `call(x)`, as for any layer.
+
+    >>> import tinygrad_edu as tg
+    >>> class Line(tg.models.Model):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.dense = tg.layers.Dense(1)
+    ...     def call(self, x):
+    ...         return self.dense(x)
+    >>> model = Line()
+    >>> model.compile(optimizer="sgd", loss="mse")
+    >>> history = model.fit([[0.0], [1.0]], [1.0, 3.0], epochs=3, verbose=0)
+    >>> len(history.history["loss"])
+    3
+    """
+
+    optimizer: optimizers.Optimizer | None = None
+    loss: losses.Loss | None = None
+    stop_training = False
+    history: History | None = None
+    _logits_loss: losses.Loss | None = None
+
+    def compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any] | None = None) -> None:
+        """Chooses how to train.
+
+        Args:
+            optimizer: a name ("adam", "sgd", "adamw") or an optimizer.
+            loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred).
+            metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred).
+
+        Raises ValueError for an unknown name. A cross-entropy of the probabilities of a last sigmoid or softmax is
+        computed from its logits, so that it cannot overflow.
+        """
+        chosen = optimizers.get(optimizer)
+        if self.optimizer is not None and self.optimizer is not chosen:
+            self.optimizer.release()
+        self.optimizer = chosen
+        self.loss = losses.get(loss)
+        if self.loss.reduction == "none":
+            raise ValueError(message("compile", "a loss that is reduced to one number", "reduction='none'"))
+        self._metrics_given = [metrics] if isinstance(metrics, str) else list(metrics or ())
+        self._choose_metrics(1)
+        self._ready_for: tuple[int, ...] | None = None
+
+    # Training
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Sequence[Callback] | Callback | None = None,
+        validation_split: float = 0.0,
+        validation_data: Sequence[Any] | None = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+    ) -> History:
+        """Trains the model and returns the `History`; `history.history["loss"]` is a list with a number per epoch.
+
+        Args:
+            x, y: inputs and targets, as tensors, arrays or lists, with a row per sample. They are cast to the model's
+                dtype and moved to its device.
+            verbose: 0 is silent, 1 or "auto" shows a bar on a terminal and a line per epoch elsewhere, 2 lines only.
+            validation_split: holds out this share of the rows, the last ones before shuffling.
+            validation_data: (x, y) or (x, y, sample_weight), evaluated after each epoch.
+            shuffle: whether each epoch has a new order, from the package's generator.
+            class_weight: {class: weight}, a factor on the loss of the rows of a class; others weigh 1. It is for the
+                training only: the validation is not weighted by class.
+            sample_weight: a factor on the loss of each row.
+            initial_epoch: where to go on counting.
+
+        The loss and the metrics are means over the rows; metrics are not weighted. Raises ValueError (ShapeError for
+        shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out of range.
+        KeyboardInterrupt comes through; the model can be used and `model.history` holds the epochs that were finished.
+        """
+        batch_size = check_integer("fit", "batch_size", batch_size, 1)
+        epochs = check_integer("fit", "epochs", epochs, 1)
+        initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
+        if verbose not in ("auto", 0, 1, 2):
+            raise choice("fit", "verbose", verbose, ("auto", "0", "1", "2"))
+        rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data)
+        rows = weigh_classes("fit", rows, class_weight)
+        batches = Batches(rows, batch_size, shuffle)
+        self.history = History()
+        bar = ProgressBar(lines_only=verbose == 2)
+        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+        watching = [*given, self.history, *([bar] if verbose else [])]
+        params = {"epochs": epochs, "epochs_left": epochs - initial_epoch, "steps": len(batches), "verbose": verbose}
+        hooks = CallbackList(watching, self, params)
+        self.stop_training = False
+        assert self.optimizer is not None
+        self.optimizer.zero_grad()  # an interrupted step may have left gradients
+        try:
+            hooks.call("on_train_begin", {})
+            for epoch in range(initial_epoch, epochs):
+                self._fit_epoch(epoch, batches, held_out, hooks)
+                if self.stop_training:
+                    break
+            hooks.call("on_train_end", {})
+        finally:
+            bar.close()
+        return self.history
+
+    def _fit_epoch(self, epoch: int, batches: Batches, held_out: Rows | None, hooks: CallbackList) -> None:
+        hooks.call("on_epoch_begin", epoch, {})
+        self._reset()
+        for step, rows in enumerate(batches):
+            hooks.on_train_batch_begin(step)
+            self._train_batch(*rows)
+            hooks.on_train_batch_end(step, self._results)
+            if self.stop_training:
+                break
+        logs = self._results()
+        if held_out is not None:
+            hooks.call("on_test_begin", {})
+            tested = self._evaluate(held_out, batches.batch_size)
+            hooks.call("on_test_end", tested)
+            logs |= {f"val_{name}": value for name, value in tested.items()}
+        hooks.call("on_epoch_end", epoch, logs)
+
+    def _train_batch(self, x: Any, y: Any, weight: Any) -> None:
+        assert self.optimizer is not None
+        loss, output = self._forward(x, y, weight, training=True)
+        self.optimizer.minimize(loss)
+        self._track(loss, y, output)
+
+    def _forward(self, x: Any, y: Any, weight: Any, training: bool) -> tuple[Tensor, Any]:
+        """The loss of a batch, and the array it was computed from: logits if `_logits_loss` is set, else the output."""
+        loss, function = self.loss, self.call
+        if self._logits_loss is not None:
+            loss, function = self._logits_loss, self.preactivation
+        output = self.run(function, Tensor(x), training=training)
+        if output.shape[:1] != x.shape[:1]:
+            raise ShapeError(message(self.where, f"an output of {x.shape[0]} rows", f"shape {output.shape}"))
+        assert loss is not None
+        return loss.compute(Tensor(y), output, None if weight is None else Tensor(weight)), output.data
+
+    def _track(self, loss: Tensor, y: Any, output: Any) -> None:
+        self._mean_loss.update_state(loss.data, y.shape[0])
+        if self.metrics:
+            if self._logits_loss is not None and self.activation is not None:
+                output = self.activation(output)
+            for metric in self.metrics:
+                metric.update_state(y, output)
+
+    def _reset(self) -> None:
+        self._mean_loss = metrics.Mean("loss")
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def _results(self) -> dict[str, float]:
+        return {metric.name: metric.result() for metric in (self._mean_loss, *self.metrics)}
+
+    def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
+        self._reset()
+        with Switch("grad_enabled", False):
+            for x, y, weight in Batches(rows, batch_size):
+                loss, output = self._forward(x, y, weight, training=False)
+                self._track(loss, y, output)
+        return self._results()
+
+    # Use
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        verbose: str | int = 0,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss, or the list [loss, metrics...] if there are metrics, or with `return_dict` a dict; means over all
+        rows."""
+        batch_size = check_integer("evaluate", "batch_size", batch_size, 1)
+        results = self._evaluate(self._prepare("evaluate", x, y, sample_weight), batch_size)
+        if verbose not in (0, "auto"):
+            print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
+        return self._as_asked(results, return_dict)
+
+    def predict(self, x: Any, batch_size: int = 32, verbose: str | int = 0) -> numpy.ndarray[Any, Any]:
+        """The outputs for inputs (n, ...), computed in batches without a graph, as one NumPy array."""
+        batch_size = check_integer("predict", "batch_size", batch_size, 1)
+        x = self._inputs("predict", x)
+        with Switch("grad_enabled", False):
+            outputs = [to_host(self(Tensor(batch), training=False).data) for (batch,) in Batches((x,), batch_size)]
+        return numpy.concatenate(outputs)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One step on one batch. Returns what `evaluate` does, for this batch as it was before the step."""
+        rows = weigh_classes("train_on_batch", self._prepare("train_on_batch", x, y, sample_weight), class_weight)
+        self._reset()
+        self._train_batch(*rows)
+        return self._as_asked(self._results(), return_dict)
+
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """What `evaluate` returns, for one batch."""
+        rows = self._prepare("test_on_batch", x, y, sample_weight)
+        return self._as_asked(self._evaluate(rows, len(rows[0])), return_dict)
+
+    def to(self, target: str | Device) -> Model:
+        """Moves the model and the state of its optimizer to a device; returns the model."""
+        super().to(target)
+        if self.optimizer is not None:
+            self.optimizer.to(self.device)
+        return self
+
+    # Saving and showing
+
+    def summary(self, print_fn: Any = None) -> None:
+        """Prints a table of the layers: name and type, output shape, number of parameters."""
+        from .summary import print_summary
+
+        print_summary(self, print_fn)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes architecture and weights to one safetensors file, whole or not at all; `models.load_model` reads
+        it."""
+        from .saving import save_model
+
+        save_model(self, path)
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Writes the weights to a safetensors file, whole or not at all."""
+        from .saving import write_weights
+
+        write_weights(self.state_dict(), path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Reads the weights from a file written by `save_weights` or `save`: all of them, or none. See
+        `load_state_dict`."""
+        from .saving import read_weights
+
+        self.load_state_dict(read_weights(path)[0])
+
+    # Checks before training
+
+    def _split(
+        self, x: Any, y: Any, sample_weight: Any, share: float, validation_data: Sequence[Any] | None
+    ) -> tuple[Rows, Rows | None]:
+        """The rows to train on and those to validate on."""
+        wanted = "in [0, 1)"
+        share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
+        rows = self._prepare("fit", x, y, sample_weight)
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+                raise ValueError(
+                    message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", _kind(validation_data))
+                )
+            return rows, self._prepare("fit validation_data", *validation_data)
+        if not share:
+            return rows, None
+        count = len(rows[0])
+        kept = int(count * (1.0 - share))
+        if not 0 < kept < count:
+            expected = "validation_split to leave rows on both sides"
+            raise ValueError(message("fit", expected, f"{share:g}, which trains on {kept} of {count} rows"))
+        first, last = (tuple(None if a is None else a[part] for a in rows) for part in (slice(kept), slice(kept, None)))
+        return first, last  # type: ignore[return-value]
+
+    def _prepare(self, where: str, x: Any, y: Any, sample_weight: Any = None) -> Rows:
+        """Checks and converts the data of one call, once; after this no batch is looked at again."""
+        if self.optimizer is None or self.loss is None:
+            hint = "for example model.compile(optimizer='adam', loss='mse')."
+            raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", hint))
+        if y is None:
+            raise ValueError(message(where, "targets y", "None"))
+        x = self._inputs(where, x)
+        y = as_rows(where, "y", y)
+        check_lengths(where, x=x, y=y)
+        output_shape = self._make_ready(where, x)
+        y = self.loss.prepare(y, (y.shape[0], *output_shape), self.dtype)
+        y, weight = to_device(y, self.device), None
+        if sample_weight is not None:
+            weight = as_rows(where, "sample_weight", sample_weight, self.dtype)
+            check_lengths(where, x=x, sample_weight=weight)
+            weight = to_device(losses.check_weights(where, weight, y.shape[0]), self.device)
+        return x, y, weight
+
+    def _inputs(self, where: str, x: Any) -> Any:
+        return to_device(as_rows(where, "x", x, self.input_dtype or self.dtype), self.device)
+
+    def _make_ready(self, where: str, x: Any) -> tuple[int, ...]:
+        """Builds what is not built, and returns the shape of the output for one row. Runs one batch, once per shape
+        of x."""
+        assert self.loss is not None
+        assert self.optimizer is not None
+        if self._ready_for != x.shape[1:]:
+            with Switch("grad_enabled", False):
+                output = self(Tensor(x[:1]), training=False)
+            self._output_shape = tuple(output.shape[1:])
+            self._choose_metrics(self._output_shape[-1] if self._output_shape else 1)
+            self._choose_logits(x)
+            self._ready_for = x.shape[1:]
+        if where.startswith(("fit", "train")):
+            self.optimizer.build(self.trainable_weights)
+        return self._output_shape
+
+    def _choose_metrics(self, outputs: int) -> None:
+        assert self.loss is not None
+        self.metrics = [metrics.get(metric, self.loss, outputs) for metric in self._metrics_given]
+        names = ["loss", *(metric.name for metric in self.metrics)]
+        if len(set(names)) < len(names):
+            raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
+
+    def _choose_logits(self, x: Any) -> None:
+        """Whether the loss is computed from the logits of the last layer; checks that loss and output fit."""
+        loss = self.loss
+        assert loss is not None
+        ends = ActivatedLayer.is_split(self) and self.activation is not None
+        ends_right = ends and loss.logits_of is not None and self.activation is ACTIVATION_OF[loss.logits_of]
+        if ends_right and loss.from_logits:
+            hint = "leave out one of the two."
+            found = f"the probabilities of a last {loss.logits_of}"
+            raise ValueError(message(loss.name, "logits, because of from_logits=True", found, hint))
+        self._logits_loss = loss.on_logits() if ends_right else None
+        if not ends_right:
+            with Switch("grad_enabled", False):
+                loss.check_predictions(self(Tensor(x[:32]), training=False))
+
+    @staticmethod
+    def _as_asked(results: dict[str, float], return_dict: bool) -> Any:
+        if return_dict:
+            return results
+        return list(results.values()) if len(results) > 1 else results["loss"]
+
+
+def weigh_classes(where: str, rows: Rows, class_weight: Any) -> Rows:
+    """The rows, weighted by class as well, for targets that are ids, one column of them, or one-hot."""
+    if class_weight is None:
+        return rows
+    x, y, weight = rows
+    if not isinstance(class_weight, Mapping):
+        expected = "class_weight to be a dict of class ids and weights of at least 0"
+        raise TypeError(message(where, expected, _kind(class_weight)))
+    if y.ndim > 2:
+        raise ShapeError(message(where, "one target a row for class_weight", f"targets of shape {y.shape}"))
+    ids = y if y.ndim == 1 else y[:, 0] if y.shape[1] == 1 else y.argmax(axis=-1)
+    factors = array_module(y).ones(ids.shape, dtype=x.dtype if weight is None else weight.dtype)
+    for key, value in class_weight.items():
+        key = check_integer(where, "each class in class_weight", key, 0)
+        factors[ids == key] = check_number(where, f"class_weight[{key}]", value, "of at least 0", lambda v: v >= 0)
+    return x, y, factors if weight is None else factors * weight
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__} {value!r}" if len(repr(value)) < 60 else type(value).__name__

@@ -1,0 +1,27 @@
+"""Optimizers: how parameters follow their gradients."""
+
+from typing import Any
+
+from ..errors import choice, message
+from .base import Optimizer
+from .rules import SGD, Adam, AdamW
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+
+
+def get(optimizer: Any) -> Optimizer:
+    """The optimizer of that name with its defaults; an object is given back as it is.
+
+    Raises ValueError for an unknown name and suggests the nearest.
+    """
+    if isinstance(optimizer, str):
+        if optimizer.lower() not in OPTIMIZERS:
+            raise choice("compile", "optimizer", optimizer, OPTIMIZERS)
+        return OPTIMIZERS[optimizer.lower()]()  # type: ignore[call-arg]
+    if not isinstance(optimizer, Optimizer):
+        hint = f"write {optimizer.__name__}()." if isinstance(optimizer, type) else ""
+        raise TypeError(message("compile", "an optimizer or its name", repr(optimizer), hint))
+    return optimizer
+
+
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "get"]

@@ -1,0 +1,91 @@
+"""The update rules, a class each, with Keras's names, arguments, defaults and formulas."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import ops
+from ..errors import check_number
+from .base import Optimizer, State, at_least_zero, share
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum if asked for.
+
+    p = p - learning_rate * g                       without momentum
+    m = momentum * m - learning_rate * g
+    p = p + m                                       with momentum (Polyak, 1964)
+    p = p + momentum * m - learning_rate * g        with nesterov (Nesterov, 1983)
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = None,
+    ):
+        super().__init__(learning_rate, weight_decay)
+        self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
+        self.nesterov = nesterov
+
+    def init(self, parameter: Any) -> State:
+        return {"momentum": ops.zeros_like(parameter)} if self.momentum else {}
+
+    def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
+        move = gradient * -learning_rate
+        if not self.momentum:
+            return parameter + move, {}
+        momentum = self.momentum * state["momentum"] + move
+        if self.nesterov:
+            return parameter + self.momentum * momentum + move, {"momentum": momentum}
+        return parameter + momentum, {"momentum": momentum}
+
+
+class Adam(Optimizer):
+    """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), in the form that ends its section 2:
+
+        m = beta_1 * m + (1 - beta_1) * g
+        v = beta_2 * v + (1 - beta_2) * g^2
+        p = p - learning_rate * sqrt(1 - beta_2^step) / (1 - beta_1^step) * m / (sqrt(v) + epsilon)
+
+    PyTorch adds its epsilon after the correction of v, so there it is larger by 1 / sqrt(1 - beta_2^step).
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+    ):
+        super().__init__(learning_rate, weight_decay)
+        self.beta_1 = share(self.where, "beta_1", beta_1)
+        self.beta_2 = share(self.where, "beta_2", beta_2)
+        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
+
+    def init(self, parameter: Any) -> State:
+        return {"momentum": ops.zeros_like(parameter), "velocity": ops.zeros_like(parameter)}
+
+    def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
+        m = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
+        v = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
+        rate = learning_rate * math.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        return parameter - rate * m / (ops.sqrt(v) + self.epsilon), {"momentum": m, "velocity": v}
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: Loshchilov and Hutter, "Decoupled weight decay regularization"
+    (2019)."""
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+    ):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay)
