@@ -34,7 +34,9 @@ ALLOWED = {
     "callbacks": CORE + " metrics optimizers",
     "models": PARTS + " callbacks",
     "face": PARTS + " datasets callbacks models",
-    "cli": PARTS + " datasets callbacks models face",
+    "optable": "backend ops",
+    "checks": CORE + " optable",
+    "cli": PARTS + " datasets callbacks models face checks",
 }
 
 

@@ -4,6 +4,7 @@ results."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from ..backend import array_module, default_generator
@@ -174,7 +175,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     node.attributes = {
         "boundary": node.edges,
         "random": random,
-        "training": state.training,
+        "switches": {name: getattr(state, name) for name in ("training", "dtype", "device")},
         "sequence": node.sequence,
     }
     tensors = split_outputs(tuple(y.data for y in outputs), node)
@@ -190,7 +191,7 @@ def _recompute(
     *,
     boundary: list[Edge],
     random: Any,
-    training: bool,
+    switches: dict[str, Any],
     sequence: int,
 ) -> list[Any]:
     function, args = call
@@ -204,7 +205,9 @@ def _recompute(
     current = default_generator.state
     default_generator.state = random
     try:
-        with Switch("grad_enabled", True), Switch("training", training):
+        with ExitStack() as stack:
+            for name, value in {**switches, "grad_enabled": True}.items():
+                stack.enter_context(Switch(name, value))
             since = writes.next_sequence()
             outputs = _outputs("checkpoint", function(*args))
     finally:
@@ -212,8 +215,8 @@ def _recompute(
     pairs = [(t, part) for t, part in zip(outputs, g, strict=True) if part is not None]
     wanted = {edge for edge, need in zip(boundary, needs, strict=True) if need}
     _, needed = explore([edge_of(t) for t, _ in pairs], wanted, since)
-    outputs, seeds = [t for t, _ in pairs], [part for _, part in pairs]
-    found = propagate(outputs, seeds, needed, create_graph, create_graph, wanted, complete=False)
+    used, seeds = [t for t, _ in pairs], [part for _, part in pairs]
+    found = propagate(used, seeds, needed, create_graph, create_graph, wanted, complete=False)
     return [found.get(edge) for edge in boundary]
 
 

@@ -78,7 +78,7 @@ def _ones(y: Tensor) -> Any:
 
 
 def _argnums(where: str, argnums: int | Sequence[int]) -> list[int]:
-    numbers = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
+    numbers: list[Any] = list(argnums) if isinstance(argnums, (tuple, list)) else [argnums]
     if not all(type(i) is int for i in numbers):
         raise TypeError(message(where, "argnums to be an int or a tuple of them", repr(argnums)))
     return numbers

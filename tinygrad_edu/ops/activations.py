@@ -93,7 +93,7 @@ def selu(x: Any) -> Any:
     return SELU_SCALE * _elu(x, alpha=SELU_ALPHA)
 
 
-@primitive("elementwise", expression="0.5 * a * (1 + erf(a * sqrt(0.5)))", saves=("a",))
+@primitive("elementwise", expression="0.5 * a * (1 + erf(a * sqrt(0.5)))", saves=("a",), label="gelu")
 def _gelu_exact(xp: Any, a: Array, out: Any = None) -> Any:
     y = xp.multiply(a, math.sqrt(0.5), out=empty_float(xp, a) if out is None else out)
     special_functions(xp).erf(y, out=y)
@@ -103,7 +103,10 @@ def _gelu_exact(xp: Any, a: Array, out: Any = None) -> Any:
 
 
 @primitive(
-    "elementwise", expression="0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))", saves=("a",)
+    "elementwise",
+    expression="0.5 * a * (1 + tanh(0.7978845608028654 * (a + 0.044715 * a * a * a)))",
+    saves=("a",),
+    label="gelu",
 )
 def _gelu_tanh(xp: Any, a: Array, out: Any = None) -> Any:
     y = xp.multiply(a, a, out=empty_float(xp, a) if out is None else out)

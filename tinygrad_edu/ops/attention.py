@@ -29,7 +29,7 @@ def _masked_softmax(xp: Any, scores: Array, mask: Array | None, causal: bool) ->
     return scores
 
 
-@primitive("composite", saves=("q", "k", "y"))
+@primitive("composite", saves=("q", "k", "y"), label="scaled_dot_product_attention")
 def _attention_weights(xp: Any, q: Array, k: Array, mask: Array | None, *, scale: float, causal: bool) -> Array:
     return _masked_softmax(xp, xp.matmul(q, xp.swapaxes(k, -1, -2)) * scale, mask, causal)
 
@@ -45,7 +45,7 @@ _attention_weights.defvjp(
 )
 
 
-@primitive("composite", saves=("q", "k", "v", "mask"), residuals=True)
+@primitive("composite", saves=("q", "k", "v", "mask"), residuals=True, label="scaled_dot_product_attention")
 def _attention(
     xp: Any, q: Array, k: Array, v: Array, mask: Array | None, *, scale: float, causal: bool
 ) -> tuple[Array, tuple[Array]]:
@@ -71,6 +71,14 @@ def _attention_rule(
 _attention.defjoint(_attention_rule)
 
 
+def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that both broadcast to, None if there is none."""
+    try:
+        return numpy.broadcast_shapes(first, second)
+    except ValueError:
+        return None
+
+
 def scaled_dot_product_attention(
     query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: float | None = None
 ) -> Any:
@@ -92,20 +100,16 @@ def scaled_dot_product_attention(
     """
     where = "scaled_dot_product_attention"
     shapes = f"query {query.shape}, key {key.shape}, value {value.shape}"
-    if (
-        min(query.ndim, key.ndim, value.ndim) < 2
-        or query.shape[-1] != key.shape[-1]
-        or key.shape[-2] != value.shape[-2]
-    ):
+    fits = min(query.ndim, key.ndim, value.ndim) >= 2 and query.shape[-1] == key.shape[-1]
+    stack = _broadcast(query.shape[:-2], key.shape[:-2])
+    if not fits or key.shape[-2] != value.shape[-2] or stack is None or _broadcast(stack, value.shape[:-2]) is None:
         expected = "query (..., queries, depth), key (..., keys, depth), value (..., keys, features)"
         raise ShapeError(message(where, expected, shapes))
     if mask is not None:
-        scores = (*numpy.broadcast_shapes(query.shape[:-2], key.shape[:-2]), query.shape[-2], key.shape[-2])
-        try:
-            fits = numpy.broadcast_shapes(mask.shape, scores) == scores
-        except ValueError:
-            fits = False
-        if not fits:
+        scores = (*stack, query.shape[-2], key.shape[-2])
+        if mask.dtype.kind not in "bf":
+            raise TypeError(message(where, "a mask of booleans or floats", str(mask.dtype), "use .astype(bool)."))
+        if _broadcast(mask.shape, scores) != scores:
             raise ShapeError(message(where, f"a mask that broadcasts to {scores}", f"{mask.shape}"))
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
     return _attention(query, key, value, mask, scale=scale, causal=causal)

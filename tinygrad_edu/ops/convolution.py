@@ -11,9 +11,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy
+
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
+from .shape import rank
 
 Pair = tuple[int, int]
 
@@ -121,10 +124,10 @@ _conv2d_kernel.defvjp(
 
 
 def pair(where: str, name: str, value: int | Sequence[int], least: int = 1) -> Pair:
-    numbers = (value, value) if isinstance(value, int) else tuple(value)
-    if len(numbers) != 2 or not all(isinstance(n, int) and n >= least for n in numbers):
+    numbers = tuple(value) if isinstance(value, Sequence) else (value, value)
+    if len(numbers) != 2 or not all(isinstance(n, (int, numpy.integer)) and n >= least for n in numbers):
         raise ValueError(message(where, f"{name} to be one or two integers of at least {least}", f"{value}"))
-    return numbers
+    return int(numbers[0]), int(numbers[1])
 
 
 def resolve_padding(
@@ -142,8 +145,9 @@ def resolve_padding(
         return both[0], both[1]
     if isinstance(padding, str):
         raise ValueError(message(where, "padding 'valid', 'same', numbers or pairs", repr(padding)))
-    rows, columns = (padding, padding) if isinstance(padding, int) else padding
-    both_sides = [(p, p) if isinstance(p, int) else tuple(p) for p in (rows, columns)]
+    both_sides = tuple(padding) if isinstance(padding, Sequence) else (padding, padding)
+    if len(both_sides) != 2:
+        raise ValueError(message(where, "padding 'valid', 'same', numbers or pairs", repr(padding)))
     return pair(where, "padding", both_sides[0], 0), pair(where, "padding", both_sides[1], 0)
 
 
@@ -162,7 +166,7 @@ def output_size(
 
 
 def check_image(where: str, x: Any) -> None:
-    if x.ndim != 4:
+    if rank(where, x) != 4:
         raise ShapeError(message(where, "an image batch (n, height, width, channels)", f"shape {x.shape}"))
 
 
@@ -195,7 +199,8 @@ def conv2d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilati
 
 
 def _check_kernel(where: str, kernel: Any, channels: int, filters: int, groups: int) -> None:
-    if kernel.ndim != 4 or groups < 1 or channels % groups or filters % groups or kernel.shape[2] * groups != channels:
+    fits = kernel.ndim == 4 and 0 not in kernel.shape[:2] and groups >= 1
+    if not fits or channels % groups or filters % groups or kernel.shape[2] * groups != channels:
         expected = f"a kernel (height, width, {channels} / groups, filters) and groups that divide channels and filters"
         raise ShapeError(message(where, expected, f"kernel {kernel.shape}, groups {groups}, {channels} channels"))
 
@@ -223,7 +228,7 @@ def conv2d_transpose(
     """
     where = "conv2d_transpose"
     check_image(where, x)
-    if kernel.ndim != 4 or kernel.shape[3] != x.shape[3] or groups < 1 or x.shape[3] % groups:
+    if kernel.ndim != 4 or 0 in kernel.shape[:2] or kernel.shape[3] != x.shape[3] or groups < 1 or x.shape[3] % groups:
         expected = f"a kernel (height, width, channels / groups, {x.shape[3]}) and groups that divide {x.shape[3]}"
         raise ShapeError(message(where, expected, f"kernel {kernel.shape}, groups {groups}"))
     strides, dilation = pair(where, "strides", strides), pair(where, "dilation", dilation)

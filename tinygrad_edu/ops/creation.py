@@ -9,8 +9,9 @@ import numpy
 
 from ..autograd import Tensor, primitive
 from ..backend import Array, Device, default_device, default_generator, device
-from ..errors import message
+from ..errors import check_integer, message
 from ..state import state
+from .elementwise import as_dtype
 from .shape import as_shape
 
 Shape = int | Sequence[int]
@@ -18,6 +19,10 @@ Shape = int | Sequence[int]
 
 def _on(name: str | Device | None) -> Device:
     return default_device() if name is None else device(name)
+
+
+def _dtype(where: str, dtype: Any) -> Any:
+    return state.dtype if dtype is None else as_dtype(where, dtype)
 
 
 def full(
@@ -29,7 +34,7 @@ def full(
     >>> tg.full((2,), 3.0)
     tensor([3., 3.])
     """
-    made = _on(device).xp.full(as_shape(shape), value, dtype=state.dtype if dtype is None else dtype)
+    made = _on(device).xp.full(as_shape("full", shape), value, dtype=_dtype("full", dtype))
     return Tensor(made).requires_grad_(requires_grad)
 
 
@@ -45,7 +50,9 @@ def ones(shape: Shape, dtype: Any = None, device: str | Device | None = None, re
 
 def eye(rows: int, columns: int | None = None, dtype: Any = None, device: str | Device | None = None) -> Tensor:
     """The identity matrix."""
-    return Tensor(_on(device).xp.eye(rows, columns, dtype=state.dtype if dtype is None else dtype))
+    rows = check_integer("eye", "rows", rows, 0)
+    columns = rows if columns is None else check_integer("eye", "columns", columns, 0)
+    return Tensor(_on(device).xp.eye(rows, columns, dtype=_dtype("eye", dtype)))
 
 
 def arange(*range_: float, dtype: Any = None, device: str | Device | None = None) -> Tensor:
@@ -56,14 +63,19 @@ def arange(*range_: float, dtype: Any = None, device: str | Device | None = None
     >>> tg.arange(1, 4)
     tensor([1, 2, 3], dtype=int64)
     """
-    if dtype is None:
-        dtype = numpy.int64 if all(isinstance(n, (int, numpy.integer)) for n in range_) else state.dtype
-    return Tensor(_on(device).xp.arange(*range_, dtype=dtype))
+    if not 1 <= len(range_) <= 3:
+        raise TypeError(message("arange", "from one to three numbers", f"{len(range_)}"))
+    if len(range_) == 3 and range_[2] == 0:
+        raise ValueError(message("arange", "a step other than 0", f"{range_}"))
+    if dtype is None and all(isinstance(n, (int, numpy.integer)) for n in range_):
+        dtype = numpy.int64
+    return Tensor(_on(device).xp.arange(*range_, dtype=_dtype("arange", dtype)))
 
 
 def linspace(start: float, stop: float, count: int, dtype: Any = None, device: str | Device | None = None) -> Tensor:
     """`count` numbers from start to stop, both included, at equal distances."""
-    return Tensor(_on(device).xp.linspace(start, stop, count, dtype=state.dtype if dtype is None else dtype))
+    count = check_integer("linspace", "count", count, 0)
+    return Tensor(_on(device).xp.linspace(start, stop, count, dtype=_dtype("linspace", dtype)))
 
 
 # Random numbers, all from the generator that `tg.seed` starts
@@ -106,7 +118,9 @@ def uniform(
     >>> bool((tg.uniform((100,)) < 1.0).all())
     True
     """
-    return Tensor(_uniform(shape=as_shape(shape), low=low, high=high, dtype=dtype or state.dtype, device=_on(device)))
+    return Tensor(
+        _uniform(shape=as_shape("uniform", shape), low=low, high=high, dtype=dtype or state.dtype, device=_on(device))
+    )
 
 
 def normal(
@@ -115,14 +129,17 @@ def normal(
     """Random numbers from a normal distribution. Raises ValueError for a negative `std`."""
     if std < 0:
         raise ValueError(message("normal", "std of at least 0", f"{std}"))
-    return Tensor(_normal(shape=as_shape(shape), mean=mean, std=std, dtype=dtype or state.dtype, device=_on(device)))
+    return Tensor(
+        _normal(shape=as_shape("normal", shape), mean=mean, std=std, dtype=dtype or state.dtype, device=_on(device))
+    )
 
 
 def integers(shape: Shape, low: int, high: int, device: str | Device | None = None) -> Tensor:
     """Random integers (int64), uniform in [low, high). Raises ValueError unless low < high."""
-    return Tensor(_integers(shape=as_shape(shape), low=low, high=high, device=_on(device)))
+    return Tensor(_integers(shape=as_shape("integers", shape), low=low, high=high, device=_on(device)))
 
 
 def permutation(count: int, device: str | Device | None = None) -> Tensor:
     """The integers below `count` (int64) in random order."""
+    count = check_integer("permutation", "count", count, 0)
     return Tensor(_permutation(count=count, device=_on(device)))

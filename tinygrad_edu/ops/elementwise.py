@@ -15,6 +15,7 @@ import numpy
 
 from ..autograd import Primitive, cast, primitive
 from ..backend import Array, special_functions
+from ..errors import message
 from ..state import state
 
 
@@ -72,9 +73,20 @@ def ones_like(xp: Any, a: Array, out: Any = None) -> Any:
     return out
 
 
+def as_dtype(where: str, dtype: Any) -> numpy.dtype[Any]:
+    """The dtype of that name. Raises TypeError for others than booleans, integers and floats of 16 to 64 bits."""
+    try:
+        resolved = numpy.dtype(dtype)
+        if resolved.kind in "fiub" and resolved.itemsize <= 8:
+            return resolved
+    except TypeError:
+        pass
+    raise TypeError(message(where, "a dtype of booleans, integers, or floats of 16 to 64 bits", repr(dtype)))
+
+
 def astype(x: Any, dtype: Any) -> Any:
     """`x` with another dtype. Between floating dtypes the gradient is cast back."""
-    return cast(x, dtype)
+    return cast(x, as_dtype("astype", dtype))
 
 
 # Arithmetic
@@ -106,14 +118,19 @@ absolute = ufunc("absolute", "absolute(a)", "a", lambda g, y, a: g * sign(a))
 sign = ufunc("sign", "sign(a)", "", zero)
 
 
-@primitive("elementwise", expression="a ** b", saves=("a", "b", "y"), expects="shapes that broadcast")
+@primitive(
+    "elementwise",
+    expression="a ** b",
+    saves=("a", "b", "y"),
+    expects="shapes that broadcast, and no negative exponents for integers",
+)
 def _power(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
     return xp.power(a, b, out=out)
 
 
 _power.defvjp(
-    # b * a ** (b - 1), and 0 rather than 0 * inf where b is 0
-    lambda g, y, a, b: g * where(equal(b, 0), 0.0, b * power(a, where(equal(b, 0), 1.0, b - 1))),
+    # b * a ** (b - 1), and 0 rather than 0 * inf where both are 0
+    lambda g, y, a, b: g * (b * power(where(logical_and(equal(a, 0), equal(b, 0)), 1.0, a), b - 1)),
     lambda g, y, a, b: g * y * _log_of_base(a, b),
 )
 
@@ -127,7 +144,7 @@ def _log_of_base(a: Any, b: Any) -> Any:
     return log(where(logical_and(equal(a, 0), greater_equal(b, 0)), 1.0, a))
 
 
-@primitive("elementwise", expression="a ** exponent", saves=("a",))
+@primitive("elementwise", expression="a ** exponent", saves=("a",), label="power")
 def _power_of(xp: Any, a: Array, *, exponent: float, out: Any = None) -> Any:
     return xp.power(a, exponent, out=out) if out is not None else a**exponent
 
@@ -178,11 +195,11 @@ erf = ufunc(
     "erf(a)",
     "a",
     lambda g, y, a: g * (2.0 / math.sqrt(math.pi) * exp(-(a * a))),
-    forward=lambda xp, a, out: special_functions(xp).erf(a, out=out),
+    forward=lambda xp, a, out: special_functions(xp).erf(a, out=empty_float(xp, a) if out is None else out),
 )
 
 
-@primitive("elementwise", expression="1 / (1 + exp(-a))", saves=("y",))
+@primitive("elementwise", expression="1 / (1 + exp(-a))", saves=("y",), label="sigmoid")
 def expit(xp: Any, a: Array, out: Any = None) -> Any:
     y = empty_float(xp, a) if out is None else out
     with numpy.errstate(over="ignore"):  # exp(-a) may be inf: then the result is 0, as it should be
@@ -214,7 +231,11 @@ minimum = ufunc(
     "minimum", "minimum(a, b)", "ab", lambda g, y, a, b: _larger(g, b, a), lambda g, y, a, b: _larger(g, a, b)
 )
 heaviside = ufunc(
-    "heaviside", "heaviside(a, b)", "a", lambda g, y, a, b: zeros_like(g), lambda g, y, a, b: where(equal(a, 0), g, 0.0)
+    "heaviside",
+    "heaviside(a, b)",
+    "a",
+    zero,
+    lambda g, y, a, b: where(equal(a + zeros_like(g), 0), g, 0.0),  # `a` may be a number, which has no device
 )
 floor = ufunc("floor", "floor(a)", "", zero)
 ceil = ufunc("ceil", "ceil(a)", "", zero)

@@ -110,7 +110,7 @@ def check_indices(where: str, indices: Array, size: int, negative: bool = False)
 # The primitives
 
 
-@primitive("view", expects="a key that fits the axes")
+@primitive("view", label="x[key]", expects="a key that fits the axes")
 def _basic_index(xp: Any, a: Array, *, key: Template) -> Array:
     return a[_put_together(key)]
 
@@ -126,7 +126,7 @@ _basic_index.defvjp(lambda g, y, a, key: _basic_scatter(g, key=key, shape=a.shap
 _basic_scatter.defvjp(lambda g, y, a, key, shape: _basic_index(g, key=key))
 
 
-@primitive("opaque", saves=("indices",), expects="indices that fit the axes")
+@primitive("opaque", saves=("indices",), label="x[key]", expects="indices that fit the axes")
 def _gather(xp: Any, a: Array, *indices: Array, key: Template) -> Array:
     return a[_put_together(key, indices)]
 
@@ -170,12 +170,12 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """
     if axis is None:
         return getitem(ravel(x), indices)
-    return getitem(x, (slice(None),) * normalize_axis("take", axis, x.ndim) + (indices,))
+    return getitem(x, (slice(None),) * normalize_axis("take", axis, x) + (indices,))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """For each position of `indices` the element of `x` there, with the index replacing the position along `axis`."""
-    axis = normalize_axis("take_along_axis", axis, x.ndim)
+    axis = normalize_axis("take_along_axis", axis, x)
     indices = _part(x, indices)
     if getattr(indices, "ndim", 0) != x.ndim:
         raise ShapeError(message("take_along_axis", f"indices with {x.ndim} axes", f"{getattr(indices, 'shape', ())}"))
@@ -218,7 +218,10 @@ def _destination(name: str, x: Any, key: Any, values: Any) -> tuple[Template, li
     xp = array_module(x.data if isinstance(x, Tensor) else x)
     mask = xp.zeros(x.shape, dtype=bool)
     place = _put_together(template, tuple(arrays))
-    mask[place] = True
+    try:
+        mask[place] = True
+    except IndexError as error:
+        raise IndexError(message(name, f"a key that fits the axes of {x.shape}", f"{key}", f"{error}")) from None
     shape = mask[place].shape
     if not hasattr(values, "dtype"):
         values = xp.asarray(values, dtype=x.dtype)

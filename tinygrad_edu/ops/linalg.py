@@ -11,7 +11,7 @@ from ..autograd import broadcast_to, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, message
 from .reductions import sum
-from .shape import _reshape, diagonal, normalize_axes, ravel, reshape, transpose
+from .shape import _reshape, diagonal, normalize_axes, rank, ravel, reshape, transpose
 
 
 def swap_last(a: Any) -> Any:
@@ -73,6 +73,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     Raises ShapeError if paired axes differ in length.
     """
     if isinstance(axes, int):
+        if axes > min(rank("tensordot", a), rank("tensordot", b)):
+            raise ShapeError(message("tensordot", f"{axes} axes in both operands", f"{a.shape} and {b.shape}"))
         axes = (range(a.ndim - axes, a.ndim), range(axes))
     first, second = (
         normalize_axes("tensordot", list(x) if isinstance(x, Sequence) else x, t.ndim)
@@ -95,7 +97,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 def dot(a: Any, b: Any) -> Any:
     """As `numpy.dot`: the inner product of vectors, the matrix product, or the last axis of a with the second to last
     of b."""
-    if a.ndim == 0 or b.ndim == 0:
+    if rank("dot", a) == 0 or rank("dot", b) == 0:
         return a * b
     if a.ndim <= 2 and b.ndim <= 2:
         return matmul(a, b)

@@ -11,7 +11,7 @@ from ..errors import ShapeError, message
 from ..state import state
 from .activations import sigmoid
 from .creation import keep_mask
-from .elementwise import exp, ones_like
+from .elementwise import divide, exp, ones_like
 from .indexing import check_indices, take
 from .linalg import matmul, swap_last
 from .reductions import mean, sum
@@ -100,18 +100,18 @@ def softmax(x: Any, axis: int = -1) -> Any:
     >>> tg.softmax(tg.tensor([1000.0, 1000.0]))
     tensor([0.5, 0.5])
     """
-    return _softmax(x, axis=normalize_axis("softmax", axis, x.ndim))
+    return _softmax(x, axis=normalize_axis("softmax", axis, x))
 
 
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """The logarithm of `softmax`, accurate where that is close to 0."""
-    return _log_softmax(x, axis=normalize_axis("log_softmax", axis, x.ndim))
+    return _log_softmax(x, axis=normalize_axis("log_softmax", axis, x))
 
 
 # Cross-entropy from logits. Targets are a distribution: (1 - smoothing) * one_hot(ids) + smoothing / classes, or given
 
 
-@primitive("composite", saves=("logits", "ids"), promotes=False)
+@primitive("composite", saves=("logits", "ids"), promotes=False, label="cross_entropy")
 def _cross_entropy_ids(xp: Any, logits: Array, ids: Array, *, smoothing: float, ignore: int | None) -> Array:
     rows = logits - logits.max(axis=-1, keepdims=True)
     total = xp.log(xp.exp(rows).sum(axis=-1))
@@ -123,12 +123,12 @@ def _cross_entropy_ids(xp: Any, logits: Array, ids: Array, *, smoothing: float, 
     return y if kept is None else y * kept
 
 
-@primitive("composite", saves=("g", "logits", "ids"), promotes=False)
+@primitive("composite", saves=("g", "logits", "ids"), promotes=False, label="cross_entropy")
 def _cross_entropy_ids_gradient(
     xp: Any, g: Array, logits: Array, ids: Array, *, smoothing: float, ignore: int | None
 ) -> Array:
     """g * (softmax(logits) - targets)."""
-    y = _softmax.forward(xp, logits, axis=logits.ndim - 1)
+    y = xp.ascontiguousarray(_softmax.forward(xp, logits, axis=logits.ndim - 1))  # so that `rows` is a view
     if smoothing:
         y -= smoothing / logits.shape[-1]
     rows, n = y.reshape(-1, y.shape[-1]), ids.size
@@ -172,7 +172,7 @@ _cross_entropy_ids_gradient.defvjp(
 )
 
 
-@primitive("composite", saves=("logits", "targets"))
+@primitive("composite", saves=("logits", "targets"), label="cross_entropy")
 def _cross_entropy_probabilities(xp: Any, logits: Array, targets: Array) -> Array:
     return -(targets * _log_softmax.forward(xp, logits, axis=logits.ndim - 1)).sum(axis=-1)
 
@@ -191,7 +191,13 @@ def reduce_losses(where_: str, losses: Any, reduction: str, count: Any = None) -
         return sum(losses)
     if reduction != "mean":
         raise ValueError(message(where_, "reduction 'mean', 'sum' or 'none'", repr(reduction)))
-    return mean(losses) if count is None else sum(losses) / count
+    return mean(losses) if count is None else divide(sum(losses), count)
+
+
+def _check_arrays(where_: str, *arrays: Any) -> None:
+    for a in arrays:
+        if not hasattr(a, "dtype"):
+            raise TypeError(message(where_, "tensors or arrays", type(a).__name__, "make it one with tg.tensor(...)."))
 
 
 def cross_entropy(
@@ -220,7 +226,8 @@ def cross_entropy(
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(message("cross_entropy", "label_smoothing from 0 to 1", f"{label_smoothing}"))
-    axis = normalize_axis("cross_entropy", axis, logits.ndim)
+    _check_arrays("cross_entropy", logits, targets)
+    axis = normalize_axis("cross_entropy", axis, logits)
     if axis != logits.ndim - 1:
         logits = moveaxis(logits, axis, -1)
         targets = moveaxis(targets, axis, -1) if targets.ndim == logits.ndim else targets
@@ -237,7 +244,9 @@ def cross_entropy(
         if label_smoothing:
             targets = targets * (1.0 - label_smoothing) + label_smoothing / classes
         return reduce_losses("cross_entropy", _cross_entropy_probabilities(logits, targets), reduction)
-    if targets.shape != logits.shape[:-1] or targets.dtype.kind == "b":
+    if targets.dtype.kind == "b":
+        raise TypeError(message("cross_entropy", "integer ids or floating probabilities", "booleans", "use .astype()."))
+    if targets.shape != logits.shape[:-1]:
         expected = f"integer ids of shape {logits.shape[:-1]}"
         hint = "one-hot targets must be floating." if targets.shape == logits.shape else ""
         raise ShapeError(message("cross_entropy", expected, f"{targets.dtype} of shape {targets.shape}", hint))
@@ -250,6 +259,7 @@ def cross_entropy(
 
 @primitive(
     "elementwise",
+    label="binary_cross_entropy_with_logits",
     saves=("logits", "targets"),
     expression="maximum(logits, 0) - logits * targets + log1p(exp(-absolute(logits)))",
 )
@@ -267,15 +277,20 @@ _binary_cross_entropy.defvjp(
 def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str = "mean") -> Any:
     """The cross-entropy between targets in [0, 1] and sigmoid(logits), element by element, then reduced.
 
-    Raises ShapeError if the shapes differ (nothing is broadcast).
+    Raises ShapeError if the shapes differ (nothing is broadcast), ValueError for a target outside [0, 1].
 
     >>> import tinygrad_edu as tg
     >>> tg.binary_cross_entropy_with_logits(tg.tensor([1000.0]), tg.tensor([0.0]))
     tensor(1000.)
     """
     where_ = "binary_cross_entropy_with_logits"
+    _check_arrays(where_, logits, targets)
     if logits.shape != targets.shape:
         raise ShapeError(message(where_, f"targets of shape {logits.shape}", f"{targets.shape}", "use .reshape()."))
+    values = targets.data if isinstance(targets, Tensor) else targets
+    if values.size and not 0 <= float(values.min()) <= float(values.max()) <= 1:
+        found = f"values from {values.min().item():.6g} to {values.max().item():.6g}"
+        raise ValueError(message(where_, "targets from 0 to 1", found))
     return reduce_losses(where_, _binary_cross_entropy(logits, targets), reduction)
 
 
@@ -285,13 +300,15 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
 def dropout(x: Any, rate: float) -> Any:
     """`x` with each element set to 0 with probability `rate`, the others divided by 1 - rate (Srivastava et al., 2014).
 
-    Raises ValueError for a rate outside [0, 1).
+    Raises ValueError for a rate outside [0, 1), TypeError if `x` is not floating.
     """
     if not 0.0 <= rate < 1.0:
         raise ValueError(message("dropout", "a rate from 0 to below 1", f"{rate}"))
     if rate == 0.0:
         return x
     data = x.data if isinstance(x, Tensor) else x
+    if data.dtype.kind != "f":
+        raise TypeError(message("dropout", "a floating dtype", str(data.dtype)))
     return x * keep_mask(shape=x.shape, rate=rate, dtype=x.dtype, device=device_of(data))
 
 

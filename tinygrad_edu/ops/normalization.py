@@ -84,7 +84,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, axis: int | Sequence[int] = -1, e
     >>> tg.layer_norm(tg.tensor([[1.0, 3.0]]), tg.ones((2,)), tg.zeros((2,)))
     tensor([[-0.999995,  0.999995]])
     """
-    axes = tuple(sorted(normalize_axes("layer_norm", axis, x.ndim)))
+    axes = tuple(sorted(normalize_axes("layer_norm", axis, x)))
     if axes != tuple(range(x.ndim - len(axes), x.ndim)):
         raise ShapeError(message("layer_norm", "the last axes", f"{axis}", "use moveaxis first."))
     shape = x.shape[x.ndim - len(axes) :]
@@ -133,7 +133,7 @@ _batch_norm.defjoint(_batch_norm_rule)
 
 
 def _check_channels(where: str, x: Any, axis: int, parts: Sequence[Any]) -> int:
-    axis = normalize_axis(where, axis, x.ndim)
+    axis = normalize_axis(where, axis, x)
     if any(part.shape != (x.shape[axis],) for part in parts):
         expected = f"parameters of shape {(x.shape[axis],)}, the length of axis {axis} of {x.shape}"
         raise ShapeError(message(where, expected, ", ".join(str(part.shape) for part in parts)))
@@ -153,7 +153,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, axis: int = -1, epsilon: float = 
     (tensor([2.]), tensor([1.]))
     """
     axis = _check_channels("batch_norm", x, axis, (weight, bias))
-    if x.size == x.shape[axis]:
+    if count(x.shape, tuple(i for i in range(x.ndim) if i != axis)) < 2:
         hint = "use a larger batch, or batch_norm_inference with running statistics."
         raise ShapeError(message("batch_norm", "more than one value per channel", f"shape {x.shape}", hint))
     return _batch_norm(x, weight, bias, axis=axis, epsilon=epsilon)

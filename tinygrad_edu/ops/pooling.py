@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy
+
 from ..autograd import primitive
 from ..backend import Array
+from ..errors import ShapeError, message
 from .convolution import Pair, check_image, output_size, pair, resolve_padding
 from .elementwise import ones_like, zeros_like
 from .shape import pad
@@ -100,6 +103,8 @@ def _geometry(
     window = pair(where, "pool_size", pool_size)
     steps = window if strides is None else pair(where, "strides", strides)
     resolved = resolve_padding(where, padding, x.shape[1:3], window, steps, (1, 1))
+    if any(max(border) >= size for border, size in zip(resolved, window, strict=True)):
+        raise ShapeError(message(where, "padding smaller than the window", f"{padding} for {window}"))
     return output_size(where, x.shape[1:3], window, steps, resolved, (1, 1)), window, steps, resolved
 
 
@@ -114,7 +119,8 @@ def max_pool2d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "
     """
     output, window, steps, (rows, columns) = _geometry("max_pool2d", x, pool_size, strides, padding)
     if rows != (0, 0) or columns != (0, 0):
-        x = pad(x, ((0, 0), rows, columns, (0, 0)), float("-inf"))
+        lowest = float("-inf") if x.dtype.kind == "f" else numpy.iinfo(x.dtype).min
+        x = pad(x, ((0, 0), rows, columns, (0, 0)), lowest)
     return _max_pool(x, output=output, window=window, strides=steps)
 
 

@@ -11,7 +11,7 @@ import numpy
 
 from ..autograd import broadcast_to, cast, primitive
 from ..backend import Array
-from ..errors import message
+from ..errors import ShapeError, message
 from .elementwise import absolute, equal, exp, isfinite, sqrt, where
 from .shape import Axes, _concatenate, _flip, _reshape, normalize_axes, normalize_axis, ravel, transpose
 
@@ -112,7 +112,7 @@ def _var_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool, ddof
 _var.defvjp(_var_vjp)
 
 
-@primitive("reduction", saves=("a", "y"))
+@primitive("reduction", saves=("a", "y"), expects="at least one element along the axes")
 def _logsumexp(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
     peak = xp.max(a, axis=axes, keepdims=True)
     peak = xp.where(xp.isfinite(peak), peak, peak.dtype.type(0))
@@ -185,32 +185,38 @@ def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     >>> tg.sum(tg.tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     tensor([4., 6.])
     """
-    return _sum(x, axes=normalize_axes("sum", axis, x.ndim), keepdims=keepdims)
+    return _sum(x, axes=normalize_axes("sum", axis, x), keepdims=keepdims)
 
 
 def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The arithmetic mean over axes."""
-    return _mean(x, axes=normalize_axes("mean", axis, x.ndim), keepdims=keepdims)
+    return _mean(x, axes=normalize_axes("mean", axis, x), keepdims=keepdims)
 
 
 def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The largest element over axes; ties share the gradient. Raises ShapeError if there is none."""
-    return _max(x, axes=normalize_axes("max", axis, x.ndim), keepdims=keepdims)
+    return _max(x, axes=normalize_axes("max", axis, x), keepdims=keepdims)
 
 
 def min(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The smallest element over axes; ties share the gradient. Raises ShapeError if there is none."""
-    return _min(x, axes=normalize_axes("min", axis, x.ndim), keepdims=keepdims)
+    return _min(x, axes=normalize_axes("min", axis, x), keepdims=keepdims)
 
 
 def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The product over axes. Its gradients are exact where elements are 0."""
-    return _prod(x, axes=normalize_axes("prod", axis, x.ndim), keepdims=keepdims)
+    return _prod(x, axes=normalize_axes("prod", axis, x), keepdims=keepdims)
 
 
 def var(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """The variance over axes: the sum of squared distances from the mean, over their number less `ddof`."""
-    return _var(x, axes=normalize_axes("var", axis, x.ndim), keepdims=keepdims, ddof=ddof)
+    """The variance over axes: the sum of squared distances from the mean, over their number less `ddof`.
+
+    Raises ShapeError if there are not more than `ddof` elements.
+    """
+    axes = normalize_axes("var", axis, x)
+    if count(x.shape, axes) <= ddof:
+        raise ShapeError(message("var", f"more than {ddof} elements to reduce", f"{count(x.shape, axes)}"))
+    return _var(x, axes=axes, keepdims=keepdims, ddof=ddof)
 
 
 def std(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any:
@@ -220,7 +226,7 @@ def std(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any
 
 def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over axes, without overflow."""
-    return _logsumexp(x, axes=normalize_axes("logsumexp", axis, x.ndim), keepdims=keepdims)
+    return _logsumexp(x, axes=normalize_axes("logsumexp", axis, x), keepdims=keepdims)
 
 
 def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> Any:
@@ -228,7 +234,7 @@ def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> A
 
     The gradient of the norm of zeros is 0 for orders 2 and above. Raises ValueError for an order that is not positive.
     """
-    axes = normalize_axes("norm", axis, x.ndim)
+    axes = normalize_axes("norm", axis, x)
     if not ord > 0:
         raise ValueError(message("norm", "an order above 0", f"{ord}"))
     if ord == 2:
@@ -238,29 +244,31 @@ def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> A
         return _max(magnitude, axes=axes, keepdims=keepdims)
     if ord == 1:
         return _sum(magnitude, axes=axes, keepdims=keepdims)
-    return _sum(magnitude**ord, axes=axes, keepdims=keepdims) ** (1.0 / ord)
+    total = _sum(magnitude**ord, axes=axes, keepdims=keepdims)
+    empty = equal(total, 0)  # there the root has an infinite gradient
+    return where(empty, 0.0, where(empty, 1.0, total) ** (1.0 / ord))
 
 
 def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Whether any element over axes is true."""
-    return _any(x, axes=normalize_axes("any", axis, x.ndim), keepdims=keepdims)
+    return _any(x, axes=normalize_axes("any", axis, x), keepdims=keepdims)
 
 
 def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Whether all elements over axes are true."""
-    return _all(x, axes=normalize_axes("all", axis, x.ndim), keepdims=keepdims)
+    return _all(x, axes=normalize_axes("all", axis, x), keepdims=keepdims)
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The index (int64) of the first largest element along an axis, or in the flattened array."""
-    return _argmax(x, axis=None if axis is None else normalize_axis("argmax", axis, x.ndim), keepdims=keepdims)
+    return _argmax(x, axis=None if axis is None else normalize_axis("argmax", axis, x), keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The index (int64) of the first smallest element along an axis, or in the flattened array."""
-    return _argmin(x, axis=None if axis is None else normalize_axis("argmin", axis, x.ndim), keepdims=keepdims)
+    return _argmin(x, axis=None if axis is None else normalize_axis("argmin", axis, x), keepdims=keepdims)
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """The sums of the elements up to each along an axis, or in the flattened array."""
-    return _cumsum(ravel(x), axis=0) if axis is None else _cumsum(x, axis=normalize_axis("cumsum", axis, x.ndim))
+    return _cumsum(ravel(x), axis=0) if axis is None else _cumsum(x, axis=normalize_axis("cumsum", axis, x))

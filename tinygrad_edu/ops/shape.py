@@ -10,16 +10,30 @@ from typing import Any
 import numpy
 
 from ..autograd import broadcast_to as _broadcast_to
-from ..autograd import primitive
+from ..autograd import cast, primitive
 from ..autograd import stack as _stack
 from ..backend import Array
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_integer, message
 
 Axes = int | Sequence[int] | None
 
 
-def normalize_axis(where: str, axis: Any, ndim: int) -> int:
-    """`axis` counted from the front. Raises ShapeError if there is no such axis, TypeError if it is no integer."""
+def rank(where: str, x: Any) -> int:
+    """The number of axes of an array, or of so many axes. Raises TypeError for anything else, such as a list."""
+    if isinstance(x, int):
+        return x
+    if not hasattr(x, "ndim"):
+        hint = "make it one with tg.tensor(...)." if isinstance(x, (list, tuple)) else ""
+        raise TypeError(message(where, "a tensor or an array", type(x).__name__, hint))
+    return x.ndim
+
+
+def normalize_axis(where: str, axis: Any, x: Any) -> int:
+    """An axis of the array `x`, or of so many axes, counted from the front.
+
+    Raises ShapeError if there is no such axis, TypeError if it is no integer or `x` is no array.
+    """
+    ndim = rank(where, x)
     try:
         number = operator.index(axis)
     except TypeError:
@@ -31,8 +45,9 @@ def normalize_axis(where: str, axis: Any, ndim: int) -> int:
     return number % ndim
 
 
-def normalize_axes(where: str, axes: Axes, ndim: int) -> tuple[int, ...]:
-    """The axes counted from the front, all of them for None. Raises ShapeError for a repeated one."""
+def normalize_axes(where: str, axes: Axes, x: Any) -> tuple[int, ...]:
+    """As `normalize_axis` for several; None stands for all of them. Raises ShapeError for a repeated one."""
+    ndim = rank(where, x)
     if axes is None:
         return tuple(range(ndim))
     given = axes if isinstance(axes, Sequence) else (axes,)
@@ -42,8 +57,15 @@ def normalize_axes(where: str, axes: Axes, ndim: int) -> tuple[int, ...]:
     return found
 
 
-def as_shape(shape: Any) -> tuple[int, ...]:
-    return (operator.index(shape),) if not isinstance(shape, Sequence) else tuple(map(operator.index, shape))
+def as_shape(where: str, shape: Any, least: float = 0) -> tuple[int, ...]:
+    """A shape as a tuple. Raises TypeError unless it consists of integers, ValueError if one is below `least`."""
+    try:
+        found = tuple(map(operator.index, shape if isinstance(shape, Sequence) else (shape,)))
+    except TypeError:
+        raise TypeError(message(where, "a shape of integers", repr(shape))) from None
+    if any(n < least for n in found):
+        raise ValueError(message(where, f"lengths of at least {least}", f"{found}"))
+    return found
 
 
 @primitive("opaque")
@@ -61,24 +83,22 @@ _reshape.defvjp(lambda g, y, a, shape: _reshape(g, shape=a.shape))
 
 
 def reshape(x: Any, *shape: Any) -> Any:
-    """The elements in row-major order in another shape; one length may be -1. `reshape(x, 2, 3)` or `reshape(x, (2,
-    3))`."""
-    wanted = as_shape(shape[0]) if len(shape) == 1 else as_shape(shape)
-    if (
-        wanted.count(-1) > 1
-        or any(n < -1 for n in wanted)
-        or (
-            x.size != math.prod(wanted)
-            if -1 not in wanted
-            else x.size % max(1, -math.prod(wanted)) or (x.size and 0 in wanted)
-        )
-    ):
+    """The elements in row-major order in another shape, in which one length may be -1.
+
+    `reshape(x, 2, 3)` or `reshape(x, (2, 3))`. Raises ShapeError if the shape has another number of elements.
+    """
+    rank("reshape", x)
+    wanted = as_shape("reshape", shape[0] if len(shape) == 1 else shape, least=-math.inf)
+    known = math.prod(n for n in wanted if n != -1)
+    fits = known == x.size if -1 not in wanted else known > 0 and x.size % known == 0
+    if not fits or wanted.count(-1) > 1 or min(wanted, default=0) < -1:
         raise ShapeError(message("reshape", f"a shape for {x.size} elements (of {x.shape})", f"{wanted}"))
     return _reshape(x, shape=wanted)
 
 
 def ravel(x: Any) -> Any:
     """All elements along one axis, in row-major order."""
+    rank("ravel", x)
     return _reshape(x, shape=(x.size,))
 
 
@@ -97,8 +117,8 @@ _transpose.defvjp(lambda g, y, a, axes: _transpose(g, axes=_inverse(axes)))
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """The axes in another order; reversed by default."""
     if axes is None:
-        return _transpose(x, axes=tuple(range(x.ndim))[::-1])
-    order = normalize_axes("transpose", axes, x.ndim)
+        return _transpose(x, axes=tuple(range(rank("transpose", x)))[::-1])
+    order = normalize_axes("transpose", axes, x)
     if len(order) != x.ndim:
         raise ShapeError(message("transpose", f"all of the {x.ndim} axes of shape {x.shape}", f"{tuple(axes)}"))
     return _transpose(x, axes=order)
@@ -106,15 +126,15 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes interchanged."""
-    order = list(range(x.ndim))
-    i, j = normalize_axis("swapaxes", axis1, x.ndim), normalize_axis("swapaxes", axis2, x.ndim)
+    order = list(range(rank("swapaxes", x)))
+    i, j = normalize_axis("swapaxes", axis1, x), normalize_axis("swapaxes", axis2, x)
     order[i], order[j] = j, i
     return _transpose(x, axes=tuple(order))
 
 
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
     """The `source` axes moved to the positions `destination`, the others in their order."""
-    sources, places = normalize_axes("moveaxis", source, x.ndim), normalize_axes("moveaxis", destination, x.ndim)
+    sources, places = normalize_axes("moveaxis", source, x), normalize_axes("moveaxis", destination, x)
     if len(sources) != len(places):
         raise ShapeError(message("moveaxis", "as many destinations as sources", f"{source} and {destination}"))
     order = [axis for axis in range(x.ndim) if axis not in sources]
@@ -126,14 +146,14 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Any:
     """New axes of length 1 at the positions `axis` of the result."""
     count = len(axis) if isinstance(axis, Sequence) else 1
-    places = normalize_axes("expand_dims", axis, x.ndim + count)
+    places = normalize_axes("expand_dims", axis, rank("expand_dims", x) + count)
     lengths = iter(x.shape)
     return _reshape(x, shape=tuple(1 if i in places else next(lengths) for i in range(x.ndim + count)))
 
 
 def squeeze(x: Any, axis: Axes = None) -> Any:
     """Axes of length 1 removed: all of them, or those given. Raises ShapeError if one of those is longer."""
-    places = normalize_axes("squeeze", axis, x.ndim)
+    places = normalize_axes("squeeze", axis, x)
     if axis is None:
         places = tuple(i for i in places if x.shape[i] == 1)
     if any(x.shape[i] != 1 for i in places):
@@ -143,7 +163,7 @@ def squeeze(x: Any, axis: Axes = None) -> Any:
 
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
     """`x` repeated along new leading axes and axes of length 1, without a copy."""
-    return _broadcast_to(x, shape=as_shape(shape))
+    return _broadcast_to(x, shape=as_shape("broadcast_to", shape))
 
 
 # Joining and splitting
@@ -167,9 +187,12 @@ _concatenate.defjoint(_concatenate_rule)
 
 
 def _several(where: str, arrays: Any) -> list[Any]:
-    if not isinstance(arrays, (list, tuple)) or not arrays:
-        raise TypeError(message(where, "a list or tuple of at least one array", type(arrays).__name__))
-    return list(arrays)
+    """The arrays of a list; integers among floats take the floats' dtype, as in element-wise operations."""
+    if not isinstance(arrays, (list, tuple)) or not arrays or not all(hasattr(a, "ndim") for a in arrays):
+        found = [type(a).__name__ for a in arrays] if isinstance(arrays, (list, tuple)) else type(arrays).__name__
+        raise TypeError(message(where, "a list or tuple of at least one array", f"{found}"))
+    floats = [a.dtype for a in arrays if a.dtype.kind == "f"]
+    return [cast(a, numpy.result_type(*floats)) if floats and a.dtype.kind != "f" else a for a in arrays]
 
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
@@ -208,14 +231,15 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
 
     Raises ShapeError if the axis cannot be cut so.
     """
-    axis = normalize_axis("split", axis, x.ndim)
+    axis = normalize_axis("split", axis, x)
     length = x.shape[axis]
     if isinstance(sections, Sequence):
         ends = (*map(operator.index, sections), length)
         if list(ends) != sorted(ends) or ends[0] < 0:
             raise ShapeError(message("split", f"increasing positions from 0 to {length}", f"{tuple(sections)}"))
     else:
-        if sections < 1 or length % sections:
+        sections = check_integer("split", "sections", sections, 1)
+        if length % sections:
             raise ShapeError(message("split", f"a number of sections that divides {length}", f"{sections}"))
         ends = tuple(range(length // sections, length + 1, length // sections)) if length else (0,) * sections
     return _split(x, ends=ends, axis=axis)
@@ -248,7 +272,7 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     """
     table = numpy.asarray(widths)
     try:
-        table = numpy.broadcast_to(table, (x.ndim, 2))
+        table = numpy.broadcast_to(table, (rank("pad", x), 2))
     except ValueError:
         table = numpy.full((1, 1), -1)
     if table.dtype.kind not in "iu" or (table < 0).any():
@@ -266,7 +290,7 @@ _flip.defvjp(lambda g, y, a, axes: _flip(g, axes=axes))
 
 def flip(x: Any, axis: Axes = None) -> Any:
     """The order of the elements reversed along axes; along all of them by default."""
-    return _flip(x, axes=normalize_axes("flip", axis, x.ndim))
+    return _flip(x, axes=normalize_axes("flip", axis, x))
 
 
 @primitive("opaque")
@@ -282,8 +306,8 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
     None."""
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), x.shape)
-    axes = normalize_axes("roll", axis, x.ndim)
-    shifts = as_shape(shift) if isinstance(shift, Sequence) else (operator.index(shift),) * len(axes)
+    axes = normalize_axes("roll", axis, x)
+    shifts = as_shape("roll", shift, least=-math.inf) * (1 if isinstance(shift, Sequence) else len(axes))
     if len(shifts) != len(axes):
         raise ShapeError(message("roll", "a shift for each axis", f"{shift} and {axis}"))
     return _roll(x, shifts=shifts, axes=axes)
@@ -291,7 +315,8 @@ def roll(x: Any, shift: int | Sequence[int], axis: Axes = None) -> Any:
 
 def tile(x: Any, repetitions: int | Sequence[int]) -> Any:
     """The whole array repeated along each axis, as `numpy.tile`."""
-    counts = as_shape(repetitions)
+    counts = as_shape("tile", repetitions)
+    rank("tile", x)
     shape = (1,) * (len(counts) - x.ndim) + x.shape
     counts = (1,) * (len(shape) - len(counts)) + counts
     between = tuple(n for pair in zip((1,) * len(shape), shape, strict=True) for n in pair)
@@ -304,9 +329,8 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Each element repeated along an axis; the flattened array if axis is None."""
     if axis is None:
         return repeat(ravel(x), repeats, 0)
-    axis = normalize_axis("repeat", axis, x.ndim)
-    if operator.index(repeats) < 0:
-        raise ValueError(message("repeat", "repeats of at least 0", f"{repeats}"))
+    axis = normalize_axis("repeat", axis, x)
+    repeats = check_integer("repeat", "repeats", repeats, 0)
     before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
     wide = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, repeats, *after))
     return reshape(wide, (*before, n * repeats, *after))
@@ -330,7 +354,7 @@ _triu.defvjp(lambda g, y, a, k: _triu(g, k=k))
 
 
 def _matrix(where: str, x: Any) -> None:
-    if x.ndim < 2:
+    if rank(where, x) < 2:
         raise ShapeError(message(where, "at least two axes", f"shape {x.shape}"))
 
 

@@ -1,0 +1,446 @@
+"""Wrong arguments of operations: each raises the documented exception, with a text in the house form."""
+
+import re
+
+import numpy
+import pytest
+
+import tinygrad_edu as tg
+from tinygrad_edu import DeviceError
+
+
+def x(*shape, dtype="float32"):
+    return tg.tensor(numpy.ones(shape), dtype=dtype)
+
+
+def ids(values):
+    return tg.tensor(values, dtype="int64")
+
+
+IMAGE = (1, 4, 4, 2)
+
+# Pairs of lines: a call, and the exception with a part of its text, of the form `where: expected ..., received ...`.
+WRONG = """
+# element-wise: shapes and operands
+x(2, 3) + x(2)
+    ShapeError: shapes that broadcast, received float32[2, 3] and float32[2]
+x(2) * x(3)
+    ShapeError: shapes that broadcast, received float32[2] and float32[3]
+x(2) + [1.0, 2.0]
+    TypeError: tensors, arrays or numbers, received list. Hint: make it one with tg.tensor
+[1.0, 2.0] + x(2)
+    TypeError: tensors, arrays or numbers, received list
+tg.exp([1.0])
+    TypeError: tensors, arrays or numbers, received list
+tg.exp((1.0,))
+    TypeError: tensors, arrays or numbers, received tuple
+x(2) * 'a'
+    TypeError: tensors, arrays or numbers, received str
+tg.exp('a')
+    TypeError: tensors, arrays or numbers, received str
+tg.exp(None)
+    TypeError: tensors, arrays or numbers, received NoneType
+x(2) + None
+    TypeError: tensors, arrays or numbers, received NoneType
+tg.maximum(x(2), [0.0, 1.0])
+    TypeError: tensors, arrays or numbers, received list
+tg.where(x(2) > 0, x(2), x(3))
+    ShapeError: shapes that broadcast
+tg.where([True, False], x(2), x(2))
+    TypeError: tensors, arrays or numbers, received list
+x(2).astype('complex64')
+    TypeError: booleans, integers, or floats
+ids([2, 3]) ** ids([-1, -1])
+    ShapeError: shapes that broadcast, and no negative exponents for integers
+
+# reductions: axes
+x(2, 3).sum(axis=2)
+    ShapeError: an axis from -2 to 1, received 2
+x(2, 3).sum(axis=-3)
+    ShapeError: an axis from -2 to 1, received -3
+x().sum(axis=0)
+    ShapeError: no axis for a 0-d array, received 0
+x(2, 3).sum(axis=(0, -2))
+    ShapeError: each axis once, received (0, -2)
+x(2, 3).sum(axis=1.0)
+    TypeError: an integer axis, received 1.0
+x(2, 3).sum(axis='rows')
+    TypeError: an integer axis, received
+tg.sum([1.0, 2.0])
+    TypeError: a tensor or an array, received list
+x(0, 3).max(axis=0)
+    ShapeError: at least one element to choose from, received float32[0, 3]
+x(0).min()
+    ShapeError: at least one element to choose from
+x(0).argmax()
+    ShapeError: at least one element to choose from
+x(2, 3).argmax(axis=(0, 1))
+    TypeError: an integer axis, received (0, 1)
+tg.logsumexp(x(0, 3), axis=0)
+    ShapeError: at least one element along the axes
+tg.norm(x(3), ord=0)
+    ValueError: an order above 0, received 0
+tg.var(x(1, 3), axis=0, ddof=1)
+    ShapeError: more than 1 elements to reduce, received 1
+tg.std(x(0, 3), axis=0)
+    ShapeError: more than 0 elements to reduce, received 0
+x(2).cumsum(axis=1)
+    ShapeError: an axis from -1 to 0, received 1
+
+# shapes
+x(2, 3).reshape(4)
+    ShapeError: a shape for 6 elements (of (2, 3)), received (4,)
+x(2, 3).reshape(-1, -1)
+    ShapeError: a shape for 6 elements
+x(2, 3).reshape(4, -1)
+    ShapeError: a shape for 6 elements
+x(2, 3).reshape(-2, -3)
+    ShapeError: a shape for 6 elements
+x(0, 3).reshape(0, -1)
+    ShapeError: a shape for 0 elements
+x(4).reshape(2.0, 2.0)
+    TypeError: integers, received (2.0, 2.0)
+tg.transpose(x(2, 3), (0,))
+    ShapeError: all of the 2 axes of shape (2, 3), received (0,)
+tg.transpose(x(2, 3), (0, 0))
+    ShapeError: each axis once, received (0, 0)
+x(2, 3).swapaxes(0, 2)
+    ShapeError: an axis from -2 to 1, received 2
+tg.moveaxis(x(2, 3), (0, 1), 0)
+    ShapeError: as many destinations as sources
+x(2).expand_dims(3)
+    ShapeError: an axis from -2 to 1, received 3
+x(2, 1).squeeze(axis=0)
+    ShapeError: axes of length 1, received axis 0 of shape (2, 1)
+tg.broadcast_to(x(2), (3,))
+    ShapeError: a shape that broadcasts to the new one
+tg.concatenate([x(2, 3), x(2, 4)])
+    ShapeError: arrays that differ along the axis only
+tg.concatenate([])
+    TypeError: a list or tuple of at least one array
+tg.concatenate(x(2, 3))
+    TypeError: a list or tuple of at least one array, received Tensor
+tg.concatenate([[1.0], [2.0]])
+    TypeError: a list or tuple of at least one array
+tg.concatenate([x(), x()])
+    ShapeError: no axis for a 0-d array
+tg.stack([x(2), x(3)])
+    ShapeError: arrays of one shape
+tg.stack([x(2)], axis=2)
+    ShapeError: an axis from -2 to 1, received 2
+tg.split(x(5), 2)
+    ShapeError: a number of sections that divides 5, received 2
+tg.split(x(5), 0)
+    ValueError: sections to be an integer of at least 1, received 0
+tg.split(x(5), 2.5)
+    TypeError: sections to be an integer of at least 1, received 2.5
+tg.split(x(5), (3, 1))
+    ShapeError: increasing positions from 0 to 5, received (3, 1)
+tg.pad(x(2, 3), ((1, 1),) * 3)
+    ShapeError: widths of at least 0, a pair for each of 2 axes
+tg.pad(x(2), -1)
+    ShapeError: widths of at least 0
+tg.roll(x(2, 3), (1, 2), axis=0)
+    ShapeError: a shift for each axis
+x(2).repeat(-1)
+    ValueError: repeats to be an integer of at least 0, received -1
+tg.tile(x(2), -1)
+    ValueError: lengths of at least 0, received (-1,)
+tg.tril(x(3))
+    ShapeError: at least two axes, received shape (3,)
+x(3).diagonal()
+    ShapeError: at least two axes, received shape (3,)
+x(3, 3).diagonal(0, 1, 1)
+    ShapeError: each axis once, received (1, 1)
+
+# indexing
+x(2, 3)[5]
+    IndexError: a key that fits the axes
+x(2, 3)[0, 0, 0]
+    IndexError: at most 2 indices and one ... for shape (2, 3), received 3 indices
+x(2, 3)[..., ...]
+    IndexError: at most 2 indices and one ...
+x(2)[1.0]
+    TypeError: integers, slices, None, ... and arrays of integers or booleans, received float
+x(2)['a']
+    TypeError: integers, slices, None, ... and arrays of integers or booleans, received str
+x(2)[True]
+    TypeError: integers, slices, None
+x(2)[x(2)]
+    TypeError: integers, slices, None, ... and arrays of integers or booleans, received dtype float32
+x(2, 3)[x(3) > 0]
+    IndexError: a mask of shape (2,), received (3,)
+x(3)[ids([0, 3])]
+    IndexError: index 3 is out of bounds
+x(3)[ids([0, -4])]
+    IndexError: index -4 is out of bounds
+x(2).__setitem__(0, 1.0)
+    TypeError: no assignment, tensors are values, received one. Hint: y = tg.index_put
+tg.take(x(3), [3])
+    IndexError: index 3 is out of bounds
+tg.take(x(3), [0], axis=1)
+    ShapeError: an axis from -1 to 0, received 1
+tg.take_along_axis(x(2, 3), ids([0]), 1)
+    ShapeError: indices with 2 axes, received (1,)
+tg.take_along_axis(x(2, 3), ids([[3], [0]]), 1)
+    IndexError: index 3 is out of bounds
+tg.scatter_add(x(3), [0, 1], x(3))
+    ShapeError: a shape that broadcasts to the new one
+tg.scatter_add(x(3), [0, 1], ids([1, 2]))
+    TypeError: values of dtype float32, received int64. Hint: use .astype()
+tg.scatter_add(x(3), [3], 1.0)
+    IndexError: a key that fits the axes of (3,), received [3]. Hint: index 3 is out of bounds
+tg.index_put(x(3), [0, 0], x(2))
+    ValueError: each index once, received repeated ones. Hint: scatter_add
+tg.index_put(x(3), [0], x(1, dtype='float64'))
+    TypeError: values of dtype float32, received float64
+tg.one_hot(ids([0, 3]), 3)
+    IndexError: indices from 0 to 2, received 3
+tg.one_hot(ids([-1]), 3)
+    IndexError: indices from 0 to 2, received -1
+tg.one_hot(x(2), 3)
+    TypeError: ids of an integer dtype, received float32
+tg.one_hot([0, 1], 3)
+    TypeError: ids of an integer dtype, received list
+
+# linear algebra
+x(2, 3) @ x(2, 3)
+    ShapeError: two stacks of matrices
+x(2, 3) @ x(2)
+    ShapeError: as many columns in the first as rows in the second, received (2, 3) and (2,)
+x() @ x(2)
+    ShapeError: as many columns in the first as rows in the second
+x(2, 2, 3) @ x(3, 3, 2)
+    ShapeError: two stacks of matrices
+x(2, 2) @ [[1.0], [2.0]]
+    TypeError: tensors, arrays or numbers, received list
+x(2, 2) @ 2.0
+    ShapeError: two stacks of matrices
+tg.dot(x(2), x(3))
+    ShapeError: as many columns in the first as rows in the second
+tg.tensordot(x(2, 3), x(2, 3), axes=1)
+    ShapeError: paired axes of equal lengths
+tg.tensordot(x(2), x(2), axes=2)
+    ShapeError: 2 axes in both operands, received (2,) and (2,)
+x(3).trace()
+    ShapeError: at least two axes
+tg.einsum('ij,jk->ik', x(2, 3), x(2, 3))
+    ShapeError: one length for each letter of 'ij,jk->ik'
+tg.einsum('ij,jk->ik', x(2, 3))
+    ValueError: subscripts of letters for 1 operands, received 'ij,jk->ik'
+tg.einsum('i1->i', x(2, 3))
+    ValueError: subscripts of letters
+tg.einsum('ij->ik', x(2, 3))
+    ValueError: a result with letters of the operands, each once
+tg.einsum('ij->ii', x(2, 3))
+    ValueError: a result with letters of the operands, each once
+tg.einsum('ijk->i', x(2, 3))
+    ShapeError: an operand with 3 axes for 'ijk', received shape (2, 3)
+tg.einsum('ii->i', x(2, 3))
+    ShapeError: equal lengths along 'i', received shape (2, 3)
+
+# networks
+tg.linear(x(4, 3), x(2, 3), x(2))
+    ShapeError: x (..., inputs), weight (inputs, outputs) and bias (outputs,), received (4, 3), (2, 3) and (2,)
+tg.linear(x(4, 3), x(3, 2), x(3))
+    ShapeError: x (..., inputs), weight
+tg.softmax(x(2, 3), axis=2)
+    ShapeError: an axis from -2 to 1, received 2
+tg.softmax(x())
+    ShapeError: no axis for a 0-d array
+tg.cross_entropy(x(2, 3), ids([0, 3]))
+    IndexError: indices from 0 to 2, received 3
+tg.cross_entropy(x(2, 3), ids([0, -1]))
+    IndexError: indices from 0 to 2, received -1
+tg.cross_entropy(x(2, 3), x(2))
+    ShapeError: probabilities of shape (2, 3), received (2,). Hint: class ids must be integers
+tg.cross_entropy(x(2, 3), ids([[1, 0, 0], [0, 1, 0]]))
+    ShapeError: integer ids of shape (2,), received int64 of shape (2, 3). Hint: one-hot targets must be floating
+tg.cross_entropy(x(2, 3), ids([[0], [1]]))
+    ShapeError: integer ids of shape (2,), received int64 of shape (2, 1)
+tg.cross_entropy(x(2, 3), x(2, 1))
+    ShapeError: probabilities of shape (2, 3), received (2, 1)
+tg.cross_entropy(x(2, 3), x(2) > 0)
+    TypeError: integer ids
+tg.cross_entropy(x(2, 3), ids([0, 1]), label_smoothing=1.5)
+    ValueError: label_smoothing from 0 to 1, received 1.5
+tg.cross_entropy(x(2, 3), x(2, 3), ignore_index=1)
+    ValueError: ignore_index with integer ids only, received probabilities
+tg.cross_entropy(x(2, 3), ids([0, 1]), reduction='avg')
+    ValueError: reduction 'mean', 'sum' or 'none', received 'avg'
+tg.cross_entropy(x(2, 3), [0, 1])
+    TypeError: tensors or arrays, received list
+tg.binary_cross_entropy_with_logits(x(4, 1), x(4))
+    ShapeError: targets of shape (4, 1), received (4,). Hint: use .reshape()
+tg.binary_cross_entropy_with_logits(x(2), 2.0 * x(2))
+    ValueError: targets from 0 to 1, received values from 2 to 2
+tg.binary_cross_entropy_with_logits(x(2), [0.0, 1.0])
+    TypeError: tensors or arrays, received list
+tg.dropout(x(2), 1.0)
+    ValueError: a rate from 0 to below 1, received 1.0
+tg.dropout(x(2), 1.5)
+    ValueError: a rate from 0 to below 1, received 1.5
+tg.dropout(x(2), -0.1)
+    ValueError: a rate from 0 to below 1, received -0.1
+tg.dropout(x(2), float('nan'))
+    ValueError: a rate from 0 to below 1, received nan
+tg.dropout(ids([1, 2]), 0.5)
+    TypeError: a floating dtype, received int64
+tg.embedding(x(5, 2), ids([5]))
+    IndexError: indices from 0 to 4, received 5
+tg.embedding(x(5, 2), ids([-1]))
+    IndexError: indices from 0 to 4, received -1
+tg.embedding(x(5, 2), x(2))
+    TypeError: ids of an integer dtype, received float32
+tg.embedding(x(5), ids([0]))
+    ShapeError: a weight of shape (vocabulary, features), received (5,)
+tg.layer_norm(x(2, 3), x(2), x(3))
+    ShapeError: weight and bias of shape (3,), received (2,) and (3,)
+tg.layer_norm(x(2, 3), x(2), x(2), axis=0)
+    ShapeError: the last axes, received 0. Hint: use moveaxis first
+tg.batch_norm(x(1, 3), x(3), x(3))
+    ShapeError: more than one value per channel, received shape (1, 3). Hint: use a larger batch
+tg.batch_norm(x(0, 3), x(3), x(3))
+    ShapeError: more than one value per channel, received shape (0, 3)
+tg.batch_norm(x(4, 3), x(2), x(3))
+    ShapeError: parameters of shape (3,), the length of axis 1 of (4, 3), received (2,), (3,)
+tg.batch_norm_inference(x(4, 3), x(3), x(3), x(2), x(3))
+    ShapeError: parameters of shape (3,)
+tg.conv2d(x(4, 4, 2), x(2, 2, 2, 1))
+    ShapeError: an image batch (n, height, width, channels), received shape (4, 4, 2)
+tg.conv2d(x(*IMAGE), x(5, 5, 2, 1))
+    ShapeError: a padded image of at least 5 for kernel (5, 5), received 4. Hint: use padding='same'
+tg.conv2d(x(*IMAGE), x(3, 3, 2, 1), dilation=2)
+    ShapeError: a padded image of at least 5
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=0)
+    ValueError: strides to be one or two integers of at least 1, received 0
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=1.5)
+    ValueError: strides to be one or two integers of at least 1, received 1.5
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=(1, 1, 1))
+    ValueError: strides to be one or two integers
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), dilation=0)
+    ValueError: dilation to be one or two integers
+tg.conv2d(x(*IMAGE), x(2, 2, 3, 1))
+    ShapeError: a kernel (height, width, 2 / groups, filters) and groups that divide channels and filters
+tg.conv2d(x(*IMAGE), x(2, 2, 1, 3), groups=2)
+    ShapeError: groups that divide channels and filters
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), groups=0)
+    ShapeError: groups
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding='full')
+    ValueError: padding 'valid', 'same', numbers or pairs, received 'full'
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding=-1)
+    ValueError: padding to be one or two integers of at least 0
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding=0.5)
+    ValueError: padding
+tg.conv2d(x(*IMAGE), x(2, 2))
+    ShapeError: a kernel (height, width
+tg.conv2d(x(*IMAGE), x(0, 2, 2, 1))
+    ShapeError: a kernel (height, width
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 3))
+    ShapeError: a kernel (height, width, channels / groups, 2)
+tg.conv2d_transpose(x(1, 1, 1, 1), x(2, 2, 1, 1), padding=1)
+    ShapeError: padding smaller than the result
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), strides=0)
+    ValueError: strides to be one or two integers
+tg.max_pool2d(x(*IMAGE), 5)
+    ShapeError: a padded image of at least 5
+tg.max_pool2d(x(*IMAGE), 0)
+    ValueError: pool_size to be one or two integers of at least 1, received 0
+tg.max_pool2d(x(4, 4))
+    ShapeError: an image batch
+tg.max_pool2d(x(*IMAGE), 2, padding=2)
+    ShapeError: padding smaller than the window
+tg.average_pool2d(x(*IMAGE), 2, strides=0)
+    ValueError: strides to be one or two integers
+tg.average_pool2d(x(*IMAGE), 2, padding=2)
+    ShapeError: padding smaller than the window
+tg.scaled_dot_product_attention(x(2, 3), x(2, 4), x(2, 4))
+    ShapeError: query (..., queries, depth), key (..., keys, depth), value (..., keys, features), received query (2, 3)
+tg.scaled_dot_product_attention(x(2, 3), x(2, 3), x(3, 3))
+    ShapeError: query (..., queries, depth)
+tg.scaled_dot_product_attention(x(2, 3), x(4, 3), x(4, 3), mask=x(3, 4) > 0)
+    ShapeError: a mask that broadcasts to (2, 4), received (3, 4)
+tg.scaled_dot_product_attention(x(2, 2, 3), x(3, 2, 3), x(3, 2, 3))
+    ShapeError: query (..., queries, depth)
+tg.scaled_dot_product_attention(x(2, 3), x(2, 3), x(2, 3), mask=ids([1, 0]))
+    TypeError: a mask of booleans or floats, received int64
+
+# new tensors
+tg.full((-1,), 1.0)
+    ValueError: lengths of at least 0, received (-1,)
+tg.zeros((2.5,))
+    TypeError: integers, received (2.5,)
+tg.zeros((2,), dtype='int64', requires_grad=True)
+    TypeError: a floating dtype, received int64
+tg.zeros((2,), dtype='complex64')
+    TypeError: booleans, integers, or floats
+tg.zeros((2,), device='gpu')
+    ValueError: 'cpu', 'cuda', 'cuda:N' or 'auto', received 'gpu'
+tg.arange(0, 4, 0)
+    ValueError: a step other than 0
+tg.arange()
+    TypeError: from one to three numbers, received 0
+tg.linspace(0, 1, -1)
+    ValueError: count to be an integer of at least 0, received -1
+tg.eye(-1)
+    ValueError: rows to be an integer of at least 0, received -1
+tg.normal((2,), std=-1.0)
+    ValueError: std of at least 0, received -1.0
+tg.integers((2,), 5, 5)
+    ValueError: low < high, received low=5, high=5
+tg.permutation(-1)
+    ValueError: count to be an integer of at least 0, received -1
+
+# Python protocols
+bool(x(2) > 0)
+    ShapeError: a tensor with one element, received shape (2,). Hint: use .all() or .any()
+float(x(2))
+    ShapeError: a tensor with one element, received shape (2,)
+len(x())
+    TypeError: a tensor with axes, received a 0-d tensor
+[1, 2][x()]
+    TypeError: an integer tensor, received dtype float32
+"""
+
+
+def rows():
+    """(call, exception, text) for each pair of lines."""
+    lines = [line for line in WRONG.splitlines() if line and not line.startswith("#")]
+    for call, error in zip(lines[::2], lines[1::2], strict=True):
+        exception, _, text = error.strip().partition(": ")
+        yield pytest.param(call, exception, text, id=call)
+
+
+@pytest.mark.parametrize(("call", "exception", "text"), list(rows()))
+def test_wrong_arguments(call, exception, text):
+    with pytest.raises(Exception) as caught:  # noqa: PT011  (the type is compared below)
+        eval(call)
+    found = str(caught.value)
+    assert type(caught.value).__name__ == exception, found
+    assert re.match(r"[^:]+: expected .+, received .+\.", found, re.DOTALL), found
+    assert text in found
+    assert not found.startswith("_"), f"a private name in {found!r}"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a, b: a + b,
+        lambda a, b: tg.matmul(a, b),
+        lambda a, b: tg.where(a > 0, a, b),
+        lambda a, b: tg.concatenate([a, b]),
+        lambda a, b: tg.linear(a, b),
+        lambda a, b: a + b.numpy(),
+        lambda a, b: tg.scaled_dot_product_attention(a, b, b),
+    ],
+)
+def test_mixed_devices(call):
+    a, b = tg.ones((2, 2), device="cuda"), tg.ones((2, 2), device="cpu")
+    with pytest.raises(DeviceError) as caught:
+        call(a, b)
+    found = str(caught.value)
+    assert "expected all on one device" in found
+    assert "float32[2, 2] on cuda:0" in found
+    assert "float32[2, 2] on cpu" in found
+    assert "Hint: move one with .to(device)" in found

@@ -1,0 +1,68 @@
+"""Forward and gradient of every operation that PyTorch has, against PyTorch's."""
+
+import numpy
+import pytest
+from op_cases import ROWS, assert_near, numbers, outputs, tensors, title
+
+import tinygrad_edu as tg
+from tinygrad_edu.optable.sample import Draw, fill
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+
+from torch_references import TORCH  # noqa: E402  (needs torch)
+
+REFUSED = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, UserWarning)
+
+
+def by_torch(row, number, arrays):
+    """The outputs and gradients of PyTorch for a sample, None for what it has not; None if it refuses the call."""
+    sample = row.samples[number]
+    if sample.keywords.get("axis") == () or (
+        row.name in ("round", "floor", "average_pool2d") and arrays[0].dtype.kind != "f"
+    ):
+        return None  # PyTorch means all axes; it keeps integers
+    if row.name == "getitem" and isinstance(sample.args[1], tuple) and {int, Draw} <= set(map(type, sample.args[1])):
+        return None  # an integer beside an index array: PyTorch orders the axes otherwise
+    inputs = [torch.from_numpy(numpy.array(a, order="C")).requires_grad_(a.dtype.kind == "f") for a in arrays]
+    try:
+        ys = outputs(TORCH[row.name](*fill(sample.args, iter(inputs)), **sample.keywords))
+    except REFUSED:
+        return None
+    try:
+        for y, weight in zip(ys, weights(ys), strict=True):
+            if y.requires_grad:
+                y.backward(torch.from_numpy(weight), retain_graph=True)
+    except RuntimeError:  # no derivative
+        return ys, [None] * len(inputs)
+    return ys, [t.grad for t in inputs]
+
+
+def weights(ys):
+    random = numpy.random.default_rng(2)
+    return [random.uniform(-1, 1, tuple(y.shape)) for y in ys]
+
+
+@pytest.mark.parametrize("row", [p for p in ROWS if p.values[0].name in TORCH])
+def test_forward_and_gradient_equal_torch(row):
+    compared = 0
+    for number in numbers(row):
+        arrays, where = row.arrays(number), title(row, number)
+        theirs = by_torch(row, number, arrays)
+        if theirs is None:
+            continue
+        inputs = tensors(arrays, requires_grad=True)
+        ys = outputs(row.call(number, inputs))
+        for y, reference, weight in zip(ys, theirs[0], weights(ys), strict=True):
+            assert_near(y, reference.detach().numpy(), 4 * row.slack, where, eps=eps_of(row, number))
+            if y.requires_grad and row.sample_order(number):
+                y.backward(tg.tensor(weight, dtype=y.dtype), retain_graph=True)
+        for t, reference in zip(inputs, theirs[1], strict=True):
+            if t.grad is not None and reference is not None:
+                assert_near(t.grad, reference.numpy(), 4 * row.slack, f"{where}: gradient")
+        compared += 1
+    assert compared >= len(row.samples) / 3
+
+
+def eps_of(row, number):
+    """Integers alone give float32 in both."""
+    return None if row.sample_order(number) else numpy.finfo("float32").eps

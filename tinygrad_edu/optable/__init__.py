@@ -1,0 +1,20 @@
+"""The table of operations that drives their tests and `tinygrad-edu check`: one row an operation."""
+
+from . import creation, elementwise, indexing, linalg, networks, reductions, shape
+from .sample import Draw, Row, Sample, draws
+
+TABLE: dict[str, Row] = {
+    row.name: row
+    for row in (
+        *elementwise.ROWS,
+        *reductions.ROWS,
+        *shape.ROWS,
+        *indexing.ROWS,
+        *linalg.ROWS,
+        *networks.ROWS,
+        *creation.ROWS,
+    )
+}
+"""Every operation by its name."""
+
+__all__ = ["TABLE", "Draw", "Row", "Sample", "draws"]

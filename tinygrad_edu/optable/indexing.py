@@ -1,0 +1,149 @@
+"""Indexing, gathering and scattering."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy
+
+from .. import ops
+from .sample import S0, B, R, Row, S, V, Z
+
+
+def _put(x: Any, key: Any, values: Any) -> Any:
+    y = x.copy()
+    y[tuple(key) if isinstance(key, tuple) else key] = values
+    return y
+
+
+def _scatter_add(x: Any, key: Any, values: Any) -> Any:
+    y = x.copy()
+    numpy.add.at(y, key, values)
+    return y
+
+
+ALL = slice(None)
+KEYS: tuple[tuple[tuple[int, ...], Any], ...] = (  # (shape, key)
+    ((2, 3), 1),
+    ((2, 3), (0, -1)),
+    ((2, 3), (ALL, slice(0, 2))),
+    ((4, 3), slice(None, None, -2)),
+    ((2, 3), (..., 1)),
+    ((2, 3), (None, ALL, None, 0)),
+    ((2, 3, 2), (1, ..., slice(1, None))),
+    ((3,), slice(3, None)),
+    ((), ()),
+    ((), ...),
+    ((4, 2), V([0, 2, 3])),
+    ((4, 2), V([[0, 2], [-1, 1]])),
+    ((4, 3), (V([0, 2]), V([1, -1]))),
+    ((4, 3), (V([[0], [2]]), V([1, 0]))),
+    ((2, 3, 4), (ALL, V([2, 0]), slice(1, 3))),
+    ((2, 3, 4), (V([1, 0]), ALL, V([3, 0]))),
+    ((2, 3, 4), (1, ALL, V([3, 0]))),
+    ((3, 2), V([True, False, True])),
+    ((2, 3), V([[True, False, True], [False, False, True]])),
+    ((2, 3), (ALL, V([True, False, True]))),
+    ((2, 3), V([[False] * 3] * 2)),
+    ((3,), [2, 0]),
+    ((3, 2), [True, False, True]),
+    ((3, 2), []),
+    ((0, 2), (slice(None), 1)),
+    ((2, 3), (V(1), ALL)),
+)
+REPEATING = (((4, 2), V([0, 2, 0])), ((3,), V([[1, 1], [1, 0]])), ((2, 3), (V([1, 1]), V([2, -1]))))
+
+ROWS = (
+    Row(
+        "getitem",
+        ops.indexing.getitem,
+        lambda x, key: x[key],
+        (
+            *(S(R(*shape), key) for shape, key in (*KEYS, *REPEATING)),
+            S(R(4, 3, layout="T"), (V([0, 2, 0]), slice(1, None))),
+            S(R(2, 5, layout="S"), (ALL, slice(1, None, 2))),
+            S(Z(2, 3), (ALL, V([0, 2, 0]))),
+            S(B(3), 1),
+        ),
+    ),
+    Row(
+        "take",
+        ops.take,
+        numpy.take,
+        (
+            S(R(4, 2), V([0, 2, 0]), axis=0),
+            S(R(2, 3), V([[0, -1], [1, 1]]), axis=1),
+            S(R(2, 3), V([5, 0])),
+            S(R(2, 3), 1, axis=-1),
+            S(R(2, 3), [0, 0], axis=0),
+            S(R(3), Z(0, low=0, high=1)),
+            S(R(4, 3, layout="T"), V([1, 1]), axis=1),
+            S(Z(4), V([1, 1])),
+        ),
+    ),
+    Row(
+        "take_along_axis",
+        ops.take_along_axis,
+        numpy.take_along_axis,
+        (
+            S(R(2, 3), V([[0, 0], [2, -1]]), axis=1),
+            S(R(3, 2), V([[0, 2]]), axis=0),
+            S(R(2, 3, 2), Z(2, 1, 2, low=0, high=2), axis=-2),
+            S(R(0, 3), Z(0, 2, low=0, high=2), axis=1),
+            S(R(3, 4, layout="T"), V([[0, 0], [1, 3], [2, 2]]), axis=1),
+        ),
+    ),
+    Row(
+        "scatter_add",
+        ops.scatter_add,
+        _scatter_add,
+        (
+            S(R(4, 2), V([0, 2, 0]), R(3, 2)),
+            S(R(4, 2), V([0, 2, 0]), R(2)),
+            S(R(3), V([[1, 1], [1, 0]]), R(2, 2)),
+            S(R(2, 3), (V([1, 1]), V([2, -1])), R(2)),
+            S(R(2, 3), (ALL, V([0, 0])), R(2, 1)),
+            S(R(2, 3), (slice(None), 1), R(2)),
+            S(R(2, 3), V([[True, False, True], [False] * 3]), R(2)),
+            S(R(3), V([0, 0]), 2.0),
+            S(R(), (), R()),
+            S(R(0, 2), (ALL, 1), R(0)),
+            S(R(3, 4, layout="T"), V([1, 1]), R(2, 4, layout="S")),
+            S(Z(3), V([1, 1]), Z(2)),
+        ),
+    ),
+    Row(
+        "index_put",
+        ops.index_put,
+        _put,
+        (
+            S(R(4, 2), V([0, 2]), R(2, 2)),
+            S(R(4, 2), V([3, 0]), R(2)),
+            S(R(2, 3), (ALL, V([True, False, True])), R(2, 2)),
+            S(R(2, 3), V([[True, False, True], [False] * 3]), R(2)),
+            S(R(2, 3), (..., 1), R(2)),
+            S(R(2, 3), (0, slice(1, None)), R()),
+            S(R(3), 1, R()),
+            S(R(3), slice(1, None), 5.0),
+            S(R(3), V([0, -1]), 2),
+            S(R(0, 2), (ALL, 1), R(0)),
+            S(R(3, 4, layout="T"), V([2, 1]), R(2, 4, layout="S")),
+            S(Z(3), V([1, 0]), Z(2)),
+            S0(R(3), V([1]), V([math.inf])),
+        ),
+    ),
+    Row(
+        "one_hot",
+        ops.one_hot,
+        lambda ids, depth, dtype="float64": numpy.eye(depth, dtype=dtype)[ids],
+        (
+            S(Z(2, 3, low=0, high=3), 4),
+            S(V(2), 3),
+            S(Z(0, low=0, high=1), 3),
+            S(V([1, 0]), 2, dtype="float64"),
+            S(V([1, 0]), 2, dtype="int64"),
+        ),
+        order=0,
+    ),
+)
