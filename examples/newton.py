@@ -1,4 +1,4 @@
-"""Finds the minimum of Rosenbrock's function by Newton's method: the Hessian comes from differentiating the gradient."""
+"""Finds the minimum of Rosenbrock's function by Newton's method: the Hessian is the gradient's derivative."""
 
 import numpy as np
 

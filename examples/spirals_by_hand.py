@@ -1,6 +1,7 @@
 """Tells two spirals apart with a network of two hidden layers, written with tensors only: no layers, no optimizer."""
 
 import math
+from itertools import pairwise
 
 import tinygrad_edu as tg
 
@@ -14,7 +15,7 @@ points = tg.concatenate([arm, -arm]) + tg.normal((200, 2), std=0.05)
 labels = tg.concatenate([tg.zeros((100,), dtype="int64"), tg.ones((100,), dtype="int64")])
 
 sizes = [2, 32, 32, 2]
-weights = [tg.normal((m, n), std=math.sqrt(2.0 / m)).requires_grad_() for m, n in zip(sizes, sizes[1:], strict=False)]
+weights = [tg.normal((m, n), std=math.sqrt(2.0 / m)).requires_grad_() for m, n in pairwise(sizes)]
 biases = [tg.zeros((n,), requires_grad=True) for n in sizes[1:]]
 
 

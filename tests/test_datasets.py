@@ -70,7 +70,7 @@ def test_fraction_out_of_range(fraction):
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.001, 0), (0.999, 178)])
 def test_fraction_that_empties_a_class(fraction, count):
-    with pytest.raises(ValueError, match=f"puts {count} of the 178 rows of class 0 on the test side"):
+    with pytest.raises(ValueError, match=f"puts {count} of the 178 rows of class 0 there"):
         digits.load_data(test_fraction=fraction)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tinygrad_edu.autograd import engine, primitive, primitives
+from tinygrad_edu.autograd import engine, primitive, primitives, writes
 
 
 def tracked(data, **keywords):
@@ -322,6 +322,10 @@ def test_results_of_transforms_have_arrays_of_their_own(live):
     c, d = tg.grad(lambda a, b: (a + b + w).sum(), (0, 1))(ones(), ones())
     c.detach().assign_(7.0)
     assert d.tolist() == [1.0, 1.0]
+    with tg.no_grad():
+        a, b = tg.vjp(lambda a, b: a + b, tracked([1.0, 2.0]), tracked([1.0, 2.0]))[1](seed)
+    assert not np.shares_memory(a.data, b.data)
+    assert not np.shares_memory(a.data, seed.data)
 
 
 def test_create_graph_gradients_have_arrays_of_their_own():
@@ -587,8 +591,10 @@ def test_modes_are_restored_after_errors_and_can_be_entered_again():
     with pytest.raises(KeyError), mode:
         raise KeyError
     assert (x * 2.0).requires_grad
-    with mode, mode:
-        pass
+    with mode:
+        with mode:
+            assert not (x * 2.0).requires_grad
+        assert not (x * 2.0).requires_grad
     assert (x * 2.0).requires_grad
     broken = x * 1.0
     broken.register_hook(lambda g: 1 / 0)
@@ -863,7 +869,8 @@ def train(steps, parameters, x, labels):
             p.grad = None
 
 
-def test_memory_is_flat_over_2_000_steps_without_the_collector(collector_off):
+def test_memory_is_flat_over_2_000_steps_without_the_collector(collector_off, monkeypatch):
+    monkeypatch.setattr(writes, "_ranges", {})  # else it holds the parameters of every test before
     state = network()
     train(200, *state)
     objects, resident = len(gc.get_objects()), tg.memory_in_use("cpu")
@@ -969,3 +976,61 @@ def test_functions_get_tensors_of_0d_arrays():
     (y * y + y).backward()
     assert Recorder.kinds == [np.ndarray]
     assert x.grad.item() == 5.0
+
+
+# The same engine on CUDA
+
+
+@pytest.mark.gpu
+def test_backward_on_cuda_equals_backward_on_the_cpu():
+    def gradients(device):
+        x, w, b = (tracked(a, device=device) for a in ([[1.0, -2.0]], [[0.5, 1.5], [-1.0, 2.0]], [0.1, 0.2]))
+        h = tg.tanh(x @ w + b)
+        h.retain_grad()
+        first, second = tg.split(h * h + h[:, ::-1], 2, axis=1)
+        (first.sum() * second.mean() + tg.exp(b).sum()).backward()
+        held = [t.grad for t in (x, w, b, h)]
+        assert all(str(g.device).startswith(device) for g in held)
+        return [g.to("cpu").numpy() for g in held]
+
+    for ours, reference in zip(gradients("cuda"), gradients("cpu"), strict=True):
+        assert ours.dtype == reference.dtype
+        np.testing.assert_allclose(ours, reference, rtol=1e-5)
+
+
+@pytest.mark.gpu
+def test_owners_hooks_and_the_version_check_on_cuda():
+    import cupy
+
+    x, y, seed = tracked([1.0, 2.0], device="cuda"), tracked([3.0, 4.0], device="cuda"), tg.ones((2,), device="cuda")
+    kinds = []
+    x.register_hook(lambda g: kinds.append(type(g.data)))
+    (x + y).backward(seed)
+    assert len({a.data.ptr for a in (x.grad.data, y.grad.data, seed.data)}) == 3
+    z = tracked(2.0, device="cuda")
+    h = z * 3.0
+    h.register_hook(lambda g: kinds.append(type(g.data)))
+    (h * h).backward()
+    assert kinds == [cupy.ndarray] * 2
+    assert z.grad.item() == 36.0
+    loss = (x[1:] * y[:1]).sum()
+    x.detach()[1:].assign_([5.0])
+    with pytest.raises(tg.GradientError, match="overwritten"):
+        loss.backward()
+    loss = (x * y).sum()
+    z.assign_(0.0)
+    loss.backward()
+
+
+@pytest.mark.gpu
+def test_transforms_and_checkpoint_on_cuda():
+    def f(x):
+        return (tg.checkpoint(lambda x: tg.sin(x) * x, x) ** 2).sum()
+
+    x = tg.tensor([0.5, -1.0], dtype="float64", device="cuda")
+    for transform in (tg.grad(f), tg.hessian(f), lambda x: tg.jvp(f, [x], [tg.ones_like(x)])[1]):
+        result = transform(x)
+        assert str(result.device) == "cuda:0"
+        np.testing.assert_allclose(result.to("cpu").numpy(), transform(x.to("cpu")).numpy(), rtol=1e-10)
+    tg.gradcheck(f, [x], order=2)
+    tg.gradcheck(tg.relu, [tg.zeros((2,), device="cuda")], elements=True)

@@ -12,6 +12,7 @@ from scipy import special
 import tinygrad_edu as tg
 from tinygrad_edu.autograd import engine
 from tinygrad_edu.autograd import primitives as registry
+from tinygrad_edu.autograd.primitive import no_gradient
 from tinygrad_edu.ops import attention, linalg
 from tinygrad_edu.optable import TABLE
 
@@ -133,10 +134,12 @@ def spoil(patch, p, change):
         joint = p.joint
         patch.setattr(p, "joint", lambda *a, **k: [change(i, d) for i, d in enumerate(joint(*a, **k))])
     else:
-        patch.setattr(p, "vjps", tuple(v and _changed(v, i, change) for i, v in enumerate(p.vjps)))
+        patch.setattr(p, "vjps", tuple(_changed(vjp, i, change) for i, vjp in enumerate(p.vjps)))
 
 
 def _changed(vjp, i, change):
+    if vjp is no_gradient:
+        return vjp
     return lambda *a, **k: change(i, vjp(*a, **k))
 
 
@@ -170,7 +173,7 @@ def test_every_rule_is_used_by_some_row(coverage):
         (name, i)
         for name, p in primitives.items()
         for i, vjp in enumerate(p.vjps or ())
-        if vjp is not None and (name, i) not in used | ALWAYS_ZERO | THIRD_ORDER and name not in ELSEWHERE
+        if vjp is not no_gradient and (name, i) not in used | ALWAYS_ZERO | THIRD_ORDER and name not in ELSEWHERE
     ]
     missing += [
         name for name, p in primitives.items() if p.vjps is None and name not in {used_name for used_name, _ in used}
@@ -204,7 +207,7 @@ def elementwise_arguments(row):
     p = primitives.get(row.function.__name__)
     if p is None or p is not row.function or p.kind != "elementwise" or p.vjps is None or len(p.vjps) < 2:
         return set()
-    return {(p.name, i) for i, vjp in enumerate(p.vjps) if vjp is not None and (p.name, i) not in ALWAYS_ZERO}
+    return {(p.name, i) for i, vjp in enumerate(p.vjps) if vjp is not no_gradient and (p.name, i) not in ALWAYS_ZERO}
 
 
 @pytest.mark.parametrize("row", DIFFERENTIABLE)

@@ -23,4 +23,14 @@ from .autograd import (
 from .backend import Device, Generator, default_device, device, memory_in_use, seed, synchronize, use_device
 from .errors import DeviceError, GradientError, ShapeError
 from .ops import *  # noqa: F403
+from .ops import __all__ as _operations
 from .state import default_dtype, use_dtype
+
+__all__ = [
+    "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "ShapeError", "Tensor",
+    "callbacks", "checkpoint", "datasets", "default_device", "default_dtype", "device", "enable_grad", "grad",
+    "gradcheck", "hessian", "hvp", "initializers", "jacobian", "jvp", "layers", "losses", "memory_in_use",
+    "metrics", "models", "no_grad", "optimizers", "seed", "synchronize", "tensor", "use_device", "use_dtype",
+    "value_and_grad", "vjp",
+]
+__all__ += _operations

@@ -56,8 +56,8 @@ def stratified_split(labels: Any, test_fraction: float, seed: int) -> tuple[Any,
             raise ValueError(
                 message(
                     where,
-                    "test_fraction to leave rows of every class on both sides",
-                    f"{test_fraction!r}, which puts {count} of the {len(members)} rows of class {label} on the test side",
+                    "test_fraction to leave rows of every class on the test side and on the other",
+                    f"{test_fraction!r}, which puts {count} of the {len(members)} rows of class {label} there",
                 )
             )
         held_out[members[:count]] = True

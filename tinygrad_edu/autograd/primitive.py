@@ -69,6 +69,10 @@ class Node:
     """Whether any node has hooks: the loop looks for them only then."""
 
 
+def no_gradient(*args: Any, **attributes: Any) -> None:
+    """The rule of an argument that has no gradient."""
+
+
 def _no_rule(*args: Any, **attributes: Any) -> Any:
     raise AssertionError("this primitive has no joint rule")
 
@@ -108,7 +112,7 @@ class Primitive:
         self.kind = kind
         self.expression = expression
         self.expects = expects
-        self.vjps: tuple[Callable[..., Any] | None, ...] | None = ()
+        self.vjps: tuple[Callable[..., Any], ...] | None = ()
         self.joint: Callable[..., Any] = _no_rule
         self.has_residuals = residuals
         self.promotes = promotes and kind in ("elementwise", "reduction", "gemm", "composite")
@@ -136,7 +140,7 @@ class Primitive:
         may leave the undoing of broadcasting to the engine.
         """
         assert len(vjps) == len(self._saves), self
-        self.vjps = vjps
+        self.vjps = tuple(vjp or no_gradient for vjp in vjps)
         self.differentiable = True
 
     def defjoint(self, rule: Callable[..., Any]) -> None:
@@ -301,10 +305,10 @@ def _as_array(y: Any) -> Any:
     return numpy.asarray(y) if isinstance(y, (numpy.generic, float, int)) else y
 
 
-def split_outputs(arrays: tuple[Any, ...], node: Node) -> tuple[Tensor, ...]:
-    """A Tensor for each of several outputs, with a node between that carries its number."""
+def split_outputs(arrays: tuple[Any, ...], node: Node) -> tuple[Any, ...]:
+    """A Tensor for each of several outputs (None for None), with a node between that carries its number."""
     node.shape = ()
-    tensors = []
+    tensors: list[Any] = []
     for i, y in enumerate(arrays):
         if y is None or y.dtype.kind != "f":
             tensors.append(y if y is None else Tensor(y))

@@ -228,7 +228,9 @@ class Tensor:
         if self.node is not None:
             raise GradientError(message("assign_", "a leaf", "the result of an operation", "assign to x.detach()."))
         if not isinstance(source, (int, float)):
-            source = check_dtype("assign_", source if hasattr(source, "shape") else numpy.asarray(source))
+            if not hasattr(source, "shape"):  # a list is on no device yet
+                source = to_device(check_dtype("assign_", numpy.asarray(source)), self.device)
+            source = check_dtype("assign_", source)
             if source.shape != self.shape:
                 raise ShapeError(message("assign_", f"shape {self.shape}", f"{source.shape}"))
             if device_of(source) != self.device:
