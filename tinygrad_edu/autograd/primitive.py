@@ -125,26 +125,28 @@ class Primitive:
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        return _primitive_named, (self.name,)  # there is one of each: a copy or a pickle means the same one
+
     @property
     def __signature__(self) -> inspect.Signature:
         parameters = inspect.signature(self.forward).parameters.values()
         return inspect.Signature([p for p in parameters if p.name not in ("xp", "out")])
 
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
-        """Sets the gradient rules: one `lambda g, y, *arguments, **attributes` per argument, None where there is no
-        gradient.
-        The rest of a variable number of arguments has none.
+        """Sets the gradient rules: one `lambda g, y, *arguments, **attributes` per argument, None where there is none.
 
-        `g` is the cotangent of the output `y`. A rule uses operators, `.shape/.ndim/.dtype` and primitives only: it is
-        run on arrays in a first-order backward pass and on Tensors under `create_graph=True`. An element-wise rule
-        may leave the undoing of broadcasting to the engine.
+        The rest of a variable number of arguments has no gradient. `g` is the cotangent of the output `y`. A rule uses
+        operators, `.shape/.ndim/.dtype` and primitives only: it is run on arrays in a first-order backward pass and on
+        Tensors under `create_graph=True`. An element-wise rule may leave the undoing of broadcasting to the engine.
         """
         assert len(vjps) == len(self._saves), self
         self.vjps = tuple(vjp or no_gradient for vjp in vjps)
         self.differentiable = True
 
     def defjoint(self, rule: Callable[..., Any]) -> None:
-        """Sets one rule for all arguments, for operations whose gradients share work:
+        """Sets one rule for all arguments, for operations whose gradients share work.
+
         `rule(needs, residuals, g, y, *arguments, **attributes)` returns a gradient per argument. `needs` tells which
         are wanted; `residuals` is what `forward` returned beside `y`, or None if the rule must recompute it
         differentiably.
@@ -185,8 +187,9 @@ class Primitive:
         xp = numpy if type(data) is numpy.ndarray else array_module(data)
         try:
             y = self.forward(xp, *arrays, **attributes)
-        except Exception as error:
-            raise self._explain(error, arrays) from error
+        except (ValueError, TypeError, IndexError) as error:
+            self._explain(error, arrays)
+            raise
         residuals = None
         if self.has_residuals:
             y, residuals = y
@@ -226,8 +229,9 @@ class Primitive:
                 raise TypeError(self._not_an_operand(a))
         try:
             y = self.forward(array_module(*arrays), *arrays, **attributes)
-        except Exception as error:
-            raise self._explain(error, arrays) from error
+        except (ValueError, TypeError, IndexError) as error:
+            self._explain(error, arrays)
+            raise
         if self.has_residuals:
             y = y[0]
         return y if type(y) is numpy.ndarray else _as_array(y)
@@ -265,8 +269,7 @@ class Primitive:
         return message(self.label, "tensors, arrays or numbers", type(a).__name__, hint)
 
     def _needs_floats(self, arrays: list[Any]) -> bool:
-        """Whether integers were turned into floats (by exp, mean, division): NumPy chose float64, the default dtype
-        is due."""
+        """Whether integers became floats (by exp, mean, division): of NumPy's dtype, where the default one is due."""
         return self.promotes and not any(a.dtype.kind == "f" for a in arrays if hasattr(a, "dtype"))
 
     def _select(self, arrays: list[Any]) -> list[Any]:
@@ -279,27 +282,28 @@ class Primitive:
             for a, keep in zip(arrays, keeps, strict=True)
         ]
 
-    def _explain(self, error: Exception, arrays: list[Any]) -> Exception:
-        """The array module's complaint in the house form."""
+    def _explain(self, error: Exception, arrays: list[Any]) -> None:
+        """Raises the array module's complaint in the house form, unless it has that form already."""
         devices = {str(device_of(a)) for a in arrays if hasattr(a, "dtype") and (a.ndim or self.kind != "elementwise")}
         operands = " and ".join(f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else repr(a) for a in arrays)
         if len(devices) > 1:
             found = " and ".join(f"{a.dtype}{list(a.shape)} on {device_of(a)}" for a in arrays if hasattr(a, "dtype"))
-            return DeviceError(message(self.label, "all on one device", found, "move one with .to(device)."))
-        if isinstance(error, (ShapeError, DeviceError)) or not isinstance(error, (ValueError, TypeError, IndexError)):
-            return error
-        if str(error).startswith(f"{self.label}: expected"):
-            return error
+            raise DeviceError(message(self.label, "all on one device", found, "move one with .to(device).")) from error
+        if ": expected " in str(error):
+            return
         for a in arrays:
             if not hasattr(a, "dtype") and not isinstance(a, (int, float)):
-                return TypeError(self._not_an_operand(a))
+                raise TypeError(self._not_an_operand(a)) from error
         kind = ShapeError if isinstance(error, ValueError) else type(error)
-        return kind(message(self.label, self.expects, operands, f"the array module said: {error}"))
+        raise kind(message(self.label, self.expects, operands, f"the array module said: {error}")) from error
+
+
+def _primitive_named(name: str) -> Primitive:
+    return primitives[name]
 
 
 def _as_array(y: Any) -> Any:
-    """The output of a forward function as an array: NumPy gives scalars for 0-d results; a tuple holds several
-    outputs."""
+    """What a forward function returned as an array: NumPy makes 0-d results scalars; a tuple holds several outputs."""
     if type(y) is tuple:
         return tuple(map(_as_array, y))
     return numpy.asarray(y) if isinstance(y, (numpy.generic, float, int)) else y

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks --help`. Each file in `rows` is one; `harness` is what they share."""
