@@ -546,7 +546,7 @@ def test_a_function_with_an_integer_output():
         ),
         (lambda g: 2.0, TypeError, "Wrong.backward: expected Tensors, or None .*received float"),
         (lambda g: g.numpy(), TypeError, "Wrong.backward: expected Tensors, or None .*received ndarray"),
-        (lambda g: g.astype("float32"), TypeError, "expected a gradient of dtype float64, received float32"),
+        (lambda g: g.astype("float32"), TypeError, "expected dtype float64, received float32"),
     ],
 )
 def test_wrong_gradients_of_functions(result, error, text):

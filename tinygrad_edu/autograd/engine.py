@@ -170,6 +170,8 @@ def propagate(
                 else:
                     if d.shape != edge.data.shape:
                         d = _fit(d, edge.data.shape, node, i)
+                    if d.dtype != edge.data.dtype:
+                        raise _wrong(TypeError, node, i, f"dtype {edge.data.dtype}", d.dtype)
                     if edge in found:
                         found[edge] += d
                     else:
@@ -202,11 +204,9 @@ def _start(
 
 
 def _finish(edge: Edge, g: Any, complete: bool) -> Any:
-    """A gradient as it is returned: of the leaf's dtype, after its hooks, an array where NumPy made a scalar of it."""
-    if type(edge) is Tensor:
-        if g.dtype != edge.dtype:
-            raise TypeError(message("backward", f"a gradient of dtype {edge.dtype}", str(g.dtype)))
-        g = _run_hooks(edge, g) if complete else g
+    """A gradient as it is returned: after the hooks of its leaf, and an array where NumPy made a scalar of it."""
+    if complete and type(edge) is Tensor:
+        g = _run_hooks(edge, g)
     if type(g) is Tensor:
         return g if g.requires_grad else Tensor(g.data.copy())
     return array_module(g).asarray(g)
@@ -234,8 +234,12 @@ def _fit(d: Any, shape: tuple[int, ...], node: Node, i: int) -> Any:
     """Undoes broadcasting for element-wise primitives; for any other a wrong shape is a wrong rule."""
     if node.primitive.kind == "elementwise":
         return sum_to(d, shape=shape)
+    raise _wrong(GradientError, node, i, f"shape {shape}", d.shape)
+
+
+def _wrong(kind: type[Exception], node: Node, i: int, expected: str, found: Any) -> Exception:
     where = f"gradient of {node.primitive.name} for argument {i}"
-    raise GradientError(message(where, f"shape {shape}", f"{d.shape}", "its rule is wrong."))
+    return kind(message(where, expected, str(found), "its rule is wrong."))
 
 
 def _own(d: Any, g: Any, y: Any, args: Sequence[Any], shared: bool) -> Any:

@@ -11,7 +11,7 @@ from ..backend import array_module, default_generator
 from ..errors import GradientError, message
 from ..state import Switch, state
 from . import writes
-from .engine import Edge, edge_of, explore, propagate
+from .engine import edge_of, explore, propagate
 from .primitive import Node, Primitive, Spec, split_outputs
 from .tensor import Tensor
 
@@ -170,10 +170,9 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     node = Node()
     node.primitive = _CHECKPOINT
     node.edges = list(boundary)
-    node.saved, node.output, node.residuals = [(function, args)], None, None
+    node.saved, node.output, node.residuals = [(function, args, node.edges)], None, None
     node.sequence = writes.next_sequence()
     node.attributes = {
-        "boundary": node.edges,
         "random": random,
         "switches": {name: getattr(state, name) for name in ("training", "dtype", "device")},
         "sequence": node.sequence,
@@ -189,12 +188,11 @@ def _recompute(
     y: Any,
     call: Any,
     *,
-    boundary: list[Edge],
     random: Any,
     switches: dict[str, Any],
     sequence: int,
 ) -> list[Any]:
-    function, args = call
+    function, args, boundary = call
     create_graph = state.grad_enabled
     for t in (*boundary, *args):
         if type(t) is Tensor and sequence < writes.latest and writes.overwritten_since(t.data, sequence):
