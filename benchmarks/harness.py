@@ -85,13 +85,11 @@ def _shown(cell: Any) -> str:
 
 
 def interleaved(
-    settings: Settings, candidates: Mapping[str, Candidate], rounds: int, seconds: float = 20.0, pause: float = 0.0
+    settings: Settings, candidates: Mapping[str, Candidate], rounds: int, seconds: float = 20.0
 ) -> dict[str, list[float]]:
     """The seconds that each candidate took in each round, after one round that does not count.
 
-    Stops early, after at least three rounds, when `seconds` are over. A `pause` before each candidate lets the threads
-    of the one before fall asleep: those of BLAS and OpenMP go on spinning for a while and would take the next one's
-    cores.
+    Stops early, after at least three rounds, when `seconds` are over.
     """
     names = list(candidates)
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -100,7 +98,6 @@ def interleaved(
         for name in names[number % len(names) :] + names[: number % len(names)]:
             arguments = candidates[name].prepare()
             settings.synchronize()
-            time.sleep(pause)
             start = time.perf_counter()
             result = candidates[name].run(*arguments)
             settings.synchronize()

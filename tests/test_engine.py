@@ -746,7 +746,7 @@ def test_a_rule_with_a_wrong_shape_or_dtype(made):
         with pytest.raises(tg.GradientError, match=r"gradient of shapeless for argument 0: expected shape \(2,\), rec"):
             shapeless(leaf).sum().backward()
     for output in (widening(x).sum(), x.sum() + widening(x).sum()):
-        with pytest.raises(TypeError, match="gradient of widening for argument 0: expected dtype float32, received float64"):
+        with pytest.raises(TypeError, match="gradient of widening for argument 0: expected dtype float32, received"):
             output.backward()
 
 

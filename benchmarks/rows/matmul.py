@@ -10,7 +10,7 @@ import numpy as np
 
 import tinygrad_edu as tg
 
-from ..harness import Candidate, Settings, Table, agree, interleaved, medians, torch_for
+from ..harness import Candidate, Settings, Table, agree, interleaved, medians
 
 PARTS = ("forward", "backward", "step")
 WIDTHS, BATCH = (784, 512, 256, 10), 128
@@ -29,7 +29,7 @@ class Square:
         a, b, g = map(settings.array, (*self.arrays, self.seed))
         self.gemms = {"forward": [(a, b)], "backward": [(g, b.T), (a.T, g)]}
 
-    def loss(self, library: Any, a: Any, b: Any) -> Any:
+    def loss(self, a: Any, b: Any) -> Any:
         return a @ b
 
     def reference(self) -> list[Any]:
@@ -58,20 +58,13 @@ class Network:
         for part, pairs in self.gemms.items():
             self.operations[part] = sum(2.0 * a.shape[0] * a.shape[1] * b.shape[1] for a, b in pairs)
         self.operations["step"] = sum(self.operations.values())
-        self.inputs: dict[str, Any] = {}
+        self.inputs, self.labels_there = (tg.tensor(a, device=settings.device) for a in (self.x, self.labels))
 
-    def loss(self, library: Any, *parameters: Any) -> Any:
-        ours = library is tg
-        cross_entropy = tg.cross_entropy if ours else library.nn.functional.cross_entropy
-        if library.__name__ not in self.inputs:
-            device = parameters[0].device
-            self.inputs[library.__name__] = [library.tensor(a, device=device) for a in (self.x, self.labels)]
-        h, labels = self.inputs[library.__name__]
+    def loss(self, *parameters: Any) -> Any:
+        h = self.inputs
         for i in range(0, len(parameters), 2):
-            h = library.relu(h) if i else h
-            w, b = parameters[i : i + 2]
-            h = tg.linear(h, w, b) if ours else library.addmm(b, h, w)
-        return cross_entropy(h, labels)
+            h = tg.linear(tg.relu(h) if i else h, *parameters[i : i + 2])
+        return tg.cross_entropy(h, self.labels_there)
 
     def reference(self) -> list[Any]:
         """The loss and its gradients by hand, in float64."""
@@ -94,9 +87,9 @@ class Network:
 
 
 def framework(
-    problem: Any, library: Any, parameters: Sequence[Any], seed: Any, times: int
+    problem: Any, parameters: Sequence[Any], seed: Any, times: int
 ) -> tuple[dict[str, Candidate], Callable[[], list[Any]]]:
-    """The three parts by one framework, each `times` times, and a function that returns result and gradients."""
+    """The three parts by tinygrad_edu, each `times` times, and a function that returns result and gradients."""
 
     def clear() -> None:
         for p in parameters:
@@ -104,7 +97,7 @@ def framework(
 
     def forward() -> None:
         for _ in range(times):
-            problem.loss(library, *parameters)
+            problem.loss(*parameters)
 
     def backward(*outputs: Any) -> None:
         for y in outputs:
@@ -114,10 +107,10 @@ def framework(
     def step() -> None:
         for _ in range(times):
             clear()
-            problem.loss(library, *parameters).backward(seed)
+            problem.loss(*parameters).backward(seed)
 
     def outputs() -> tuple[Any, ...]:
-        return tuple(problem.loss(library, *parameters) for _ in range(times))
+        return tuple(problem.loss(*parameters) for _ in range(times))
 
     def results() -> list[Any]:
         (y,) = outputs()[:1]
@@ -142,40 +135,27 @@ def bare(settings: Settings, pairs: Sequence[tuple[Any, Any]], times: int) -> Ca
 
 
 def run(settings: Settings) -> Table:
-    torch, peer = torch_for(settings)
     table = Table(
         "matmul",
         "GFLOP/s of the matrix products, and in brackets the share of the same products by "
-        f"{settings.xp.__name__}.matmul alone in the same run. Step: forward and backward. Peer: {peer}.",
-        ["problem", *(f"{who} {part}" for part in PARTS for who in ("bare", "ours", "peer"))],
+        f"{settings.xp.__name__}.matmul alone in the same run. Step: forward and backward.",
+        ["problem", *(f"{who} {part}" for part in PARTS for who in ("bare", "ours"))],
     )
     problems: list[Any] = [Square(settings, n) for n in ((32, 64) if settings.quick else (256, 512, 1024, 2048, 4096))]
     for problem in [*problems, Network(settings)]:
-        reference = problem.reference()
-        ours = [tg.tensor(a, device=settings.device, requires_grad=True) for a in problem.arrays]
+        parameters = [tg.tensor(a, device=settings.device, requires_grad=True) for a in problem.arrays]
         seed = None if problem.seed is None else tg.tensor(problem.seed, device=settings.device)
         times = 1 if settings.quick else max(1, round(1e9 / problem.operations["forward"]))
-        found, results = {}, {}
-        found["ours"], results["ours"] = framework(problem, tg, ours, seed, times)
-        if torch:
-            theirs = [torch.tensor(a, device=settings.device, requires_grad=True) for a in problem.arrays]
-            seed = None if problem.seed is None else torch.tensor(problem.seed, device=settings.device)
-            found["peer"], results["peer"] = framework(problem, torch, theirs, seed, times)
-        for who, result in results.items():
-            for a, b in zip(result(), reference, strict=True):
-                agree(f"{who}, {problem.label}", a, b)
+        ours, results = framework(problem, parameters, seed, times)
+        for a, b in zip(results(), problem.reference(), strict=True):
+            agree(problem.label, a, b)
         gemms = problem.gemms | {"step": problem.gemms["forward"] + problem.gemms["backward"]}
-        found["bare"] = {part: bare(settings, gemms[part], times) for part in PARTS}
         line: list[Any] = [problem.label]
         for part in PARTS:
-            turns = {who: parts[part] for who, parts in found.items()}
-            taken = interleaved(settings, turns, rounds=2 if settings.quick else 40, seconds=8.0, pause=0.03)
+            turns = {"bare": bare(settings, gemms[part], times), "ours": ours[part]}
+            taken = interleaved(settings, turns, rounds=2 if settings.quick else 40, seconds=8.0)
             table.raw |= {f"{problem.label}, {part}, {times} times: {who}": values for who, values in taken.items()}
             speed = {who: times * problem.operations[part] / s / 1e9 for who, s in medians(taken).items()}
-            line.append(f"{speed['bare']:.1f}")
-            line += [
-                f"{speed[who]:.1f} ({speed[who] / speed['bare']:.0%})" if who in speed else None
-                for who in ("ours", "peer")
-            ]
+            line += [f"{speed['bare']:.1f}", f"{speed['ours']:.1f} ({speed['ours'] / speed['bare']:.0%})"]
         table.lines.append(line)
     return table
