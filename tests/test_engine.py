@@ -541,6 +541,63 @@ def test_retain_grad():
     assert h.grad.tolist() == [8.0, 16.0]
 
 
+def test_retain_grad_twice_and_after_hooks():
+    x = tracked([1.0, 2.0])
+    h = x * 2.0
+    h.retain_grad().retain_grad()
+    h.register_hook(lambda g: g * 10.0)
+    h.sum().backward()
+    assert h.grad.tolist() == [10.0, 10.0]
+    assert x.grad.tolist() == [20.0, 20.0]
+    with pytest.raises(tg.GradientError, match="retain_grad: expected a tensor that requires grad"):
+        tg.ones((1,)).retain_grad()
+
+
+def test_a_hook_that_keeps_a_gradient_does_not_share_it():
+    kept = []
+    x, z = tracked([1.0]), tracked([1.0])
+    for t in (x, z):
+        t.register_hook(lambda g: kept.append(g) or kept[0])
+    (x * 2.0 + z * 3.0).sum().backward()
+    x.grad.assign_(0.0)
+    assert z.grad.item() != 0.0
+    assert kept[0].item() != 0.0
+
+
+def test_casts_to_integers_carry_no_gradient():
+    x = tracked([1.5])
+    assert not x.astype("int64").requires_grad
+    assert not x.astype(bool).astype("float32").requires_grad
+    assert tg.grad(lambda x: (x.astype("int64") * 1.0).sum())(2.5).item() == 0.0
+
+
+def test_a_wrong_dtype_inside_the_graph_is_found_where_it_is_made(made):
+    @primitive("elementwise")
+    def widening_inside(xp, a, out=None):
+        return a * 1.0
+
+    widening_inside.defvjp(lambda g, y, a: g.astype("float64"))
+    x = tracked([1.0, 2.0])
+    with pytest.raises(TypeError, match="gradient of widening_inside for argument 0: expected dtype float32, received"):
+        widening_inside(x * 2.0).sum().backward()
+
+
+def test_entries_of_freed_memory_are_thrown_out(monkeypatch):
+    monkeypatch.setattr(writes, "_ranges", {})
+    monkeypatch.setattr(writes, "_room", 100)
+    kept = [tg.zeros((4,)) for _ in range(50)]
+    for t in kept:
+        t.assign_(1.0)
+    for t in (tg.zeros((n,)) for n in range(1, 2000)):
+        t.assign_(1.0)
+    assert len(writes._ranges) < 2 * 1100
+    x = tracked([1.0])
+    y = x * kept[0][:1]
+    kept[0].assign_(2.0)
+    with pytest.raises(tg.GradientError, match="overwritten since"):
+        y.sum().backward()
+
+
 def test_retain_grad_makes_no_cycle(collector_off):
     x = tracked([1.0, 2.0])
     h = x * 2.0

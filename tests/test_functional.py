@@ -251,8 +251,14 @@ def test_jacobian():
     matrix = np.random.default_rng(1).normal(size=(2, 3))
     close(tg.jacobian(lambda x: matrix @ x)(X), matrix)
     close(tg.jacobian(lambda x: (x * x).sum())(X), 2 * X)
-    j = tg.jacobian(lambda m: tg.matmul(m, m))(np.eye(2))
-    assert j.shape == (2, 2, 2, 2)
+    m = np.array([[1.0, 2.0], [3.0, 4.0]])
+    eye = np.eye(2)
+    expected = np.einsum("ik,lj->ijkl", eye, m) + np.einsum("ik,jl->ijkl", m, eye)
+    close(tg.jacobian(lambda m: tg.matmul(m, m))(m), expected)
+    # outputs and arguments that are not in row-major order
+    close(tg.jacobian(lambda m: (m * m).T)(m), 2 * np.einsum("il,jk,kl->ijkl", eye, eye, m))
+    close(tg.jacobian(lambda m: m * 2.0)(tg.Tensor(m.T)), 2 * np.einsum("ik,jl->ijkl", eye, eye))
+    close(tg.hessian(lambda m: (m.T * m.T).sum())(m), 2 * np.einsum("ik,jl->ijkl", eye, eye))
     first, second = tg.jacobian(pair)(X, Y)
     close(first, np.diag(Y + np.cos(X)))
     close(second, Y)
@@ -737,6 +743,41 @@ def test_checkpoint_refuses_overwritten_values(which):
     (x if which == "argument" else w).assign_(0.0)
     with pytest.raises(tg.GradientError, match=r"checkpoint: expected .*overwritten since"):
         y.backward()
+
+
+def test_checkpoint_refuses_overwritten_views_and_buffers():
+    x, w, buffer = tracked(X), tracked(np.ones((3, 3))), tg.tensor(Y)
+    view = w.T
+    cases = [(lambda x: x @ view, w), (lambda x: x * buffer * x, buffer), (lambda x: tg.square(x + 1), x)]
+    for function, written in cases:
+        y = tg.checkpoint(function, x)
+        z = tg.checkpoint(function, x)
+        z.sum().backward()
+        written.assign_(written.detach() * 2.0)
+        with pytest.raises(tg.GradientError, match=r"checkpoint: expected .*overwritten since"):
+            y.sum().backward()
+
+
+def test_a_function_that_returns_its_input():
+    class Cubed(tg.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * x * x
+
+    assert tg.grad(Cubed.apply)(3.0).item() == 9.0
+    assert tg.grad(tg.grad(Cubed.apply))(3.0).item() == 6.0
+
+
+def test_gradcheck_of_nothing():
+    for function in (lambda x: float(x.detach()), lambda x: tg.argmax(x), lambda x: x.detach().numpy()):
+        with pytest.raises(TypeError, match="gradcheck: expected a function that returns a tensor of floating dtype"):
+            tg.gradcheck(function, [[2.0]])
 
 
 def test_hooks_around_a_checkpoint_run_once():

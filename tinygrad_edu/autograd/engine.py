@@ -53,7 +53,7 @@ def gradients(
     """
     wanted = [edge_of(t) for t in inputs]
     roots = [edge_of(t) for t in outputs if t.requires_grad]
-    _, needed = explore(roots, wanted, since)
+    needed = paths(explore(roots, wanted, since)[1], wanted)
     found = propagate(outputs, seeds, needed, create_graph, retain_graph or create_graph, set(wanted))
     results = []
     for edge, t in zip(wanted, inputs, strict=True):
@@ -84,10 +84,10 @@ def cotangent_of(output: Tensor, gradient: Any) -> Any:
     return gradient if type(gradient) is Tensor and gradient.requires_grad else array
 
 
-def explore(roots: Iterable[Edge], wanted: Iterable[Edge], since: int) -> tuple[set[Edge], set[Edge]]:
+def explore(roots: Iterable[Edge], wanted: Iterable[Edge], since: int) -> tuple[set[Edge], Collection[Node]]:
     """Walks the graph down from `roots` as far as `wanted` and the nodes made before `since`.
 
-    Returns the edges where it stopped other than `wanted`, and the nodes and edges on the paths to `wanted`.
+    Returns the edges where it stopped other than `wanted`, and the nodes in between.
     """
     wanted = set(wanted)
     inside: dict[Node, None] = {}
@@ -104,11 +104,16 @@ def explore(roots: Iterable[Edge], wanted: Iterable[Edge], since: int) -> tuple[
             raise _freed(edge)
         inside[edge] = None
         stack.extend(e for e in edge.edges if e is not None)
+    return boundary, inside
+
+
+def paths(inside: Iterable[Node], wanted: Iterable[Edge]) -> set[Edge]:
+    """The edges in `wanted`, and the nodes among `inside` from which a path leads to one of them."""
     needed = set(wanted)
     for node in sorted(inside, key=lambda node: node.sequence):
         if not needed.isdisjoint(node.edges):
             needed.add(node)
-    return boundary, needed
+    return needed
 
 
 def propagate(
@@ -133,8 +138,9 @@ def propagate(
         while heap:
             node = heappop(heap)[1]
             g = cotangents.pop(node)
-            if Node.hooked and (complete or node not in inputs):
+            if Node.observed and (complete or node not in inputs):
                 g = _run_hooks(node, g)
+                _retain(node, g)
             if node in inputs:
                 found[node] = g
                 continue
@@ -162,6 +168,8 @@ def propagate(
                 if type(edge) is Node:
                     if d.shape != edge.shape:
                         d = _fit(d, edge.shape, node, i)
+                    if d.dtype is not edge.dtype:
+                        raise _wrong(TypeError, node, i, f"dtype {edge.dtype}", d.dtype)
                     if edge in cotangents:
                         cotangents[edge] = cotangents[edge] + d
                     else:
@@ -170,7 +178,7 @@ def propagate(
                 else:
                     if d.shape != edge.data.shape:
                         d = _fit(d, edge.data.shape, node, i)
-                    if d.dtype != edge.data.dtype:
+                    if d.dtype is not edge.data.dtype:
                         raise _wrong(TypeError, node, i, f"dtype {edge.data.dtype}", d.dtype)
                     if edge in found:
                         found[edge] += d
@@ -205,22 +213,21 @@ def _start(
 
 def _finish(edge: Edge, g: Any, complete: bool) -> Any:
     """A gradient as it is returned: after the hooks of its leaf, and an array where NumPy made a scalar of it."""
-    if complete and type(edge) is Tensor:
-        g = _run_hooks(edge, g)
+    if complete and hasattr(edge, "hooks") and type(edge) is Tensor:
+        g = _run_hooks(edge, g).copy() if type(g) is not Tensor else _run_hooks(edge, g)  # a hook may keep what it got
     if type(g) is Tensor:
         return g if g.requires_grad else Tensor(g.data.copy())
     return array_module(g).asarray(g)
 
 
 def _collect(pick: Node, g: Any, cotangents: dict[Node, Any], heap: list[tuple[int, Node]]) -> None:
-    """Puts the cotangent of one output in its place in the tuple that its node gets; None where one is absent."""
-    node = pick.edges[0]
+    """Puts the cotangent of one output in its place in the list that its node gets; None where one is absent."""
+    node, index = pick.edges[0], pick.attributes["index"]
     if node not in cotangents:
         heappush(heap, (-node.sequence, node))
-    parts = list(cotangents.get(node) or [None] * pick.attributes["count"])
-    index = pick.attributes["index"]
+        cotangents[node] = [None] * pick.attributes["count"]
+    parts = cotangents[node]
     parts[index] = g if parts[index] is None else parts[index] + g
-    cotangents[node] = tuple(parts)
 
 
 def _freed(node: Node) -> GradientError:
@@ -272,15 +279,27 @@ def _check_saved(node: Node) -> None:
         if type(a) is tuple:
             saved.extend(a)  # what a Function has saved
         a = a.data if type(a) is Tensor else a
-        if hasattr(a, "strides") and writes.overwritten_since(a, node.sequence):
+        if hasattr(a, "strides") and writes.overwritten_since(*writes.bounds(a), node.sequence):
             hint = "run backward before assign_ (or the optimizer's step), or assign to a copy."
             found = f"an array {a.dtype}{list(a.shape)} that assign_ has overwritten since"
             raise GradientError(message(f"gradient of {node.primitive.name}", "its saved values", found, hint))
 
 
+def _retain(node: Node, g: Any) -> None:
+    """Adds a cotangent to the `.grad` of the node's tensor, if that has asked for it and still exists."""
+    t = node.retains() if hasattr(node, "retains") else None
+    if t is not None:
+        own = g if type(g) is Tensor and g.requires_grad else Tensor(as_tensor(g).data.copy())
+        t.grad = own if t.grad is None else t.grad + own
+
+
+def as_tensor(g: Any) -> Tensor:
+    return g if type(g) is Tensor else Tensor(array_module(g).asarray(g))
+
+
 def _run_hooks(owner: Any, g: Any) -> Any:
     for hook in list(getattr(owner, "hooks", ())):
-        result = hook(g if type(g) is Tensor else Tensor(array_module(g).asarray(g)))
+        result = hook(as_tensor(g))
         if result is not None:
             if type(result) is not Tensor or result.dtype != g.dtype:
                 found = f"dtype {result.dtype}" if type(result) is Tensor else type(result).__name__

@@ -3,6 +3,7 @@ results."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -11,7 +12,7 @@ from ..backend import array_module, default_generator
 from ..errors import GradientError, message
 from ..state import Switch, state
 from . import writes
-from .engine import edge_of, explore, propagate
+from .engine import as_tensor, edge_of, explore, paths, propagate
 from .primitive import Node, Primitive, Spec, split_outputs
 from .tensor import Tensor
 
@@ -86,7 +87,7 @@ class Function:
         if not any(ctx.needs_input_grad):
             return result
         # a saved output is kept as its array and number: the Tensor would close a cycle through its node
-        numbers = {id(y): i for i, y in enumerate(outputs)}
+        numbers = {id(y): i for i, y in enumerate(outputs) if not any(y is a for a in args)}
         layout = [numbers.get(id(t), t) for t in ctx.saved_tensors]
         arrays = tuple(y.data for y in outputs)
         ctx.save_for_backward()
@@ -131,7 +132,7 @@ def _run_backward(
     saved = [y[entry] if isinstance(entry, int) else entry for entry in layout]
     ctx.save_for_backward(*(a if type(a) is Tensor else Tensor(a) for a in saved))
     ctx.needs_input_grad = tuple(needs)
-    result = function.backward(ctx, *(part if type(part) is Tensor else Tensor(xp.asarray(part)) for part in parts))
+    result = function.backward(ctx, *map(as_tensor, parts))
     ctx.save_for_backward()
     found = list(result) if isinstance(result, tuple) else [result]
     where = f"{function.__name__}.backward"
@@ -164,9 +165,14 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     result = function(*args)
     outputs = _outputs("checkpoint", result)
     # the graph just built tells what the outputs depend on; then it is dropped
-    boundary, _ = explore([edge_of(y) for y in outputs if y.requires_grad], (), since)
+    boundary, inside = explore([edge_of(y) for y in outputs if y.requires_grad], (), since)
     if not boundary:
         return result
+    leaves = [t.data for t in (*boundary, *args) if type(t) is Tensor]
+    used = _memory_of([*leaves, *(a for node in inside for a in node.saved or () if hasattr(a, "strides"))])
+    arrays = tuple(y.data for y in outputs)
+    single = not isinstance(result, tuple)
+    del result, outputs, inside
     node = Node()
     node.primitive = _CHECKPOINT
     node.edges = list(boundary)
@@ -177,8 +183,15 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         "switches": {name: getattr(state, name) for name in ("training", "dtype", "device")},
         "sequence": node.sequence,
     }
-    tensors = split_outputs(tuple(y.data for y in outputs), node)
-    return tensors if isinstance(result, tuple) else tensors[0]
+    node.attributes["used"] = [place for place, memory in used if memory() is not None]
+    tensors = split_outputs(arrays, node)
+    return tensors[0] if single else tensors
+
+
+def _memory_of(arrays: list[Any]) -> list[tuple[tuple[int, int], weakref.ref[Any]]]:
+    """Where arrays are, and a reference that tells whether somebody else holds their memory too."""
+    owners = [a if a.base is None else a.base for a in arrays]
+    return [(writes.bounds(a), weakref.ref(owner)) for a, owner in zip(arrays, owners, strict=True)]
 
 
 def _recompute(
@@ -191,15 +204,13 @@ def _recompute(
     random: Any,
     switches: dict[str, Any],
     sequence: int,
+    used: list[tuple[int, int]],
 ) -> list[Any]:
     function, args, boundary = call
     create_graph = state.grad_enabled
-    for t in (*boundary, *args):
-        if type(t) is Tensor and sequence < writes.latest and writes.overwritten_since(t.data, sequence):
-            hint = "run backward before assign_ (or the optimizer's step)."
-            raise GradientError(
-                message("checkpoint", "the values of its forward pass", "a tensor overwritten since", hint)
-            )
+    if any(writes.overwritten_since(low, high, sequence) for low, high in used):
+        hint = "run backward before assign_ (or the optimizer's step)."
+        raise GradientError(message("checkpoint", "the values of its forward pass", "a tensor overwritten since", hint))
     current = default_generator.state
     default_generator.state = random
     try:
@@ -212,9 +223,9 @@ def _recompute(
         default_generator.state = current
     pairs = [(t, part) for t, part in zip(outputs, g, strict=True) if part is not None]
     wanted = {edge for edge, need in zip(boundary, needs, strict=True) if need}
-    _, needed = explore([edge_of(t) for t, _ in pairs], wanted, since)
-    used, seeds = [t for t, _ in pairs], [part for _, part in pairs]
-    found = propagate(used, seeds, needed, create_graph, create_graph, wanted, complete=False)
+    needed = paths(explore([edge_of(t) for t, _ in pairs], wanted, since)[1], wanted)
+    ends, seeds = [t for t, _ in pairs], [part for _, part in pairs]
+    found = propagate(ends, seeds, needed, create_graph, create_graph, wanted, complete=False)
     return [found.get(edge) for edge in boundary]
 
 

@@ -216,7 +216,7 @@ def jacobian(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> 
         for i, y in enumerate(found.outputs):
             rows = []
             for j in range(y.size):
-                seeds = [array_module(t.data).zeros_like(t.data) for t in found.outputs]
+                seeds = [array_module(t.data).zeros(t.shape, dtype=t.dtype) for t in found.outputs]
                 seeds[i].reshape(-1)[j] = 1.0
                 rows.append(found.pull(seeds))
             columns = [_stack([row[k] for row in rows], y.shape, x) for k, x in enumerate(found.inputs)]

@@ -63,7 +63,11 @@ def gradcheck(
             args[i] = x
         result = function(*args)
         outputs = result if isinstance(result, (tuple, list)) else (result,)
-        return tuple(y for y in outputs if isinstance(y, Tensor) and y.dtype.kind == "f")
+        checked = tuple(y for y in outputs if isinstance(y, Tensor) and y.dtype.kind == "f")
+        if not checked:
+            found = ", ".join(str(getattr(y, "dtype", type(y).__name__)) for y in outputs)
+            raise TypeError(message("gradcheck", "a function that returns a tensor of floating dtype", found))
+        return checked
 
     random = numpy.random.default_rng(seed)
     worst = _compare(of_floats, points, floating, elements, rtol, atol, random, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -40,17 +41,20 @@ class Node:
         residuals: what else the forward pass left for a first-order backward pass.
         attributes: the static keyword arguments.
         sequence: larger than that of every node it depends on.
-        shape: of the output.
+        shape, dtype: of the output.
+        hooks, retains: set by `Tensor.register_hook` and `Tensor.retain_grad` only.
     """
 
     __slots__ = (
         "__weakref__",
         "attributes",
+        "dtype",
         "edges",
         "hooks",
         "output",
         "primitive",
         "residuals",
+        "retains",
         "saved",
         "sequence",
         "shape",
@@ -64,9 +68,11 @@ class Node:
     attributes: dict[str, Any]
     sequence: int
     shape: tuple[int, ...]
+    dtype: numpy.dtype[Any]
     hooks: list[Callable[[Tensor], Any]]
-    hooked: ClassVar[bool] = False
-    """Whether any node has hooks: the loop looks for them only then."""
+    retains: weakref.ref[Tensor]
+    observed: ClassVar[bool] = False
+    """Whether any node has hooks or retains: the loop looks for them only then."""
 
 
 def no_gradient(*args: Any, **attributes: Any) -> None:
@@ -195,7 +201,7 @@ class Primitive:
             y, residuals = y
         if type(y) is not numpy.ndarray:
             y = _as_array(y)
-        if tracked and self.differentiable and state.grad_enabled:
+        if tracked and self.differentiable and state.grad_enabled and (type(y) is tuple or y.dtype.kind == "f"):
             node = _new_node(Node)
             node.primitive = self
             node.edges = edges
@@ -207,6 +213,7 @@ class Primitive:
             if type(y) is tuple:
                 return split_outputs(y, node)
             node.shape = y.shape
+            node.dtype = y.dtype
             t = _new_tensor(Tensor)
             t.node = node
             t.requires_grad = True
@@ -311,7 +318,7 @@ def _as_array(y: Any) -> Any:
 
 def split_outputs(arrays: tuple[Any, ...], node: Node) -> tuple[Any, ...]:
     """A Tensor for each of several outputs (None for None), with a node between that carries its number."""
-    node.shape = ()
+    node.shape, node.dtype = (), numpy.dtype("float32")  # of no meaning: its outputs have nodes of their own
     tensors: list[Any] = []
     for i, y in enumerate(arrays):
         if y is None or y.dtype.kind != "f":
@@ -321,7 +328,7 @@ def split_outputs(arrays: tuple[Any, ...], node: Node) -> tuple[Any, ...]:
         pick.primitive, pick.edges, pick.saved = PICK, [node], []
         pick.output = pick.residuals = None
         pick.attributes = {"index": i, "count": len(arrays)}
-        pick.sequence, pick.shape = next_sequence(), y.shape
+        pick.sequence, pick.shape, pick.dtype = next_sequence(), y.shape, y.dtype
         tensors.append(Tensor(y, True, pick))
     return tuple(tensors)
 

@@ -272,17 +272,14 @@ class Tensor:
         return self
 
     def retain_grad(self) -> Tensor:
-        """Makes `backward` keep the gradient of this tensor in `.grad` although it is no leaf; returns the tensor."""
+        """Makes `backward` keep the gradient of this tensor in `.grad` although it is no leaf; returns the tensor.
+
+        It is the gradient after the hooks. Raises GradientError if the tensor does not require grad.
+        """
+        self._require("retain_grad")
         if self.node is not None:
-            me = weakref.ref(self)  # the node must not hold its output: that would be a cycle
-
-            def keep(gradient: Tensor) -> None:
-                tensor = me()
-                if tensor is not None:
-                    own = gradient if gradient.requires_grad else Tensor(gradient.data.copy())
-                    tensor.grad = own if tensor.grad is None else tensor.grad + gradient
-
-            self.register_hook(keep)
+            self.node.retains = weakref.ref(self)  # the node must not hold its output: that would be a cycle
+            type(self.node).observed = True
         return self
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> Callable[[], None]:
@@ -290,16 +287,19 @@ class Tensor:
 
         Returns a function that removes the hook. Raises GradientError if the tensor does not require grad.
         """
-        if not self.requires_grad:
-            raise GradientError(message("register_hook", "a tensor that requires grad", "one that does not"))
+        self._require("register_hook")
         owner: Any = self if self.node is None else self.node
         if not hasattr(owner, "hooks"):
             owner.hooks = []
         if self.node is not None:
-            type(self.node).hooked = True
+            type(self.node).observed = True
         hooks: list[Callable[[Tensor], Any]] = owner.hooks
         hooks.append(hook)
         return lambda: hooks.remove(hook) if hook in hooks else None
+
+    def _require(self, where: str) -> None:
+        if not self.requires_grad:
+            raise GradientError(message(where, "a tensor that requires grad", "one that does not"))
 
 
 def check_differentiable(array: Array, requires_grad: bool) -> bool:
