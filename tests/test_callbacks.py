@@ -1,8 +1,10 @@
 """Callbacks: the order of the hooks, History, early ends, and what the progress bar writes."""
 
 import contextlib
+import gc
 import io
 import re
+import weakref
 
 import numpy as np
 import pytest
@@ -29,27 +31,14 @@ class Record(Callback):
 
     def __getattribute__(self, name):
         if name.startswith("on_"):
-            return lambda *arguments: self.calls.append((name[3:], *arguments))
+            return lambda *arguments: self.calls.append((name[3:], *arguments[:-1], dict(arguments[-1])))
         return super().__getattribute__(name)
-
-
-class RecordBatches(Callback):
-    def __init__(self, calls):
-        self.calls = calls
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.calls.append(("train_batch_begin", batch))
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.calls.append(("train_batch_end", batch, dict(logs)))
 
 
 def test_order_and_logs_of_the_hooks():
     record = Record()
     trained = model()
-    history = trained.fit(
-        X, Y, batch_size=5, epochs=2, validation_split=0.2, callbacks=[record, RecordBatches(record.calls)], verbose=0
-    )
+    history = trained.fit(X, Y, batch_size=5, epochs=2, validation_split=0.2, callbacks=record, verbose=0)
     epoch = ["epoch_begin", *["train_batch_begin", "train_batch_end"] * 2, "test_begin", "test_end", "epoch_end"]
     assert [call[0] for call in record.calls] == ["train_begin", *epoch, *epoch, "train_end"]
     ends = [call for call in record.calls if call[0] == "epoch_end"]
@@ -72,15 +61,80 @@ def test_logs_are_read_only_when_somebody_looks():
     assert reads == [1]
 
 
+def test_logs_that_are_kept_do_not_change():
+    class Keep(Callback):
+        def __init__(self):
+            self.kept, self.read = [], []
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.kept.append(logs)
+
+    class Read(Keep):
+        def on_train_batch_end(self, batch, logs=None):
+            self.read.append(dict(logs))
+
+    found = []
+    for watch in (Keep(), Read()):
+        model().fit(X, Y, batch_size=2, epochs=2, callbacks=watch, verbose=0)
+        found.append([dict(logs) for logs in watch.kept] + watch.read)
+    assert found[0] == found[1]
+
+
+def test_callbacks_are_called_in_their_order():
+    calls = []
+
+    class Named(Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_train_batch_begin(self, batch, logs=None):
+            calls.append(self.name)
+
+    model().fit(X, Y, batch_size=10, callbacks=[Named("a"), Named("b")], verbose=0)
+    assert calls == ["a", "b"]
+
+
+@pytest.mark.parametrize(("name", "hint"), [
+    ("on_epoch_ends", "on_epoch_end"), ("on_batch_end", "on_train_batch_end"), ("on_test_batch_end", "on_t"),
+    ("on_predict_begin", "on_t"),
+])  # fmt: skip
+def test_hooks_that_do_not_exist(name, hint):
+    kind = type("Own", (Callback,), {name: lambda self, *arguments: None})
+    with pytest.raises(ValueError, match=f"the hooks of Own .*received '{name}'. Hint: did you mean '{hint}"):
+        model().fit(X, Y, callbacks=[kind()], verbose=0)
+
+
+@pytest.mark.parametrize("callbacks", [Callback, 3, [Callback]])
+def test_what_is_no_callback_leaves_the_history(callbacks):
+    trained = model()
+    history = trained.fit(X, Y, verbose=0)
+    with pytest.raises(TypeError, match="expected callbacks to be a list of Callback objects"):
+        trained.fit(X, Y, callbacks=callbacks, verbose=0)
+    assert trained.history is history
+
+
+def test_a_fitted_model_is_freed_without_the_collector():
+    trained = model()
+    trained.fit(X, Y, verbose=0)
+    alive = weakref.ref(trained)
+    gc.collect()
+    gc.disable()
+    try:
+        del trained
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
 def test_stop_training_ends_after_the_batch():
     class Stop(Callback):
         def on_train_batch_end(self, batch, logs=None):
             self.model.stop_training = batch == 1
 
-    record = RecordBatches([])
+    record = Record()
     trained = model()
     history = trained.fit(X, Y, batch_size=2, epochs=5, callbacks=[Stop(), record], verbose=0)
-    assert len(record.calls) == 4
+    assert [call[0] for call in record.calls].count("train_batch_end") == 2
     assert history.epoch == [0]
     assert trained.fit(X, Y, verbose=0).epoch == [0]  # the next training starts anew
 
@@ -135,6 +189,31 @@ def test_a_bar_on_a_terminal(terminal):
     assert re.search(r"Epoch 1/2 .*━.* 3/10 .*left +loss: \S+ - mae: \S+", out)
     assert re.search(r"Epoch 2/2 - loss: \S+ - mae: \S+ - \d\.\ds", out)
     assert "10/10" in out
+
+
+@pytest.mark.parametrize("name", ["a[/b]", "a[red]", "a:smile:"])
+def test_names_are_not_markup(terminal, name):
+    def metric(y, p):
+        return tg.absolute(y - p)
+
+    metric.__name__ = name
+    named = Sequential([Dense(1, input_dim=2, name=name)], name=name)
+    named.compile("sgd", "mse", metrics=[metric])
+    with contextlib.redirect_stdout(terminal):
+        named.fit(X, Y, epochs=2)
+        named.summary()
+    out = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert f"- {name}:" in out
+    assert "left  loss" in out
+    assert f"Model: {name}" in out
+    assert f"{name} (Dense)" in out
+
+
+def test_without_an_output(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    trained = model()
+    trained.fit(X, Y)
+    trained.summary()
 
 
 def test_lines_on_a_terminal_if_asked_for(terminal):

@@ -10,7 +10,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import initializers
 from tinygrad_edu.errors import ShapeError
-from tinygrad_edu.layers import Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
+from tinygrad_edu.layers import ACTIVATIONS, Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
 from tinygrad_edu.state import Switch, state
 
 
@@ -154,7 +154,36 @@ def test_load_state_dict_refuses_other_kinds_of_numbers_and_unbuilt_layers():
         built(Dense(2), 1, 3).set_weights([np.zeros((3, 2))])
 
 
+@pytest.mark.parametrize("wrong", [
+    {"steps": np.array("a")}, {"steps": np.array(1j)}, {"steps": np.array(2**63 + 5, np.uint64)},
+    {"mean": np.full(2, 1e300)}, {"mean": np.full(2, "a")},
+])  # fmt: skip
+def test_load_state_dict_with_values_that_do_not_fit_changes_nothing(wrong):
+    block = Block()
+    before = block.state_dict()
+    with pytest.raises((TypeError, ValueError), match=r"Block load_state_dict: expected (steps|mean)"):
+        block.load_state_dict({name: value + 1 for name, value in before.items()} | wrong)
+    for name, value in before.items():
+        np.testing.assert_array_equal(block.state_dict()[name], value)
+
+
+def test_weights_are_parameters_and_buffers():
+    assert len(Block().weights) == 8
+
+
 # Building, devices, dtype
+
+
+def test_axes_of_unknown_length():
+    assert Dense(4).compute_output_shape((None, None, 3)) == (None, None, 4)
+    assert Flatten().compute_output_shape((None, None, 3)) == (None, None)
+    assert Reshape((2, -1)).compute_output_shape((None, 3, 4)) == (None, 2, 6)
+
+
+@pytest.mark.parametrize("dtype", ["foo", "str", object])
+def test_an_input_of_no_numbers(dtype):
+    with pytest.raises(ValueError, match="Input: expected dtype to be one of numbers"):
+        Input((1,), dtype=dtype)
 
 
 def test_builds_at_the_first_call_only():
@@ -263,6 +292,22 @@ def test_a_frozen_part_passes_gradients_on():
     assert block.first.kernel.grad is not None
 
 
+def test_a_tied_parameter_frozen_in_one_layer_stays_a_parameter():
+    block = Block()
+    block.blocks[0].kernel = block.first.kernel
+    block.blocks[0].trainable = False
+    assert "first.kernel" in [name for name, _ in block.named_parameters()]
+    assert "first.kernel" not in [name for name, _ in block.named_buffers()]
+
+
+def test_thawed_layers_forget_that_they_were_frozen():
+    block = Block()
+    block.trainable = False
+    block.trainable = True
+    block.first.kernel.requires_grad_(False)
+    assert "first.kernel" in [name for name, _ in block.named_buffers()]
+
+
 # The layers
 
 
@@ -306,25 +351,29 @@ def test_flatten_reshape_input_activation():
     assert Activation("linear").activation is Dense(1).activation is None
 
 
-ACTIVATIONS = {
-    "exponential": np.exp,
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
-    "linear": lambda x: x,
-    "relu": lambda x: np.maximum(x, 0),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "softmax": lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True),
-    "softplus": lambda x: np.log1p(np.exp(x)),
-    "softsign": lambda x: x / (1 + abs(x)),
-    "swish": lambda x: x / (1 + np.exp(-x)),
-    "tanh": np.tanh,
+TORCH = {
+    "exponential": "exp",
+    "leaky_relu": lambda f: lambda x: f.leaky_relu(x, 0.2),  # as in Keras; torch has 0.01
+    "linear": lambda f: lambda x: x,
+    "log_softmax": lambda f: lambda x: f.log_softmax(x, -1),
+    "sigmoid": "sigmoid",
+    "softmax": lambda f: lambda x: f.softmax(x, -1),
+    "swish": lambda f: f.silu,
+    "tanh": "tanh",
 }
+"""Activations whose function in torch.nn.functional has another name or other arguments."""
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activation_names(name):
+def test_activation_as_torch(name):
+    torch = pytest.importorskip("torch")
+    f = torch.nn.functional
+    found = TORCH.get(name, lambda f: getattr(f, name))
+    function = getattr(torch, found) if isinstance(found, str) else found(f)
     x = np.linspace(-3, 3, 12).reshape(3, 4)
-    np.testing.assert_allclose(Activation(name)(tg.tensor(x)).numpy(), ACTIVATIONS[name](x), rtol=1e-12, atol=1e-15)
+    expected = function(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(Activation(name)(tg.tensor(x)).numpy(), expected, rtol=1e-12, atol=1e-15)
+    assert Activation(name).get_config().get("activation") in (name, {"swish": "silu", "linear": None}.get(name, name))
 
 
 def test_dropout():
@@ -362,9 +411,11 @@ def test_dropout():
     (lambda: Reshape((-1, 2))(tg.zeros((2, 3))), ShapeError, "expected rows that can be reshaped to (-1, 2)"),
     (lambda: Input((3,))(tg.zeros((2, 4))), ShapeError, "Input: expected a batch of shape (None, 3), received shape (2, 4)"),
     (lambda: Input((3,))(tg.zeros((3,))), ShapeError, "Hint: add a batch axis: x[None]."),
+    (lambda: Input((1,))(tg.zeros((3,))), ShapeError, "Hint: make it a column: x.reshape(-1, 1)."),
+    (lambda: initializers.HeNormal(seed=-1), ValueError, "expected seed to be an integer of at least 0"),
     (lambda: built(Dense(2, name="head"), 1, 3)(tg.zeros((8, 5))), ShapeError,
      "Dense 'head': expected 3 input features, received shape (8, 5). Hint: build it with Dense(..., input_shape=(5,))."),
-    (lambda: Dense(2)(tg.zeros((3,))), ShapeError, "Dense: expected inputs of shape (batch, ..., features), received shape (3,)"),
+    (lambda: Dense(2)(tg.zeros((3,))), ShapeError, "Dense: expected inputs of shape (batch, ..., features), received shape (3,). Hint: for one number a row use x.reshape(-1, 1)"),
     (lambda: Layer()(tg.zeros((3,))), NotImplementedError, "Layer defines no call(x)"),
     (lambda: initializers.VarianceScaling(mode="fan_inn"), ValueError, "did you mean 'fan_in'?"),
     (lambda: initializers.RandomNormal(stddev=-1), ValueError, "expected stddev to be a number of at least 0, received -1"),
@@ -465,6 +516,37 @@ def test_an_initializer_of_ones_own():
     assert layer.kernel.tolist() == [[3.0, 3.0], [3.0, 3.0]]
     with pytest.raises(ShapeError, match=r"Dense: expected initial values of shape \(2, 2\), received \(1,\)"):
         built(Dense(2, kernel_initializer=lambda shape, dtype=None: np.zeros(1, "float32")), 1, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_initial_values_are_copied_and_cast(dtype):
+    mine = np.ones((2, 2), dtype)
+    layers = [built(Dense(2, kernel_initializer=lambda shape, dtype=None: mine), 1, 2) for _ in range(2)]
+    mine[...] = 7
+    layers[0].kernel.assign_(np.zeros((2, 2)))
+    assert layers[1].kernel.dtype == "float32"
+    assert layers[1].kernel.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    same = np.ones((2, 2), "float32")
+    built(Dense(2, kernel_initializer=lambda shape, dtype=None: same), 1, 2).kernel.assign_(np.zeros((2, 2)))
+    assert same.all()
+
+
+@pytest.mark.parametrize(("values", "kind", "text"), [
+    (np.full((2, 2), 1e300), ValueError, "Dense: expected initial values in the range of float32, received 1e+300"),
+    (np.full((2, 2), "a"), TypeError, "Dense: expected initial values to be numbers, received dtype <U1"),
+])  # fmt: skip
+def test_bad_initial_values(values, kind, text):
+    with pytest.raises(kind) as caught:
+        built(Dense(2, kernel_initializer=lambda shape, dtype=None: values), 1, 2)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("name", initializers.INITIALIZERS)
+def test_initial_values_have_the_dtype_asked_for(name):
+    assert initializers.get(name)((2, 3)).dtype == "float32"
+    assert initializers.get(name)((2, 3), dtype="float64").dtype == "float64"
+    with tg.use_dtype("float64"):
+        assert initializers.get(name)((2, 3)).dtype == "float64"
 
 
 # CUDA

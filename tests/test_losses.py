@@ -158,6 +158,60 @@ def test_targets_may_be_differentiated():
     assert y.grad.tolist() == [-4.0]
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not getattr(case[0], "label_smoothing", 0.0)])
+def test_functions_give_a_value_a_row(name):
+    loss, y, p, rows = CASES[name]
+    function = next(f for f, kind in losses.FUNCTIONS.items() if kind is type(loss))
+    options = {"from_logits": True} if loss.from_logits else {}
+    np.testing.assert_allclose(function(tg.tensor(y), tg.tensor(p), **options).numpy(), rows, rtol=1e-9)
+
+
+def test_functions_check_as_the_classes_do():
+    column = tg.tensor([[1.0], [2.0], [3.0]])
+    assert losses.mean_squared_error(tg.tensor([1.0, 2.0, 3.0]), column).tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(ShapeError):
+        losses.mean_absolute_error(shaped(3, 2), column)
+    for from_logits in (True, False):
+        with pytest.raises(ValueError, match="expected class ids from 0 to 1, received -1"):
+            losses.sparse_categorical_crossentropy(tg.tensor([-1]), tg.tensor([[0.2, 0.8]]), from_logits)
+
+
+def test_predictions_that_are_integers_are_computed_as_floats():
+    assert MeanSquaredError()([0.5], [1]).item() == 0.25
+    assert MeanAbsoluteError()(np.array([1.5, 2.0]), np.array([1, 2])).item() == 0.25
+
+
+def test_ids_in_a_column_as_in_keras():
+    loss = SparseCategoricalCrossentropy(True)
+    p = tg.tensor(LOGITS)
+    assert loss(IDS[:, None], p).item() == loss(IDS, p).item()
+
+
+def test_rows_sum_to_one_within_a_tolerance():
+    loss = SparseCategoricalCrossentropy()
+    assert loss([0], tg.tensor([[0.5004, 0.5]])).item() > 0
+    with pytest.raises(ValueError, match=r"whose rows sum to 1, received a row with the sum 1\.01"):
+        loss([0], tg.tensor([[0.51, 0.5]]))
+
+
+def test_what_the_function_of_a_loss_may_return():
+    y, p = tg.tensor([[1.0], [2.0]]), tg.tensor([[3.0], [4.0]])
+    for function in (
+        lambda y, p: tg.square(p - y),
+        lambda y, p: tg.square(p - y)[:, 0],
+        lambda y, p: tg.mean(p - y) * 2,
+    ):
+        assert losses.get(function)(y, p).item() == 4.0
+    with pytest.raises(ShapeError, match=r"expected the function to return one number, or a value a row"):
+        losses.get(lambda y, p: y - p[:, 0])(y, p)
+    with pytest.raises(ShapeError, match=r"expected targets of the shape \(2, 1\)"):
+        losses.get(lambda y, p: tg.square(p - y))(shaped(2, 2), p)
+    with pytest.raises(TypeError, match="expected a tensor from the function, received int"):
+        losses.get(lambda y, p: 3)(y, p)
+    ids = losses.get(lambda y, p: p[:, 0] * y)  # fewer axes, such as ids, are the function's own affair
+    assert ids(tg.tensor([1, 0]), tg.zeros((2, 3))).item() == 0.0
+
+
 # Bad input, by type and text
 
 
@@ -188,7 +242,8 @@ def shaped(*shape):
     (SparseCategoricalCrossentropy(True), [-1], shaped(1, 3), ValueError, "expected class ids from 0 to 2, received -1"),
     (SparseCategoricalCrossentropy(True, ignore_class=9), [-1], shaped(1, 3), ValueError, "expected class ids from 0 to 2, or 9 to ignore, received -1"),
     (SparseCategoricalCrossentropy(True), [0.5], shaped(1, 3), ValueError, "expected whole class ids, received 0.5"),
-    (SparseCategoricalCrossentropy(True), [[0], [1]], shaped(2, 3), ShapeError, "expected class ids of shape (2,) for predictions of shape (2, 3), received shape (2, 1). Hint: use y_true.reshape(-1)."),
+    (SparseCategoricalCrossentropy(True), [[0, 1], [1, 0]], shaped(2, 3), ShapeError, "expected class ids of shape (2,) for predictions of shape (2, 3), received shape (2, 2)."),
+    (MeanSquaredError(), tg.tensor([1e300], dtype="float64"), shaped(1), ValueError, "MeanSquaredError: expected targets in the range of float32, received 1e+300"),
     (SparseCategoricalCrossentropy(True), [[1.0, 0.0]], shaped(1, 2), ShapeError, "Hint: one-hot targets belong to categorical_crossentropy"),
     (SparseCategoricalCrossentropy(True), [1], shaped(2, 3), ShapeError, "expected class ids of shape (2,)"),
     (SparseCategoricalCrossentropy(), [1], tg.tensor([[2.0, -1.0]]), ValueError, "expected probabilities in [0, 1], received values from -1 to 2"),

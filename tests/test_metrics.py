@@ -64,6 +64,11 @@ def test_sums_are_exact_in_float32():
     for _ in range(3):
         metric.update_state(np.full(2_000_000, 0.1, "float32"))
     assert metric.result() == pytest.approx(float(np.float32(0.1)), rel=1e-12)
+    metric.reset_state()
+    for _ in range(3):  # the third would be lost in float32
+        metric.update_state(np.float32(1.0), 2.0**24)
+        metric.update_state(np.float32(0.0), 1.0)
+    assert metric.result() == 2.0**24 / (2.0**24 + 1)
 
 
 def test_mean_of_numbers_and_arrays():
@@ -85,6 +90,35 @@ def test_ignore_class(weighted):
     metric = metrics.SparseCategoricalAccuracy(ignore_class=-1)
     metric.update_state(ids, scores, weights)
     assert metric.result() == (0.75 if weighted else 0.5)
+
+
+def test_ignored_rows_that_would_be_hits():
+    metric = metrics.SparseCategoricalAccuracy(ignore_class=0)
+    metric.update_state([0, 0, 1, 1], [[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    assert metric.result() == 0.5
+    metric.update_state([[0], [1]], [[0.9, 0.1], [0.1, 0.9]], [5.0, 2.0])
+    assert metric.result() == 0.75
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_differences_do_not_wrap(dtype):
+    for make in (metrics.MeanAbsoluteError, metrics.MeanSquaredError):
+        metric = make()
+        metric.update_state(np.array([1, 0], dtype), np.array([0, 1], dtype))
+        assert metric.result() == 1.0
+
+
+def test_what_the_function_of_a_metric_may_see_and_return():
+    loss, p = losses.MeanSquaredError(), np.array([[1.0], [2.0], [4.0]])
+    own = metrics.get(lambda y, p: tg.absolute(y - p), loss, 1)
+    own.update_state(np.array([1.0, 2.0, 1.0]), p)
+    assert own.result() == 1.0
+    with pytest.raises(ShapeError, match="expected targets of the shape"):
+        own.update_state(np.zeros((3, 2)), p)
+    with pytest.raises(ShapeError, match="expected the function to return one number"):
+        metrics.get(lambda y, p: tg.sum(p, axis=0), loss, 1).update_state(p, p)
+    with pytest.raises(TypeError, match="expected numbers from the function"):
+        metrics.get(lambda y, p: "a", loss, 1).update_state(p, p)
 
 
 @pytest.mark.parametrize(("loss", "outputs", "kind", "threshold"), [
@@ -122,7 +156,7 @@ def test_names_and_functions():
     (lambda: metrics.get("acuracy", losses.MeanSquaredError(), 1), ValueError, "did you mean 'accuracy'?"),
     (lambda: metrics.get(metrics.Mean, losses.MeanSquaredError(), 1), TypeError, "expected a metric, its name or a function"),
     (lambda: metrics.MeanSquaredError().update_state(np.zeros((2, 2)), np.zeros((2, 1))), ShapeError, "mean_squared_error: expected targets of the shape (2, 1)"),
-    (lambda: metrics.SparseCategoricalAccuracy().update_state([[0], [1]], np.zeros((2, 3))), ShapeError, "expected class ids of shape (2,)"),
+    (lambda: metrics.SparseCategoricalAccuracy().update_state([[0, 1], [1, 1]], np.zeros((2, 3))), ShapeError, "expected class ids of shape (2,)"),
     (lambda: metrics.MeanSquaredError().update_state([1.0], [1.0], [-1.0]), ValueError, "expected finite sample weights of at least 0, received -1.0"),
     (lambda: metrics.MeanSquaredError().update_state([1.0], [1.0], [1.0, 2.0]), ShapeError, "expected sample weights of shape (1,), received shape (2,)"),
 ])  # fmt: skip

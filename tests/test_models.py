@@ -1,16 +1,12 @@
-"""Sequential and Model: building, fit, evaluate, predict, saving, and the data and settings they must refuse."""
+"""Sequential and Model: building, fit, evaluate, predict, and the data and settings they must refuse."""
 
 # ruff: noqa: E501 -- the tables hold whole error texts, a case a line
-
-import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tinygrad_edu import losses, metrics, models
+from tinygrad_edu import losses, metrics
 from tinygrad_edu.callbacks import Callback
 from tinygrad_edu.errors import GradientError, ShapeError
 from tinygrad_edu.layers import Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
@@ -83,8 +79,53 @@ def test_names():
     model = Sequential([Dense(1, input_dim=1), Dense(1, name="head"), Dense(1), Activation("relu")])
     assert [layer.name for layer in model.layers] == ["dense", "head", "dense_1", "activation"]
     assert next(iter(model.state_dict())) == "layers.0.kernel"
-    other = Sequential([Dense(2), model.layers[0]])  # both were named "dense" by a model
-    assert [layer.name for layer in other.layers] == ["dense", "dense_1"]
+    with pytest.raises(ValueError, match=r"received a second 'dense'\. Hint: set the name of one of them"):
+        Sequential([Dense(2), model.layers[0]])  # both were named by a model
+    assert [layer.name for layer in model.layers] == ["dense", "head", "dense_1", "activation"]
+
+
+def test_a_layer_that_fails_to_build_leaves_the_model_as_it_was():
+    model = Sequential([Input((3,)), Dense(4)])
+    with pytest.raises(ShapeError, match=r"Sequential\[1\] Reshape: expected rows"):
+        model.add(Reshape((5,)))
+    model.add(Dense(2))
+    assert [layer.name for layer in model.layers] == ["dense", "dense_1"]
+    assert model(tg.ones((1, 3))).shape == (1, 2)
+    empty = Sequential()
+    with pytest.raises(ShapeError):
+        empty.add(Reshape((5,), input_shape=(3,)))
+    empty.add(Dense(2, input_dim=7))
+    assert empty.output_shape == (None, 2)
+
+
+def test_axes_of_unknown_length():
+    model = Sequential([Input((None, 4)), Dense(8), Flatten()])
+    assert model.output_shapes == [(None, None, 8), (None, None)]
+    with pytest.raises(
+        ShapeError, match=r"Sequential\[2\] Dense: expected inputs of shape .* received shape \(None, None\)"
+    ):
+        model.add(Dense(2))
+
+
+def test_get_layer_and_pop():
+    model = regression()
+    assert model.get_layer("dense") is model.layers[0]
+    model.fit(X, Y, verbose=0)
+    last = model.pop()
+    assert isinstance(last, Dense)
+    assert model.output_shape == (None, 4)
+    model.compile("sgd", "mse")
+    model.fit(X, np.zeros((50, 4)), verbose=0)
+    model.add(Dense(2))
+    assert model.predict(X).shape == (50, 2)
+
+
+@pytest.mark.parametrize("first", [[], [Input((3,)), Dense(2)]])
+def test_what_is_added_to_a_frozen_model_is_frozen(first):
+    model = Sequential(first, trainable=False)
+    model.add(Dense(2, input_dim=2))
+    assert model.trainable_weights == []
+    assert model.trainable is model.layers[-1].trainable is False
 
 
 def test_a_model_in_a_model():
@@ -92,7 +133,7 @@ def test_a_model_in_a_model():
     model = Sequential([Input((3,)), Dense(5), inner])
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(X, IDS, verbose=0)
-    assert model._logits_loss is not None
+    assert model._from_logits
     assert "layers.1.layers.0.kernel" in model.state_dict()
     model.layers[0].kernel, model.layers[0].bias = tg.zeros((3, 6)), tg.zeros((6,))
     with pytest.raises(ShapeError, match=r"Sequential\[1\] Sequential\[0\] Dense 'dense': expected 5 input features"):
@@ -234,6 +275,53 @@ def test_train_and_test_on_batch():
     assert set(model.train_on_batch(X, Y, return_dict=True)) == {"loss", "mae"}
 
 
+def test_one_number_a_row():
+    xs = np.array([-1.0, 0.0, 1.0, 2.0, 3.0, 4.0])
+    model = Sequential([Dense(units=1, input_shape=[1])])
+    model.compile(optimizer=SGD(0.1), loss="mean_squared_error")
+    model.fit(xs, 2 * xs - 1, epochs=100, verbose=0, validation_data=(xs, 2 * xs - 1))
+    assert model.predict(np.array([10.0])) == pytest.approx(19.0, abs=0.1)
+
+
+def test_batch_size_none_is_32():
+    class Look(Callback):
+        def on_train_begin(self, logs=None):
+            self.steps = self.params["steps"]
+
+    look, model = Look(), regression()
+    model.fit(X, Y, batch_size=None, callbacks=look, verbose=0)
+    assert look.steps == 2
+    assert model.evaluate(X, Y, batch_size=None) == model.evaluate(X, Y)
+    assert model.predict(X, batch_size=None).shape == (50, 1)
+
+
+def test_ids_in_a_column_as_in_keras():
+    model = classifier()
+    assert model.evaluate(X, IDS[:, None]) == model.evaluate(X, IDS)
+
+
+def test_ignored_rows_do_not_weigh():
+    ids = IDS.copy()
+    ids[:20] = -1
+    model = classifier(loss=losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    assert model.evaluate(X, ids, batch_size=7) == pytest.approx(model.evaluate(X, ids, batch_size=50), rel=1e-6)
+    assert model.evaluate(X, ids) == pytest.approx(model.evaluate(X[20:], ids[20:]), rel=1e-6)
+
+
+def test_class_weights_with_inputs_of_integers():
+    found = []
+    for x in (np.arange(50)[:, None] % 3, np.arange(50.0)[:, None] % 3):
+        tg.seed(0)
+        dtype = "int64" if x.dtype.kind == "i" else None
+        model = Sequential(
+            [Input((1,), dtype=dtype), Activation(lambda t: t.astype("float32")), Dense(3, activation="softmax")]
+        )
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(x, IDS, class_weight={0: 0.5, 1: 1.5}, verbose=0)
+        found.append(weights(model))
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 def test_inputs_of_any_kind_and_dtype():
     images = RANDOM.integers(0, 255, (6, 3), dtype=np.uint8)
     model = regression()
@@ -318,6 +406,64 @@ def test_a_layer_that_overrides_call_is_taken_at_its_word():
     assert model.evaluate(X, y) == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-4)
 
 
+@pytest.mark.parametrize(("kind", "y"), [
+    (losses.BinaryCrossentropy, np.eye(3)[IDS]), (losses.CategoricalCrossentropy, np.eye(3)[IDS]),
+    (losses.SparseCategoricalCrossentropy, IDS),
+])  # fmt: skip
+def test_a_loss_that_overrides_call_gets_the_output_of_the_model(kind, y):
+    seen = []
+
+    class Own(kind):
+        def call(self, y_true, y_pred):
+            seen.append(y_pred.numpy() if not y_pred.requires_grad else y_pred.detach().numpy())
+            return super().call(y_true, y_pred) * 2.0
+
+    model = classifier(kind.logits_of, Own(), metrics=None)
+    found = model.evaluate(X, y, batch_size=50)
+    np.testing.assert_allclose(seen[-1], model.predict(X, batch_size=50))
+    model.compile("sgd", kind())
+    assert found == pytest.approx(2 * model.evaluate(X, y), rel=1e-5)
+
+
+def test_an_activation_of_ones_own_is_checked_by_its_values():
+    model = classifier(lambda x: tg.softmax(x))
+    model.fit(X, IDS, verbose=0)
+    assert not model._from_logits
+    with pytest.raises(ValueError, match="whose rows sum to 1"):
+        classifier(lambda x: tg.sigmoid(x)).fit(X, IDS, verbose=0)
+
+
+def test_another_activation_is_looked_at_anew():
+    model = classifier()
+    model.fit(X, IDS, verbose=0)
+    model.layers[-1].activation = tg.tanh
+    with pytest.raises(ValueError, match="received the output of tanh"):
+        model.fit(X, IDS, verbose=0)
+    model.layers[-1].activation = tg.softmax
+    model.fit(X, IDS, verbose=0)
+    p = model.predict(X)
+    assert model.evaluate(X, IDS)[0] == pytest.approx(-np.log(p[np.arange(50), IDS]).mean(), rel=1e-4)
+
+
+def test_compiling_again_looks_at_the_output_anew():
+    model = classifier("sigmoid", "binary_crossentropy", 1)
+    model.fit(X, IDS > 0, verbose=0)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="received the output of sigmoid"):
+        model.fit(X, np.zeros(50), verbose=0)
+
+
+def test_an_output_that_changes_its_shape():
+    class Grow(Layer):
+        def call(self, x):
+            return x if x.shape[0] < 10 else tg.concatenate([x, x], axis=1)
+
+    model = Sequential([Grow()])
+    model.compile("sgd", "mse")
+    with pytest.raises(ShapeError, match=r"expected an output of shape \(32, 3\), received shape \(32, 6\)"):
+        model.evaluate(X, X)
+
+
 def test_accuracy_of_logits():
     model = classifier(None, losses.BinaryCrossentropy(from_logits=True), 1)
     y = IDS > 0
@@ -355,7 +501,9 @@ def with_at(array, value):
     ({"x": X[:0], "y": Y[:0]}, ShapeError, "fit: expected x with at least one row, received shape (0, 3)"),
     ({"x": with_at(X, np.nan)}, ValueError, "fit: expected x of finite numbers, received NaN or inf in 1 of 50 rows. Hint: clean the data first"),
     ({"x": with_at(X, np.inf)}, ValueError, "NaN or inf in 1 of 50 rows"),
-    ({"x": with_at(X, 1e300)}, ValueError, "NaN or inf in 1 of 50 rows"),
+    ({"x": with_at(X, 1e300)}, ValueError, "fit: expected x in the range of float32, received 1e+300"),
+    ({"y": with_at(Y, 1e300)}, ValueError, "MeanSquaredError: expected targets in the range of float32, received 1e+300"),
+    ({"sample_weight": with_at(np.ones(50), 1e300)}, ValueError, "expected sample_weight in the range of float32, received 1e+300"),
     ({"y": with_at(Y, np.nan)}, ValueError, "fit: expected y of finite numbers"),
     ({"x": X[:, :2]}, ShapeError, "Sequential: expected a batch of shape (None, 3), received shape (1, 2)"),
     ({"x": [[1.0], [1.0, 2.0]]}, ShapeError, "fit: expected x with rows of one shape"),
@@ -365,8 +513,11 @@ def with_at(array, value):
     ({"sample_weight": np.ones(49)}, ShapeError, "received len(x) = 50, len(sample_weight) = 49"),
     ({"sample_weight": -np.ones(50)}, ValueError, "expected finite sample weights of at least 0"),
     ({"class_weight": [1.0]}, TypeError, "expected class_weight to be a dict"),
-    ({"class_weight": {0: -1.0}}, ValueError, "expected class_weight[0] to be a number of at least 0, received -1.0"),
-    ({"class_weight": {"cat": 1.0}}, TypeError, "each class in class_weight"),
+    ({"class_weight": {0: -1.0}, "y": IDS > 0}, ValueError, "expected class_weight[0] to be a number of at least 0, received -1.0"),
+    ({"class_weight": {"cat": 1.0}, "y": IDS > 0}, TypeError, "fit class_weight: expected each class to be an integer"),
+    ({"class_weight": {1: 1e300}, "y": IDS > 0}, ValueError, "fit class_weight: expected weights in the range of float32, received 1e+300"),
+    ({"class_weight": {2: 1.0}, "y": IDS > 0}, ValueError, "fit class_weight: expected classes from 0 to 1, received 2"),
+    ({"class_weight": {1: 2.0}}, ValueError, "fit class_weight: expected targets that are whole class ids, received"),
     ({"validation_split": 1.0}, ValueError, "expected validation_split to be a number in [0, 1), received 1.0"),
     ({"validation_split": 0.999}, ValueError, "expected validation_split to leave rows on both sides, received 0.999, which trains on 0 of 50 rows"),
     ({"validation_data": X}, ValueError, "expected validation_data to be (x, y) or (x, y, sample_weight)"),
@@ -391,12 +542,21 @@ def softmax_twice():
     (with_labels("sparse_categorical_crossentropy", [0, 3]), ValueError, "expected class ids from 0 to 2, received 3"),
     (with_labels("sparse_categorical_crossentropy", [0, -1]), ValueError, "expected class ids from 0 to 2, received -1"),
     (with_labels("sparse_categorical_crossentropy", [0, 0.5]), ValueError, "expected whole class ids, received 0.5"),
-    (with_labels("sparse_categorical_crossentropy", [[0], [1]]), ShapeError, "Hint: use y_true.reshape(-1)."),
+    (with_labels("sparse_categorical_crossentropy", [[0, 1], [1, 0]]), ShapeError, "expected class ids of shape (2,)"),
     (with_labels("sparse_categorical_crossentropy", np.eye(3)), ShapeError, "one-hot targets belong to categorical_crossentropy"),
     (with_labels("categorical_crossentropy", [0, 1]), ShapeError, "class ids belong to sparse_categorical_crossentropy"),
     (with_labels("binary_crossentropy", [[0, 1, 2]], "sigmoid"), ValueError, "expected targets in [0, 1], received 2"),
     (with_labels("sparse_categorical_crossentropy", [0, 1], None), ValueError, "Hint: end in a softmax, or say from_logits=True."),
     (with_labels("binary_crossentropy", [[0, 1, 1]] * 9, None), ValueError, "Hint: end in a sigmoid, or say from_logits=True."),
+    (with_labels("binary_crossentropy", [[0, 1, 1]] * 9, "relu"), ValueError, "BinaryCrossentropy: expected probabilities, received the output of relu. Hint: end in a sigmoid"),
+    (with_labels("sparse_categorical_crossentropy", [0, 1], "sigmoid"), ValueError, "received the output of sigmoid. Hint: end in a softmax"),
+    (lambda: classifier("softmax", "mse", 1).fit(X, Y, verbose=0), ValueError, "Sequential: expected a softmax over several outputs, received one, whose softmax is always 1. Hint: use sigmoid."),
+    (lambda: classifier(loss=["mse"]), TypeError, "expected a loss, its name or a function of (y_true, y_pred), received ['mse']"),
+    (lambda: classifier("sigmoid", "binary_crossentropy").fit(X, np.ones((50, 3)), class_weight={0: 2.0}, verbose=0), ValueError, "fit class_weight: expected targets whose rows sum to 1"),
+    (lambda: classifier().fit(X, IDS, class_weight={3: 2.0}, verbose=0), ValueError, "fit class_weight: expected classes from 0 to 2, received 3"),
+    (lambda: regression().get_layer("dens"), ValueError, "Hint: did you mean 'dense'?"),
+    (lambda: Sequential([Dense(1)]).output_shape, ValueError, "Sequential: expected a model that is built"),
+    (lambda: Sequential([Input((2,), dtype="int64"), Activation("relu")]).predict([[1.0, 2.5]]), ValueError, "predict: expected x to be whole and in the range of int64, received 2.5"),
     (softmax_twice, ValueError, "SparseCategoricalCrossentropy: expected logits, because of from_logits=True, received the probabilities of a last softmax"),
     (lambda: Sequential([Dense(1)]).fit(X, Y), RuntimeError, "Sequential fit: expected a compiled model"),
     (lambda: Sequential([Dense(1)]).evaluate(X, Y), RuntimeError, "Sequential evaluate: expected a compiled model"),
@@ -457,6 +617,44 @@ def test_compiling_again_frees_the_parameters():
     assert first.parameters == []
 
 
+def test_freezing_and_compiling_with_the_same_optimizer():
+    optimizer = Adam()
+    model = regression(optimizer)
+    model.fit(X, Y, verbose=0)
+    model.layers[0].trainable = False
+    model.compile(optimizer, "mse")
+    model.fit(X, Y, verbose=0)
+    assert len(optimizer.parameters) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"loss": "msee"}, {"metrics": ["acuracy"]}, {"optimizer": "adm"}, {"metrics": ["mae", "mae"]}]
+)
+def test_a_compile_that_fails_changes_nothing(wrong):
+    model = regression(metrics=["mae"])
+    model.fit(X, Y, verbose=0)
+    before, steps = (model.optimizer, model.loss, model.metrics), model.optimizer.iterations
+    with pytest.raises(ValueError, match="compile: expected"):
+        model.compile(**({"optimizer": "adam", "loss": "mae"} | wrong))
+    assert (model.optimizer, model.loss, model.metrics) == before
+    assert model.optimizer.iterations == steps
+    model.fit(X, Y, verbose=0)
+    fresh = Tower()
+    with pytest.raises(ValueError, match="compile: expected"):
+        fresh.compile(**({"optimizer": "adam", "loss": "mae"} | wrong))
+    with pytest.raises(RuntimeError, match="expected a compiled model"):
+        fresh.fit(X, Y)
+
+
+class Tower(Model):
+    def __init__(self):
+        super().__init__()
+        self.blocks = [Dense(4), Dense(2)]
+
+    def call(self, x):
+        return self.blocks[1](self.blocks[0](x))
+
+
 # Interruption
 
 
@@ -489,7 +687,7 @@ def test_gradients_left_by_an_interrupt_do_not_count():
     for p in model.parameters():
         p.grad = tg.full(p.shape, 1e3)
     for m in (model, other):
-        m.fit(X, Y, shuffle=False, verbose=0)
+        m.train_on_batch(X, Y)
     np.testing.assert_array_equal(weights(model), weights(other))
 
 
@@ -543,156 +741,6 @@ def test_summary(capsys):
     assert "Model: mine\n" in out
     assert "head (Dense)  ?                      ?" in out
     assert "Not built yet" in out
-
-
-# Saving
-
-
-def every_layer():
-    model = Sequential([
-        Input((2, 4)),
-        Flatten(),
-        Dense(6, activation="relu", kernel_initializer="he_normal", name="first"),
-        Reshape((3, 2)),
-        Dropout(0.3),
-        Dense(2, use_bias=False, trainable=False),
-        Activation("tanh"),
-        Flatten(),
-        Sequential([Dense(3, activation="softmax")]),
-    ], name="all")  # fmt: skip
-    return model
-
-
-def test_save_and_load(tmp_path):
-    model = every_layer()
-    model.save(tmp_path / "deep" / "model.safetensors")
-    again = models.load_model(tmp_path / "deep" / "model.safetensors")
-    x = RANDOM.normal(size=(5, 2, 4))
-    np.testing.assert_array_equal(again.predict(x), model.predict(x))
-    assert again.name == "all"
-    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
-    assert len(again.trainable_weights) == len(model.trainable_weights) < len(again.parameters())
-    assert json.dumps(again.get_config()) == json.dumps(model.get_config())
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model.safetensors"]
-    again.compile("sgd", "sparse_categorical_crossentropy")
-    again.fit(x, [0, 1, 2, 0, 1], verbose=0)
-
-
-def test_a_model_built_at_its_first_call_is_saved_built(tmp_path):
-    model = Sequential([Dense(2)])
-    y = model.predict(X)
-    model.save(tmp_path / "m")
-    np.testing.assert_array_equal(models.load_model(tmp_path / "m").predict(X), y)
-
-
-def test_a_model_built_at_its_first_call_takes_other_lengths(tmp_path):
-    model = Sequential([Dense(2)])
-    assert model(tg.zeros((1, 5, 3))).shape == (1, 5, 2)
-    model.save(tmp_path / "m")
-    for each in (model, models.load_model(tmp_path / "m")):
-        assert each(tg.zeros((1, 7, 3))).shape == (1, 7, 2)
-
-
-class Tower(Model):
-    def __init__(self, name=None):
-        super().__init__(name=name)
-        self.blocks = [Dense(4), Dense(2)]
-
-    def call(self, x):
-        return self.blocks[1](self.blocks[0](x))
-
-
-def test_save_a_subclass(tmp_path):
-    model = Tower()
-    y = model.predict(X)
-    model.save(tmp_path / "m")
-    np.testing.assert_array_equal(models.load_model(tmp_path / "m", {"Tower": Tower}).predict(X), y)
-
-
-def test_a_frozen_model_is_loaded_frozen(tmp_path):
-    model = regression()
-    model.trainable = False
-    model.save(tmp_path / "m")
-    again = models.load_model(tmp_path / "m")
-    assert again.trainable is False
-    assert again.trainable_weights == []
-    assert len(again.parameters()) == 4
-
-
-def test_weights_alone(tmp_path):
-    model, other = regression(), regression()
-    model.save_weights(tmp_path / "w")
-    other.load_weights(tmp_path / "w")
-    np.testing.assert_array_equal(weights(other), weights(model))
-    with pytest.raises(ShapeError, match=r"layers.0.kernel of shape \(3, 4\) instead of \(2, 4\)"):
-        regression(inputs=2).load_weights(tmp_path / "w")
-    with pytest.raises(ValueError, match=r"files of weights alone are read by model.load_weights"):
-        models.load_model(tmp_path / "w")
-
-
-def test_arrays_that_are_not_contiguous(tmp_path):
-    model = Sequential([Dense(3, input_dim=3)])
-    model.layers[0].kernel.data = model.layers[0].kernel.data.T
-    model.layers[0].bias.data = np.arange(6, dtype="float32")[::2]
-    model.save(tmp_path / "m")
-    np.testing.assert_array_equal(models.load_model(tmp_path / "m").predict(X), model.predict(X))
-
-
-def test_layers_and_functions_of_ones_own(tmp_path):
-    class Twice(Layer):
-        def call(self, x):
-            return x * 2.0
-
-    def bend(x):
-        return tg.tanh(x) * 0.5
-
-    model = Sequential([Input((3,)), Twice(), Dense(2, activation=bend)])
-    model.save(tmp_path / "m")
-    own = {"Twice": Twice, "bend": bend}
-    np.testing.assert_array_equal(models.load_model(tmp_path / "m", own).predict(X), model.predict(X))
-    with pytest.raises(ValueError, match=r"custom_objects.*received 'Twice'"):
-        models.load_model(tmp_path / "m")
-    with pytest.raises(ValueError, match="expected custom_objects with the function 'bend', received Twice"):
-        models.load_model(tmp_path / "m", {"Twice": Twice})
-
-
-def test_files_that_are_no_models(tmp_path):
-    (tmp_path / "text").write_text("not a model, and long enough to be read as a header")
-    with pytest.raises(ValueError, match="expected a safetensors file, received"):
-        models.load_model(tmp_path / "text")
-    with pytest.raises(FileNotFoundError, match="expected a file, received"):
-        models.load_model(tmp_path / "missing")
-    regression().save(tmp_path / "m")
-    (tmp_path / "cut").write_bytes((tmp_path / "m").read_bytes()[:-4])
-    with pytest.raises(ValueError, match="expected a safetensors file"):
-        models.load_model(tmp_path / "cut")
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    model = regression()
-    model.save(tmp_path / "m")
-    old = (tmp_path / "m").read_bytes()
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    model.fit(X, Y, verbose=0)
-    with pytest.raises(OSError, match="No space left"):
-        model.save(tmp_path / "m")
-    assert (tmp_path / "m").read_bytes() == old
-    assert [path.name for path in tmp_path.iterdir()] == ["m"]
-
-
-def test_loading_needs_no_pickle_and_training_no_rich(tmp_path):
-    regression().save(tmp_path / "m")
-    code = (
-        "import sys; from tinygrad_edu import models; import numpy as np\n"
-        f"m = models.load_model({str(tmp_path / 'm')!r}); m.compile('adam', 'mse')\n"
-        "m.fit(np.ones((4, 3)), np.ones(4))\n"
-        "assert not {'rich', 'torch', 'matplotlib'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 # CUDA

@@ -218,6 +218,51 @@ def test_state_that_does_not_fit_changes_nothing():
     assert optimizer.iterations == 0
 
 
+@pytest.mark.parametrize("wrong", [
+    {"iterations": np.array(-1)}, {"iterations": np.array(2.5)}, {"learning_rate": np.array(-1.0)},
+    {"0.velocity": np.array([-1.0, 0.0])}, {"0.velocity": np.array(["a", "b"])},
+    {"0.momentum": np.array([np.nan, 0.0])}, {"0.momentum": np.array([1e300, 0.0])},
+])  # fmt: skip
+def test_state_out_of_range_changes_nothing(wrong):
+    optimizer = Adam().build([weight()])
+    saved = {name: value + 1 for name, value in optimizer.state_dict().items()}
+    with pytest.raises(ValueError, match=f"Adam load_state_dict: expected {next(iter(wrong))}"):
+        optimizer.load_state_dict(saved | wrong)
+    assert (optimizer.iterations, optimizer.learning_rate) == (0, 0.001)
+    assert not any(t.numpy().any() for t in optimizer.states[0].values())
+
+
+def test_a_step_that_fails_changes_nothing():
+    first, second = weight(), weight()
+    optimizer = Adam(0.1).build([first, second])
+    (first.sum() + second.sum()).backward()
+    calls, apply = [], optimizer.apply
+
+    def fail(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return apply(*arguments)
+
+    optimizer.apply = fail
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+    assert optimizer.iterations == 0
+    assert first.tolist() == second.tolist() == [1.0, 2.0]
+    assert not optimizer.states[0]["momentum"].numpy().any()
+
+
+def test_a_freed_parameter_is_forgotten():
+    w = weight()
+    key, optimizer = id(w), SGD()
+    optimizer.build([w])
+    assert key in optimizers.base._owners
+    optimizer.parameters = []
+    del w
+    gc.collect()
+    assert key not in optimizers.base._owners
+
+
 def test_a_graph_over_a_step_raises():
     w = weight()
     optimizer = SGD(0.1).build([w])

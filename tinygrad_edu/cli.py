@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__
 from .backend import device, seed, use_device
 from .callbacks import History
+from .callbacks.progress import is_terminal
 from .datasets import digits
+from .errors import message
 from .layers import Dense, Dropout, Flatten, Input
 from .models import Sequential
 from .models.saving import write_atomically
@@ -23,19 +28,33 @@ from .optimizers import Adam
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
+MODEL = "model.safetensors"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with these arguments (those of the process if None) and returns the exit status."""
     arguments = parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        status = int(arguments.run(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except (OSError, ValueError, RuntimeError) as error:
+        let_go_of_a_broken_output()
         print(f"tinygrad-edu: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tinygrad-edu: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def let_go_of_a_broken_output() -> None:
+    """What a closed pipe or a full disk did not take would fail once more when the program ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,8 +133,8 @@ def _rate(text: str) -> float:
 
 def train_digits(arguments: argparse.Namespace) -> int:
     chosen = device(arguments.device)
-    folder = run_folder(arguments.out)
     seed(arguments.seed)
+    folder = run_folder(arguments.out)
     (x_train, y_train), (x_test, y_test) = digits.load_data()
     with use_device(chosen):
         model = digits_model()
@@ -125,26 +144,30 @@ def train_digits(arguments: argparse.Namespace) -> int:
             f"{model.count_params():,} parameters; {chosen}."
         )
         started = time.perf_counter()
-        interrupted = False
+        ended: BaseException | None = None
         try:
             model.fit(x_train / 16, y_train, batch_size=arguments.batch_size, epochs=arguments.epochs)
-        except KeyboardInterrupt:
-            interrupted = True
-            print("\nInterrupted: keeping what was trained so far.")
-        seconds = time.perf_counter() - started
-        accuracy = model.evaluate(x_test / 16, y_test, return_dict=True)["accuracy"]
-    history = model.history or History()
-    results = {
-        "test_accuracy": accuracy,
-        "seconds": seconds,
-        "parameters": model.count_params(),
-        "interrupted": interrupted,
-    }
-    settings = {
-        name: getattr(arguments, name)
-        for name in ("dataset", "epochs", "batch_size", "learning_rate", "seed", "device")
-    }
-    written = write_run(folder, model, history, results, settings)
+        except (KeyboardInterrupt, OSError) as error:  # OSError: nobody reads what is printed any more
+            ended = error
+        with no_interrupt():
+            seconds = time.perf_counter() - started
+            accuracy = model.evaluate(x_test / 16, y_test, return_dict=True)["accuracy"]
+            history = model.history or History()
+            results = {
+                "test_accuracy": accuracy,
+                "seconds": seconds,
+                "parameters": model.count_params(),
+                "interrupted": ended is not None,
+            }
+            settings = {
+                name: getattr(arguments, name)
+                for name in ("dataset", "epochs", "batch_size", "learning_rate", "seed", "device")
+            }
+            written = write_run(folder, model, history, results, settings)
+    if isinstance(ended, OSError):
+        raise ended
+    if ended:
+        print("\nInterrupted: keeping what was trained so far.")
     print_table(
         [
             ("Test accuracy", f"{accuracy:.2%}"),
@@ -154,7 +177,23 @@ def train_digits(arguments: argparse.Namespace) -> int:
             ("Written to", f"{folder}{os.sep} ({', '.join(written)})"),
         ]
     )
-    return INTERRUPTED if interrupted else 0
+    if not all(map(math.isfinite, history.history.get("loss", ()))):
+        found = "one that is NaN or infinite"
+        raise ValueError(message("train", "a finite loss", found, "choose a smaller --learning-rate."))
+    return INTERRUPTED if ended else 0
+
+
+@contextlib.contextmanager
+def no_interrupt() -> Iterator[None]:
+    """Lets Ctrl-C wait: what was trained is being written."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def digits_model() -> Sequential:
@@ -173,12 +212,16 @@ def digits_model() -> Sequential:
 
 def run_folder(out: str | None) -> Path:
     """A folder that can be written, found out before the training; by default the next free runs/digits-N."""
+    if out == "":
+        raise ValueError(message("train", "--out to name a folder", "''"))
     if out is None:
         runs = Path("runs")
         numbers = [int(path.name[7:]) for path in runs.glob("digits-*") if path.name[7:].isdigit()]
         folder = runs / f"digits-{max(numbers, default=0) + 1}"
     else:
         folder = Path(out)
+    if (folder / MODEL).exists():
+        raise ValueError(message("train", "a folder without a run", repr(str(folder)), "choose another with --out."))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".can-be-written"
@@ -193,10 +236,12 @@ def run_folder(out: str | None) -> Path:
 
 def write_run(folder: Path, model: Sequential, history: History, results: Any, settings: Any) -> list[str]:
     """Writes the model, the history and, where matplotlib is there, the curves; returns the names of the files."""
-    model.save(folder / "model.safetensors")
-    content = {"settings": settings, "results": results, "epoch": history.epoch, "history": history.history}
-    write_atomically(folder / "history.json", (json.dumps(content, indent=1) + "\n").encode())
-    written = ["model.safetensors", "history.json"]
+    model.save(folder / MODEL)
+    # JSON has no NaN and no inf
+    curves = {name: [v if math.isfinite(v) else None for v in values] for name, values in history.history.items()}
+    content = {"settings": settings, "results": results, "epoch": history.epoch, "history": curves}
+    write_atomically(folder / "history.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    written = [MODEL, "history.json"]
     if history.epoch and draw_curves(folder / "curves.png", history):
         written.append("curves.png")
     return written
@@ -224,14 +269,14 @@ def draw_curves(path: Path, history: History) -> bool:
 
 def print_table(rows: Sequence[tuple[str, str]]) -> None:
     """A table with lines on a terminal, plain columns elsewhere."""
-    if sys.stdout.isatty():
+    if is_terminal():
         from rich.console import Console
         from rich.table import Table
 
         table = Table(show_header=False)
         for row in rows:
             table.add_row(*row)
-        Console().print(table)
+        Console(markup=False, emoji=False).print(table)  # a folder's name is not markup
         return
     for name, value in rows:
         print(f"{name:<14} {value}")

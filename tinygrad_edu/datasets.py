@@ -3,14 +3,12 @@
 (x_train, y_train), (x_test, y_test) = digits.load_data()
 """
 
-import operator
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinygrad_edu.errors import message
+from .errors import check_integer, check_number, message
 
 DATA_FILES = Path(__file__).parent / "data_files"
 
@@ -36,18 +34,9 @@ class Digits:
 def stratified_split(labels: Any, test_fraction: float, seed: int) -> tuple[Any, Any]:
     """Return the row numbers of both sides, shuffled; every class gives the same share of its rows to the test side."""
     where = "load_data"
-    wanted = "test_fraction to be a number between 0 and 1"
-    if isinstance(test_fraction, bool) or not isinstance(test_fraction, Real):
-        raise TypeError(message(where, wanted, repr(test_fraction)))
-    if not 0 < test_fraction < 1:
-        raise ValueError(message(where, wanted, repr(test_fraction), "0.2 holds out a fifth."))
-    wanted = "seed to be an integer of at least 0"
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise TypeError(message(where, wanted, repr(seed)))
-    if operator.index(seed) < 0:
-        raise ValueError(message(where, wanted, repr(seed)))
-
-    order = np.random.default_rng(operator.index(seed)).permutation(len(labels))
+    test_fraction = check_number(where, "test_fraction", test_fraction, "between 0 and 1", lambda v: 0 < v < 1)
+    seed = check_integer(where, "seed", seed, 0)
+    order = np.random.default_rng(seed).permutation(len(labels))
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = order[labels[order] == label]

@@ -11,7 +11,9 @@ from difflib import get_close_matches
 from math import isfinite
 from numbers import Real
 from operator import index
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
+
+import numpy
 
 
 class ShapeError(ValueError):
@@ -73,6 +75,28 @@ def check_number(where: str, name: str, value: object, wanted: str, accepts: Cal
     if not isfinite(value) or not accepts(float(value)):
         raise ValueError(message(where, expected, repr(value)))
     return float(value)
+
+
+def check_cast(where: str, name: str, array: Any, dtype: Any) -> Any:
+    """`array` in that dtype, if no number changes by more than rounding.
+
+    Raises ValueError for a finite number that would become inf, or an integer dtype's fraction or overflow.
+
+    >>> check_cast("fit", "ids", numpy.array([1.0, 2.0]), "int64")
+    array([1, 2])
+    """
+    if array.dtype == dtype:
+        return array
+    with numpy.errstate(over="ignore", invalid="ignore"):  # found below
+        cast = array.astype(dtype)
+    if cast.dtype.kind == "f":
+        wrong = (abs(cast) == numpy.inf) & (array != cast)
+    else:
+        wrong = cast != array
+    if bool(wrong.any()):
+        whole = "" if cast.dtype.kind == "f" else "to be whole and "
+        raise ValueError(message(where, f"{name} {whole}in the range of {cast.dtype}", f"{array[wrong][0].item()}"))
+    return cast
 
 
 Shapes = Mapping[str, tuple[int, ...]]

@@ -11,7 +11,7 @@ from typing import Any
 
 from .autograd import Tensor, cast
 from .backend import Generator, default_device, default_generator, special_functions
-from .errors import check_number, choice, message
+from .errors import check_integer, check_number, choice, message
 from .state import state
 
 Shape = tuple[int, ...]
@@ -29,7 +29,7 @@ class Initializer:
     """
 
     def __init__(self, seed: int | None = None):
-        self.seed = seed
+        self.seed = None if seed is None else check_integer(type(self).__name__, "seed", seed, 0)
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
         """A tensor of that shape on the default device, of the default dtype unless another is asked for."""

@@ -1,8 +1,8 @@
 """Losses, with Keras's names and arguments: `loss(y_true, y_pred, sample_weight=None)`.
 
 Predictions and targets never broadcast: their shapes are equal, except that targets (n,) fit predictions (n, 1).
-Targets are checked before they are used. Each loss is a function (the formula, a value per row) and a class (options,
-checks and the reduction to one number).
+Targets are checked before they are used. Each loss is a class (options, checks, formula and the reduction to one
+number) and a function, which gives a value per row.
 """
 
 from __future__ import annotations
@@ -14,55 +14,44 @@ from typing import Any
 from . import ops
 from .autograd import Tensor, tensor
 from .backend import array_module
-from .errors import ShapeError, check_number, choice, message
+from .errors import ShapeError, check_cast, check_number, choice, message
 from .ops.networks import _cross_entropy_ids, _cross_entropy_probabilities
+from .state import state
 
 EPSILON = 1e-7
 """Probabilities that are given as such are kept this far from 0 and 1, as in Keras, before their logarithm is taken."""
+ACTIVATION_OF = {"sigmoid": ops.sigmoid, "softmax": ops.softmax}
+"""The activations by the names that losses have for them, in `logits_of`."""
 
 
-# The formulas: a value per row
+# As functions: a value per row, with the checks of the classes below
 
 
 def mean_squared_error(y_true: Any, y_pred: Any) -> Any:
     """mean((y_pred - y_true)^2) over the last axis."""
-    return _per_row(ops.square(y_pred - y_true))
+    return MeanSquaredError("none")(y_true, y_pred)
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
     """mean(|y_pred - y_true|) over the last axis."""
-    return _per_row(ops.absolute(y_pred - y_true))
+    return MeanAbsoluteError("none")(y_true, y_pred)
 
 
 def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Any:
     """-mean(y log p + (1 - y) log(1 - p)) over the last axis, for p = `y_pred`, or its sigmoid if that is logits."""
-    if label_smoothing:
-        y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    if from_logits:
-        return _per_row(ops.binary_cross_entropy_with_logits(y_pred, y_true, reduction="none"))
-    p = ops.clip(y_pred, EPSILON, 1.0 - EPSILON)
-    return _per_row(-(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p)))
+    return BinaryCrossentropy(from_logits, label_smoothing, "none")(y_true, y_pred)
 
 
 def categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Any:
     """-sum(y log p) over the last axis, for p = `y_pred` scaled to the sum 1, or its softmax if that is logits."""
-    if label_smoothing:
-        y_true = y_true * (1.0 - label_smoothing) + label_smoothing / y_pred.shape[-1]
-    if from_logits:
-        return _cross_entropy_probabilities(y_pred, y_true)
-    return -ops.sum(y_true * _log_probabilities(y_pred), axis=-1)
+    return CategoricalCrossentropy(from_logits, label_smoothing, "none")(y_true, y_pred)
 
 
 def sparse_categorical_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, ignore_class: int | None = None
 ) -> Any:
     """-log p[y] for class ids y, and p as in `categorical_crossentropy`; 0 where y is `ignore_class`."""
-    if from_logits:
-        return _cross_entropy_ids(y_pred, y_true, smoothing=0.0, ignore=ignore_class)
-    kept = None if ignore_class is None else ops.not_equal(y_true, ignore_class)
-    ids = y_true if kept is None else ops.where(kept, y_true, 0)
-    chosen = -ops.take_along_axis(_log_probabilities(y_pred), ops.expand_dims(ids, -1), axis=-1)[..., 0]
-    return chosen if kept is None else ops.where(kept, chosen, 0.0)
+    return SparseCategoricalCrossentropy(from_logits, ignore_class, "none")(y_true, y_pred)
 
 
 def _log_probabilities(p: Any) -> Any:
@@ -100,15 +89,15 @@ def check_values(where: str, expected: str, y: Any, holds: Callable[[Any, Any], 
 
 def class_ids(where: str, y_true: Any, shape: tuple[int, ...], ignore_class: int | None = None) -> Any:
     """`y_true` as int64 ids for predictions of that shape, checked: one id a row, whole, and below the number of
-    classes."""
+    classes. Ids (n, 1) become (n,), as in Keras."""
     classes = shape[-1]
+    if y_true.shape == (*shape[:-1], 1):
+        y_true = y_true.reshape(shape[:-1])
     if y_true.shape != shape[:-1]:
         expected = f"class ids of shape {shape[:-1]} for predictions of shape {shape}"
         hint = ""
         if y_true.shape == shape:
             hint = "one-hot targets belong to categorical_crossentropy; y_true.argmax(axis=-1) gives ids."
-        elif y_true.shape == (*shape[:-1], 1):
-            hint = f"use y_true.reshape{shape[:-1] if len(shape) > 2 else '(-1)'}."
         raise ShapeError(message(where, expected, f"shape {y_true.shape}", hint))
     check_values(where, "whole class ids", y_true, lambda xp, y: xp.trunc(y) == y)
     allowed = f"class ids from 0 to {classes - 1}" + ("" if ignore_class is None else f", or {ignore_class} to ignore")
@@ -173,7 +162,10 @@ class Loss:
 
         Raises ShapeError for shapes that do not match, ValueError for targets that cannot be.
         """
-        y_true, y_pred = _as_tensor(y_true, y_pred), _as_tensor(y_pred)
+        y_pred = _as_tensor(y_pred)
+        if y_pred.dtype.kind != "f":
+            y_pred = y_pred.astype(state.dtype)
+        y_true = _as_tensor(y_true, y_pred)
         y_true = self.prepare(y_true, y_pred.shape, y_pred.dtype)
         self.check_predictions(y_pred)
         if sample_weight is not None:
@@ -184,8 +176,7 @@ class Loss:
 
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """Targets checked and in the shape and dtype that `call` needs, for predictions of that shape and dtype."""
-        y_true = match_shapes(self.name, y_true, shape)
-        return y_true if y_true.dtype == dtype else y_true.astype(dtype)
+        return cast_targets(self.name, match_shapes(self.name, y_true, shape), dtype)
 
     def check_predictions(self, y_pred: Any) -> None:
         """Raises ValueError for predictions that cannot be, such as probabilities above 1."""
@@ -207,6 +198,15 @@ class Loss:
     def mean(self, values: Any, y_true: Any) -> Any:
         return ops.mean(values)
 
+    def count(self, y_true: Any) -> Any:
+        """How much the loss of these targets, an array, weighs beside that of other batches: the number of its
+        rows."""
+        return y_true.shape[0]
+
+    def can_take_logits(self) -> bool:
+        """Whether `on_logits` gives the same loss."""
+        return False
+
     def on_logits(self) -> Loss:
         """The same loss, to be computed from what the sigmoid or softmax is applied to."""
         other = copy.copy(self)
@@ -218,24 +218,42 @@ class MeanSquaredError(Loss):
     """The mean of the squared differences."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return mean_squared_error(y_true, y_pred)
+        return _per_row(ops.square(y_pred - y_true))
 
 
 class MeanAbsoluteError(Loss):
     """The mean of the absolute differences."""
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return mean_absolute_error(y_true, y_pred)
+        return _per_row(ops.absolute(y_pred - y_true))
 
 
 class _Crossentropy(Loss):
-    def __init__(self, from_logits: bool, label_smoothing: float, reduction: str, name: str | None):
+    """A subclass defines `cross_entropy(y_true, y_pred)`, for logits or probabilities as `from_logits` says. One that
+    overrides `call` is taken at its word: it gets what the model gives, never logits in its place."""
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+    ):
         super().__init__(reduction, name)
         self.from_logits = from_logits
         wanted = "in [0, 1]"
         self.label_smoothing = check_number(
             self.name, "label_smoothing", label_smoothing, wanted, lambda v: 0 <= v <= 1
         )
+
+    def cross_entropy(self, y_true: Any, y_pred: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no cross_entropy(y_true, y_pred)")
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.cross_entropy(y_true, y_pred)
+
+    def can_take_logits(self) -> bool:
+        return type(self).call is _Crossentropy.call
 
     def check_predictions(self, y_pred: Any) -> None:
         if not self.from_logits:
@@ -258,22 +276,18 @@ class BinaryCrossentropy(_Crossentropy):
 
     logits_of = "sigmoid"
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        reduction: str = "sum_over_batch_size",
-        name: str | None = None,
-    ):
-        super().__init__(from_logits, label_smoothing, reduction, name)
-
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         y_true = super().prepare(y_true, shape, dtype)
         check_values(self.name, "targets in [0, 1]", y_true, lambda xp, y: (y >= 0) & (y <= 1))
         return y_true
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return binary_crossentropy(y_true, y_pred, self.from_logits, self.label_smoothing)
+    def cross_entropy(self, y_true: Any, y_pred: Any) -> Any:
+        if self.label_smoothing:
+            y_true = y_true * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        if self.from_logits:
+            return _per_row(ops.binary_cross_entropy_with_logits(y_pred, y_true, reduction="none"))
+        p = ops.clip(y_pred, EPSILON, 1.0 - EPSILON)
+        return _per_row(-(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p)))
 
 
 class CategoricalCrossentropy(_Crossentropy):
@@ -286,15 +300,6 @@ class CategoricalCrossentropy(_Crossentropy):
 
     logits_of = "softmax"
 
-    def __init__(
-        self,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        reduction: str = "sum_over_batch_size",
-        name: str | None = None,
-    ):
-        super().__init__(from_logits, label_smoothing, reduction, name)
-
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         if y_true.shape in (shape[:-1], (*shape[:-1], 1)) and y_true.shape != shape:
             expected = f"one-hot targets of shape {shape}"
@@ -305,8 +310,12 @@ class CategoricalCrossentropy(_Crossentropy):
         check_probabilities(self.name, y_true, "targets", sums=True, hint=hint)
         return y_true
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return categorical_crossentropy(y_true, y_pred, self.from_logits, self.label_smoothing)
+    def cross_entropy(self, y_true: Any, y_pred: Any) -> Any:
+        if self.label_smoothing:
+            y_true = y_true * (1.0 - self.label_smoothing) + self.label_smoothing / y_pred.shape[-1]
+        if self.from_logits:
+            return _cross_entropy_probabilities(y_pred, y_true)
+        return -ops.sum(y_true * _log_probabilities(y_pred), axis=-1)
 
 
 class SparseCategoricalCrossentropy(_Crossentropy):
@@ -334,8 +343,13 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         return class_ids(self.name, y_true, shape, self.ignore_class)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        return sparse_categorical_crossentropy(y_true, y_pred, self.from_logits, self.ignore_class)
+    def cross_entropy(self, y_true: Any, y_pred: Any) -> Any:
+        if self.from_logits:
+            return _cross_entropy_ids(y_pred, y_true, smoothing=0.0, ignore=self.ignore_class)
+        kept = None if self.ignore_class is None else ops.not_equal(y_true, self.ignore_class)
+        ids = y_true if kept is None else ops.where(kept, y_true, 0)
+        chosen = -ops.take_along_axis(_log_probabilities(y_pred), ops.expand_dims(ids, -1), axis=-1)[..., 0]
+        return chosen if kept is None else ops.where(kept, chosen, 0.0)
 
     def mean(self, values: Any, y_true: Any) -> Any:
         if self.ignore_class is None:
@@ -343,21 +357,53 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         kept = ops.sum(ops.not_equal(y_true, self.ignore_class).astype(values.dtype))
         return ops.sum(values) / ops.maximum(kept, 1.0)
 
+    def count(self, y_true: Any) -> Any:
+        if self.ignore_class is None or self.reduction == "sum":
+            return super().count(y_true)
+        return (y_true != self.ignore_class).sum()
+
 
 class FunctionLoss(Loss):
-    """A loss made of a function of (y_true, y_pred) that returns a value per row, or one number."""
+    """A loss made of a function of (y_true, y_pred) that returns a tensor: a value per row, or per element of the
+    predictions, or one number.
+
+    Targets with as many axes as the predictions must have their shape; others, such as class ids, are passed on.
+    """
 
     def __init__(self, function: Callable[[Any, Any], Any]):
         super().__init__(name=getattr(function, "__name__", "loss"))
         self.function = function
 
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-        if shape == (*y_true.shape, 1) and len(shape) == 2:
-            y_true = y_true.reshape(shape)
-        return y_true.astype(dtype) if y_true.dtype.kind == "f" else y_true
+        y_true = match_own(self.name, y_true, shape)
+        return cast_targets(self.name, y_true, dtype) if y_true.dtype.kind == "f" else y_true
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.function(y_true, y_pred)
+        values = self.function(y_true, y_pred)
+        if not isinstance(values, Tensor):
+            raise TypeError(message(self.name, "a tensor from the function", type(values).__name__))
+        return check_result(self.name, values, y_pred.shape)
+
+
+def match_own(where: str, y_true: Any, shape: tuple[int, ...]) -> Any:
+    """`y_true` for a function of one's own: as `match_shapes` has it if it has as many axes as the predictions, or one
+    for a column; else unchanged."""
+    column = shape == (*y_true.shape, 1) and len(shape) == 2
+    return match_shapes(where, y_true, shape) if column or y_true.ndim == len(shape) else y_true
+
+
+def check_result(where: str, values: Any, shape: tuple[int, ...]) -> Any:
+    """`values`, if they are one number, or a value for each row (or step, or element) of predictions of that shape."""
+    if values.shape != shape[: values.ndim]:
+        expected = f"one number, or a value a row, for predictions of shape {shape}"
+        raise ShapeError(message(where, f"the function to return {expected}", f"shape {values.shape}"))
+    return values
+
+
+def cast_targets(where: str, y_true: Any, dtype: Any) -> Any:
+    """`y_true` (a tensor or an array) in that dtype; raises ValueError for numbers outside of its range."""
+    check_cast(where, "targets", y_true.data if isinstance(y_true, Tensor) else y_true, dtype)
+    return y_true if y_true.dtype == dtype else y_true.astype(dtype)
 
 
 def check_weights(where: str, weights: Any, count: int) -> Any:
@@ -400,8 +446,8 @@ def get(loss: Any) -> Loss:
         return LOSSES[loss]()
     if isinstance(loss, Loss):
         return loss
-    if loss in FUNCTIONS:
-        return FUNCTIONS[loss]()  # with the checks and the logits of its class
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(message("compile", "a loss, its name or a function of (y_true, y_pred)", repr(loss)))
+    if loss in FUNCTIONS:
+        return FUNCTIONS[loss]()  # for the logits of its class
     return FunctionLoss(loss)

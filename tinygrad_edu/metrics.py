@@ -43,21 +43,31 @@ class Metric:
         Raises ShapeError for shapes that do not match.
         """
         y_pred = as_array(y_pred)
-        self.add(
-            self.values(as_array(y_true, y_pred), y_pred),
-            None if sample_weight is None else as_array(sample_weight, y_pred),
-        )
+        y_true = as_array(y_true, y_pred)
+        kept = self.kept(y_true, y_pred.shape)
+        self.add(self.values(y_true, y_pred), sample_weight, kept)
 
-    def add(self, values: Any, weights: Any = None) -> None:
-        """Adds an array of values, weighted along its first axis if weights are given."""
-        if weights is None:
-            self.total = self.total + values.sum(dtype="float64")
-            self.count += values.size
-            return
-        losses.check_weights(self.name, weights, values.shape[0])
-        weights = weights.astype("float64").reshape(-1, *(1,) * (values.ndim - 1))
-        self.total = self.total + (values * weights).sum()
-        self.count = self.count + weights.sum() * (values.size // max(1, values.shape[0]))
+    def add(self, values: Any, sample_weight: Any = None, kept: Any = None) -> None:
+        """Adds an array of values, weighted along its first axis if weights are given, and element by element by
+        `kept`."""
+        xp = array_module(values)
+        weights: Any = 1.0 if kept is None else kept
+        if sample_weight is not None:
+            rows = losses.check_weights(self.name, as_array(sample_weight, values), values.shape[0])
+            weights = weights * rows.astype("float64").reshape(-1, *(1,) * (values.ndim - 1))
+        if isinstance(weights, float):
+            self.accumulate(values.sum(dtype="float64"), values.size)
+        else:
+            weights = xp.broadcast_to(weights, values.shape)
+            self.accumulate((values * weights).sum(dtype="float64"), weights.sum(dtype="float64"))
+
+    def accumulate(self, total: Any, count: Any) -> None:
+        """Adds a sum of values and how many they were: numbers, or arrays without axes."""
+        self.total, self.count = self.total + total, self.count + count  # new objects, for copies that are kept
+
+    def kept(self, y_true: Any, shape: tuple[int, ...]) -> Any:
+        """Which values count, for predictions of that shape; None stands for all."""
+        return None
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no values(y_true, y_pred)")
@@ -72,22 +82,18 @@ class Metric:
 
 
 class Mean(Metric):
-    """The mean of numbers: `update_state(values, sample_weight=None)`; one number may have a number as its weight."""
+    """The mean of numbers, one or an array: `update_state(values, sample_weight=None)`, a weight for each row."""
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        array = as_array(values)
-        if sample_weight is not None and array.ndim == 0:  # one number with its weight, as when losses are averaged
-            self.total = self.total + array.astype("float64") * sample_weight
-            self.count = self.count + sample_weight
-        else:
-            self.add(array, None if sample_weight is None else as_array(sample_weight, array))
+        array = _with_rows(as_array(values))
+        self.add(array, None if sample_weight is None else _with_rows(as_array(sample_weight, array)))
 
 
 class MeanSquaredError(Metric):
     """The mean of the squared differences."""
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        difference = y_pred - losses.match_shapes(self.name, y_true, y_pred.shape)
+        difference = _difference(self.name, y_true, y_pred)
         return _per_row(difference * difference)
 
 
@@ -95,7 +101,7 @@ class MeanAbsoluteError(Metric):
     """The mean of the absolute differences."""
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        return _per_row(abs(y_pred - losses.match_shapes(self.name, y_true, y_pred.shape)))
+        return _per_row(abs(_difference(self.name, y_true, y_pred)))
 
 
 class BinaryAccuracy(Metric):
@@ -126,32 +132,32 @@ class SparseCategoricalAccuracy(Metric):
         self.ignore_class = ignore_class
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        if y_true.shape != y_pred.shape[:-1]:
-            expected = f"class ids of shape {y_pred.shape[:-1]} for predictions of shape {y_pred.shape}"
-            raise ShapeError(message(self.name, expected, f"shape {y_true.shape}"))
-        return y_pred.argmax(axis=-1) == y_true
+        return y_pred.argmax(axis=-1) == self._ids(y_true, y_pred.shape)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        super().update_state(y_true, y_pred, sample_weight)
-        if self.ignore_class is not None:
-            y_pred = as_array(y_pred)
-            kept = as_array(y_true, y_pred) != self.ignore_class
-            if sample_weight is None:
-                self.count = self.count - (~kept).sum()
-            else:
-                weights = as_array(sample_weight, y_pred).reshape(-1, *(1,) * (kept.ndim - 1))
-                self.count = self.count - (weights * ~kept).sum(dtype="float64")
+    def kept(self, y_true: Any, shape: tuple[int, ...]) -> Any:
+        return None if self.ignore_class is None else self._ids(y_true, shape) != self.ignore_class
+
+    def _ids(self, y_true: Any, shape: tuple[int, ...]) -> Any:
+        """The ids in the shape of the predictions without its last axis; reads no value back from a device."""
+        if y_true.shape not in (shape[:-1], (*shape[:-1], 1)):
+            expected = f"class ids of shape {shape[:-1]} for predictions of shape {shape}"
+            raise ShapeError(message(self.name, expected, f"shape {y_true.shape}"))
+        return y_true.reshape(shape[:-1])
 
 
 class FunctionMetric(Metric):
-    """The mean of what a function of (y_true, y_pred) returns for two tensors: a value per row, or one number."""
+    """The mean of what a function of (y_true, y_pred) returns for two tensors, as in `losses.FunctionLoss`."""
 
     def __init__(self, function: Callable[[Any, Any], Any]):
         super().__init__(getattr(function, "__name__", "metric"))
         self.function = function
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        values = as_array(self.function(Tensor(y_true), Tensor(y_pred)))
+        y_true = losses.match_own(self.name, y_true, y_pred.shape)
+        values = as_array(self.function(Tensor(y_true), Tensor(y_pred)), y_pred)
+        if values.dtype.kind not in "fiub":
+            raise TypeError(message(self.name, "numbers from the function", f"dtype {values.dtype}"))
+        losses.check_result(self.name, values, y_pred.shape)
         xp = array_module(y_pred)
         return values if values.ndim else xp.broadcast_to(values, y_pred.shape[:1])
 
@@ -161,6 +167,15 @@ def as_array(value: Any, like: Any = None) -> Any:
     if isinstance(value, Tensor):
         return value.data
     return (array_module(value) if like is None else array_module(value, like)).asarray(value)
+
+
+def _with_rows(array: Any) -> Any:
+    return array.reshape(1) if array.ndim == 0 else array
+
+
+def _difference(where: str, y_true: Any, y_pred: Any) -> Any:
+    """In float64, in which unsigned integers do not wrap."""
+    return y_pred.astype("float64") - losses.match_shapes(where, y_true, y_pred.shape)
 
 
 def _per_row(values: Any) -> Any:

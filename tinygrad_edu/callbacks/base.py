@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import message
+from ..errors import choice, message
 
 Logs = Mapping[str, float]
 
@@ -84,37 +84,25 @@ class LazyLogs(Mapping[str, float]):
 
 
 class CallbackList:
-    """Calls each hook of each callback, the hooks of batches only where they are defined."""
+    """Calls a hook of each callback, in their order."""
 
     def __init__(self, callbacks: Sequence[Callback], model: Any, params: Mapping[str, Any]):
+        hooks = [name for name in dir(Callback) if name.startswith("on_")]
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 hint = f"write {callback.__name__}()." if isinstance(callback, type) else ""
                 raise TypeError(message("fit", "callbacks to be a list of Callback objects", repr(callback), hint))
+            for name in dir(callback):
+                if name.startswith("on_") and name not in hooks:
+                    raise choice("fit", f"the hooks of {type(callback).__name__}", name, hooks)
+        self.callbacks = list(callbacks)
+        for callback in callbacks:
             callback.set_model(model)
             callback.set_params(params)
-        self.callbacks = list(callbacks)
-        self._batch_begin = [c.on_train_batch_begin for c in callbacks if _defines(c, "on_train_batch_begin")]
-        self._batch_end = [c.on_train_batch_end for c in callbacks if _defines(c, "on_train_batch_end")]
-
-    def on_train_batch_begin(self, batch: int) -> None:
-        for hook in self._batch_begin:
-            hook(batch, {})
-
-    def on_train_batch_end(self, batch: int, compute: Callable[[], dict[str, float]]) -> None:
-        if self._batch_end:
-            logs = LazyLogs(compute)
-            for hook in self._batch_end:
-                hook(batch, logs)
 
     def call(self, hook: str, *arguments: Any) -> None:
-        """Calls the hook of that name of every callback."""
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments)
-
-
-def _defines(callback: Callback, hook: str) -> bool:
-    return getattr(type(callback), hook) is not getattr(Callback, hook) or hook in vars(callback)
 
 
 class History(Callback):
@@ -128,6 +116,9 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+
+    def set_model(self, model: Any) -> None:
+        """Keeps none: the model holds its history, and a circle would keep both in memory."""
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)

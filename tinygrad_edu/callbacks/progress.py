@@ -12,6 +12,11 @@ REFRESH = 0.1
 """Seconds between two looks at the loss while an epoch runs."""
 
 
+def is_terminal() -> bool:
+    """Whether somebody watches; a program without a window or with a closed output has no `sys.stdout`."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 class ProgressBar(Callback):
     """On a terminal a bar with loss, metrics and the time left, and a line per finished epoch; else only these lines.
 
@@ -26,15 +31,15 @@ class ProgressBar(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._started = time.perf_counter()
-        if not self.lines_only and sys.stdout.isatty():
+        if not self.lines_only and is_terminal():
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = [
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("left  {task.fields[logs]}"),
+                TextColumn("left  {task.fields[logs]}", markup=False),
             ]
             self._bar = Progress(*columns, auto_refresh=False, transient=True)
             self._task = self._bar.add_task("", total=self.params["epochs_left"] * self.params["steps"], logs="")
@@ -57,7 +62,7 @@ class ProgressBar(Callback):
         if self._bar is None:
             print(line, flush=True)
         else:
-            self._bar.console.print(line, highlight=False)
+            self._bar.console.print(line, markup=False, emoji=False, highlight=False)
             self._update(self.params["steps"], as_text(logs))
 
     def on_train_end(self, logs: Logs | None = None) -> None:

@@ -9,14 +9,14 @@ import numpy
 
 from ..autograd import Tensor
 from ..backend import array_module, default_generator, device_of
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_cast, message
 
 
 def as_rows(where: str, name: str, value: Any, dtype: Any = None) -> Any:
     """`value` (a tensor, an array, nested lists) as an array with at least one row, cast to `dtype` if given.
 
     Raises TypeError for what is not numbers, ShapeError for no rows or rows of different lengths, ValueError for NaN
-    and inf.
+    and inf, and for numbers that the dtype cannot hold.
     """
     array = value.data if isinstance(value, Tensor) else value
     if not hasattr(array, "dtype") or array_module(array) is numpy:
@@ -30,9 +30,6 @@ def as_rows(where: str, name: str, value: Any, dtype: Any = None) -> Any:
         raise TypeError(message(where, f"{name} to be an array of numbers", found, hint))
     if array.ndim == 0 or array.shape[0] == 0:
         raise ShapeError(message(where, f"{name} with at least one row", f"shape {array.shape}"))
-    if dtype is not None and array.dtype != dtype:
-        with numpy.errstate(over="ignore"):  # found below, as inf
-            array = array.astype(dtype)
     if array.dtype.kind == "f":
         finite = array_module(array).isfinite(array)
         if not bool(finite.all()):
@@ -41,7 +38,7 @@ def as_rows(where: str, name: str, value: Any, dtype: Any = None) -> Any:
             raise ValueError(
                 message(where, f"{name} of finite numbers", f"NaN or inf in {bad} of {len(array)} rows", hint)
             )
-    return array
+    return array if dtype is None else check_cast(where, name, array, dtype)
 
 
 def check_lengths(where: str, **arrays: Any) -> None:

@@ -45,10 +45,10 @@ def get(activation: Any, where: str) -> Activation | None:
 
 
 def name_of(activation: Activation | None) -> str | None:
-    """The name under which `get` finds the function, or that of a function of one's own."""
+    """The name under which `get` finds the function; for one's own "custom:" and its name."""
     if activation is None:
         return None
     for name, function in ACTIVATIONS.items():
         if function is activation:
             return name
-    return getattr(activation, "__name__", type(activation).__name__)
+    return f"custom:{getattr(activation, '__name__', type(activation).__name__)}"

@@ -11,11 +11,13 @@ import numpy
 from .. import initializers
 from ..autograd import Tensor, tensor
 from ..backend import Device, default_device, device, to_device, to_host
-from ..errors import ShapeError, check_integer, check_names, message
+from ..errors import ShapeError, check_cast, check_integer, check_names, message
 from ..state import Switch, state
 
 Shape = tuple[int | None, ...]
 """A shape with the batch axis first; None where the length is not known."""
+MADE_UP_LENGTHS = (12, 24)
+"""For axes of unknown length, where a layer is tried out: multiples of many small numbers."""
 
 
 class Layer:
@@ -45,8 +47,6 @@ class Layer:
 
     # Defaults on the class, so that a subclass that forgets super().__init__() works too.
     name: str | None = None
-    named_by_model = False
-    """Whether the name was made up by the model that holds the layer."""
     input_shape: tuple[int | None, ...] | None = None
     input_dtype: str | None = None
     """What `fit` casts inputs to; None is the floating dtype of the model. A layer that takes ids says "int64"."""
@@ -59,6 +59,8 @@ class Layer:
     _frozen: frozenset[str] = frozenset()
     _device: Device | None = None
     _call_takes_training = False
+    is_split = False
+    """Whether the output is the `activation` of the `preactivation`; see `ActivatedLayer`."""
 
     def __init__(
         self,
@@ -68,7 +70,7 @@ class Layer:
         input_dim: int | None = None,
     ):
         self.name = name
-        self._trainable = trainable
+        self._trainable = bool(trainable)
         if input_dim is not None:
             input_shape = (check_integer(self.where, "input_dim", input_dim, 1),)
         self.input_shape = None if input_shape is None else check_shape(self.where, "input_shape", input_shape)
@@ -102,11 +104,17 @@ class Layer:
         name: str | None = None,
     ) -> Tensor:
         """A new parameter (a buffer if not `trainable`) of that shape; assign it to an attribute, which names it."""
-        values = initializers.get(initializer, self.where)(shape, dtype=dtype)
+        dtype = numpy.dtype(dtype or state.dtype)
+        values = initializers.get(initializer, self.where)(tuple(shape), dtype=dtype)
         array = values.data if isinstance(values, Tensor) else values
+        array = array if hasattr(array, "dtype") else numpy.asarray(array)
         if array.shape != tuple(shape):
             raise ShapeError(message(self.where, f"initial values of shape {tuple(shape)}", f"{array.shape}"))
-        return Tensor(to_device(array, default_device()), requires_grad=trainable)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(message(self.where, "initial values to be numbers", f"dtype {array.dtype}"))
+        array = check_cast(self.where, "initial values", array, dtype)
+        # a copy, for the array may be the user's own, and training overwrites parameters
+        return Tensor(to_device(array, default_device()).copy(), requires_grad=trainable)
 
     # Calling
 
@@ -143,21 +151,30 @@ class Layer:
     def build_once(self, input_shape: Shape, target: Device | None = None) -> None:
         """Builds, if that was not done, on the device chosen by `to`, or on `target`, or on the default device."""
         if not self.built:
-            with Switch("device", self._device or target or state.device):
-                self.build(input_shape)
+            try:
+                with Switch("device", self._device or target or state.device):
+                    self.build(input_shape)
+            except Exception as error:
+                self._locate(error)
+                raise
             self.built = True
             self.build_shape = tuple(input_shape[1:])
             if not self._trainable:
                 self.trainable = False
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the output for inputs of that shape, found by running the layer on one made-up row."""
-        known = tuple(1 if length is None else length for length in (1, *input_shape[1:]))
+        """The shape of the output for inputs of that shape, found by running the layer on a made-up row: two, if
+        lengths are not known, for the axes that change with them are not known either."""
+        self.build_once((None, *input_shape[1:]))
+        lengths = MADE_UP_LENGTHS if None in input_shape[1:] else MADE_UP_LENGTHS[:1]
+        shapes = [self._run_made_up(tuple(n or length for n in input_shape[1:])) for length in lengths]
+        return (None, *(n if n == m else None for n, m in zip(shapes[0], shapes[-1], strict=True)))
+
+    def _run_made_up(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         xp = self.device.xp
-        row = xp.zeros(known, self.input_dtype) if self.input_dtype else xp.ones(known, self.dtype)
+        row = xp.zeros((1, *shape), self.input_dtype) if self.input_dtype else xp.ones((1, *shape), self.dtype)
         with Switch("grad_enabled", False):
-            output = self(Tensor(to_device(row, self.device)), training=False)
-        return (None, *output.shape[1:])
+            return tuple(self(Tensor(to_device(row, self.device)), training=False).shape[1:])
 
     def train(self) -> Layer:
         """Sets the training mode for the coming calls of this layer, and of those inside that have no mode of their
@@ -218,12 +235,14 @@ class Layer:
 
     def _tensors(self) -> Iterator[tuple[str, Tensor, bool]]:
         """Every tensor of this layer and of those inside, each once: name, tensor, whether it is a parameter."""
-        seen = set()
+        found: dict[int, tuple[str, Tensor, bool]] = {}
         for prefix, layer in self._layers():
             for name, member in layer._members():
-                if isinstance(member, Tensor) and member.is_leaf and id(member) not in seen:
-                    seen.add(id(member))
-                    yield prefix + name, member, member.requires_grad or name in layer._frozen
+                if isinstance(member, Tensor) and member.is_leaf:
+                    first, _, was = found.get(id(member), (prefix + name, member, False))
+                    # one that two layers hold may be frozen in either
+                    found[id(member)] = first, member, was or member.requires_grad or name in layer._frozen
+        yield from found.values()
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Names and parameters, frozen ones included; a parameter that is used twice comes once."""
@@ -236,6 +255,11 @@ class Layer:
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """Names and tensors that are saved and moved with the layer but not trained."""
         return ((name, t) for name, t, is_parameter in self._tensors() if not is_parameter)
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The parameters and buffers."""
+        return [t for _, t, _ in self._tensors()]
 
     @property
     def trainable_weights(self) -> list[Tensor]:
@@ -283,13 +307,10 @@ class Layer:
         hint = "" if own else "build it first: call it once, or give its first layer an input_shape."
         shapes = ({name: t.shape for name, t in own.items()}, {name: a.shape for name, a in arrays.items()})
         check_names(f"{self.where} load_state_dict", *shapes, strict=strict, hint=hint)
-        for name, array in arrays.items():
-            if name in own and (array.dtype.kind == "f") != (own[name].dtype.kind == "f"):
-                where = f"{self.where} load_state_dict"
-                raise TypeError(message(where, f"{name} of dtype {own[name].dtype}", str(array.dtype)))
-        for name, t in own.items():
-            if name in arrays:
-                t.assign_(to_device(arrays[name], t.device))
+        where = f"{self.where} load_state_dict"
+        cast = {name: _cast_like(where, name, arrays[name], t.dtype) for name, t in own.items() if name in arrays}
+        for name, array in cast.items():
+            own[name].assign_(to_device(array, own[name].device))
 
     def get_weights(self) -> list[numpy.ndarray[Any, Any]]:
         """Copies of all parameters and buffers, in the order of `state_dict`."""
@@ -345,10 +366,16 @@ class ActivatedLayer(Layer):
         y = self.preactivation(x)
         return y if self.activation is None else self.activation(y)
 
-    @staticmethod
-    def is_split(layer: Layer) -> bool:
-        """Whether the output of `layer` is its `activation` of its `preactivation`."""
-        return isinstance(layer, ActivatedLayer) and type(layer).call is ActivatedLayer.call
+    @property
+    def is_split(self) -> bool:  # type: ignore[override]
+        return type(self).call is ActivatedLayer.call
+
+
+def _cast_like(where: str, name: str, array: Any, dtype: Any) -> Any:
+    """`array` in that dtype. Raises TypeError for another kind of numbers: floating or not."""
+    if array.dtype.kind not in "fiub" or (array.dtype.kind == "f") != (dtype.kind == "f"):
+        raise TypeError(message(where, f"{name} of dtype {dtype}", str(array.dtype)))
+    return check_cast(where, name, array, dtype)
 
 
 def _find(where: str, name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy
+
 from .. import initializers, ops
 from ..errors import ShapeError, check_integer, check_number, message
 from ..state import state
@@ -22,7 +24,14 @@ class Input(Layer):
 
     def __init__(self, shape: tuple[int | None, ...], dtype: str | None = None, name: str | None = None):
         super().__init__(name=name, input_shape=shape)
-        self.input_dtype = dtype
+        if dtype is not None:
+            try:
+                known = numpy.dtype(dtype)
+            except TypeError:
+                known = numpy.dtype(object)
+            if known.kind not in "fiub":
+                raise ValueError(message(self.where, "dtype to be one of numbers, such as 'int64'", repr(dtype)))
+            self.input_dtype = known.name
 
     def call(self, x: Any) -> Any:
         assert self.input_shape is not None
@@ -41,7 +50,11 @@ def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, 
     )
     if not fits:
         hint = "add a batch axis: x[None]." if received == shape else ""
+        hint = "make it a column: x.reshape(-1, 1)." if len(received) == 1 and shape == (1,) else hint
         raise ShapeError(message(where, f"a batch of shape {(None, *shape)}", f"shape {received}", hint))
+
+
+ONE_AXIS = "for one number a row use x.reshape(-1, 1), for one row x[None]."
 
 
 class Dense(ActivatedLayer):
@@ -74,13 +87,13 @@ class Dense(ActivatedLayer):
         super().__init__(**options)
         self.units = check_integer(self.where, "units", units, 1)
         self.activation = activations.get(activation, self.where)
-        self.use_bias = use_bias
+        self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer, self.where)
         self.bias_initializer = initializers.get(bias_initializer, self.where)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
-            hint = "add a batch axis: x[None]." if len(input_shape) == 1 else ""
+            hint = ONE_AXIS if len(input_shape) == 1 else ""
             raise ShapeError(
                 message(self.where, "inputs of shape (batch, ..., features)", f"shape {input_shape}", hint)
             )
@@ -91,11 +104,7 @@ class Dense(ActivatedLayer):
     def preactivation(self, x: Any) -> Any:
         features = self.kernel.shape[0]
         if x.ndim < 2 or x.shape[-1] != features:
-            hint = (
-                f"build it with Dense(..., input_shape=({x.shape[-1]},))."
-                if x.ndim > 1
-                else "add a batch axis: x[None]."
-            )
+            hint = f"build it with Dense(..., input_shape=({x.shape[-1]},))." if x.ndim > 1 else ONE_AXIS
             raise ShapeError(message(self.where, f"{features} input features", f"shape {x.shape}", hint))
         return ops.linear(x, self.kernel, self.bias)
 
@@ -179,7 +188,7 @@ class Reshape(Layer):
         fixed = check_shape(self.where, "target_shape", [1 if n == -1 else n for n in target_shape])
         if list(target_shape).count(-1) > 1 or None in fixed:
             raise ValueError(message(self.where, "target_shape with at most one -1", repr(target_shape)))
-        self.target_shape = tuple(target_shape)
+        self.target_shape = tuple(int(n) for n in target_shape)
 
     def call(self, x: Any) -> Any:
         size, known = math.prod(x.shape[1:]), math.prod(n for n in self.target_shape if n != -1)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
 
 from .. import losses, metrics, ops, optimizers
 from ..autograd import Tensor
-from ..backend import Device, array_module, to_device, to_host
-from ..callbacks import Callback, CallbackList, History, ProgressBar
+from ..backend import Device, to_device, to_host
+from ..callbacks import Callback, CallbackList, History, LazyLogs, ProgressBar
 from ..data import Batches, as_rows, check_lengths
 from ..errors import ShapeError, check_integer, check_number, choice, message
-from ..layers import ActivatedLayer
+from ..layers import ACTIVATIONS, ActivatedLayer
+from ..layers.activations import name_of
 from ..state import Switch
-
-ACTIVATION_OF = {"sigmoid": ops.sigmoid, "softmax": ops.softmax}
-Rows = tuple[Any, Any, Any]
-"""Inputs, targets and sample weights (or None) as `fit` uses them: checked, cast, on the model's device."""
+from .classes import Rows, kind_of, weigh_classes
 
 
 class Model(ActivatedLayer):
@@ -45,7 +44,9 @@ class Model(ActivatedLayer):
     loss: losses.Loss | None = None
     stop_training = False
     history: History | None = None
-    _logits_loss: losses.Loss | None = None
+    _metrics_given: Sequence[Any] = ()
+    _ready: dict[Any, tuple[int, ...]] = {}  # noqa: RUF012 -- replaced, never written into, before `compile`
+    """Shapes of one output, by what they depend on: what has been checked since `compile`."""
 
     def compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any] | None = None) -> None:
         """Chooses how to train.
@@ -58,16 +59,16 @@ class Model(ActivatedLayer):
         Raises ValueError for an unknown name. A cross-entropy of the probabilities of a last sigmoid or softmax is
         computed from its logits, so that it cannot overflow.
         """
-        chosen = optimizers.get(optimizer)
-        if self.optimizer is not None and self.optimizer is not chosen:
-            self.optimizer.release()
-        self.optimizer = chosen
-        self.loss = losses.get(loss)
-        if self.loss.reduction == "none":
+        chosen, chosen_loss = optimizers.get(optimizer), losses.get(loss)
+        if chosen_loss.reduction == "none":
             raise ValueError(message("compile", "a loss that is reduced to one number", "reduction='none'"))
-        self._metrics_given = [metrics] if isinstance(metrics, str) else list(metrics or ())
-        self._choose_metrics(1)
-        self._ready_for: tuple[int, ...] | None = None
+        given = [metrics] if isinstance(metrics, str) else list(metrics or ())
+        made = self._make_metrics(given, chosen_loss, 1)
+        # all is found to be right: now the model changes
+        if self.optimizer is not None:
+            self.optimizer.release()
+        self.optimizer, self.loss, self._metrics_given, self.metrics = chosen, chosen_loss, given, made
+        self._ready = {}
 
     # Training
 
@@ -75,7 +76,7 @@ class Model(ActivatedLayer):
         self,
         x: Any,
         y: Any,
-        batch_size: int = 32,
+        batch_size: int | None = 32,
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Sequence[Callback] | Callback | None = None,
@@ -91,6 +92,7 @@ class Model(ActivatedLayer):
         Args:
             x, y: inputs and targets, as tensors, arrays or lists, with a row per sample. They are cast to the model's
                 dtype and moved to its device.
+            batch_size: rows per step; None means 32.
             verbose: 0 is silent, 1 or "auto" shows a bar on a terminal and a line per epoch elsewhere, 2 lines only.
             validation_split: holds out this share of the rows, the last ones before shuffling.
             validation_data: (x, y) or (x, y, sample_weight), evaluated after each epoch.
@@ -104,23 +106,20 @@ class Model(ActivatedLayer):
         shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out of range.
         KeyboardInterrupt comes through; the model can be used and `model.history` holds the epochs that were finished.
         """
-        batch_size = check_integer("fit", "batch_size", batch_size, 1)
+        batch_size = _batch_size("fit", batch_size)
         epochs = check_integer("fit", "epochs", epochs, 1)
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
         if verbose not in ("auto", 0, 1, 2):
             raise choice("fit", "verbose", verbose, ("auto", "0", "1", "2"))
         rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data)
-        rows = weigh_classes("fit", rows, class_weight)
+        rows = weigh_classes("fit", rows, class_weight, self._make_ready(rows[0]), self.dtype)
         batches = Batches(rows, batch_size, shuffle)
-        self.history = History()
-        bar = ProgressBar(lines_only=verbose == 2)
-        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
-        watching = [*given, self.history, *([bar] if verbose else [])]
+        history, bar = History(), ProgressBar(lines_only=verbose == 2)
+        given = () if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)
+        watching = [*given, history, *([bar] if verbose else [])]
         params = {"epochs": epochs, "epochs_left": epochs - initial_epoch, "steps": len(batches), "verbose": verbose}
         hooks = CallbackList(watching, self, params)
-        self.stop_training = False
-        assert self.optimizer is not None
-        self.optimizer.zero_grad()  # an interrupted step may have left gradients
+        self.stop_training, self.history = False, history
         try:
             hooks.call("on_train_begin", {})
             for epoch in range(initial_epoch, epochs):
@@ -130,15 +129,15 @@ class Model(ActivatedLayer):
             hooks.call("on_train_end", {})
         finally:
             bar.close()
-        return self.history
+        return history
 
     def _fit_epoch(self, epoch: int, batches: Batches, held_out: Rows | None, hooks: CallbackList) -> None:
         hooks.call("on_epoch_begin", epoch, {})
         self._reset()
         for step, rows in enumerate(batches):
-            hooks.on_train_batch_begin(step)
+            hooks.call("on_train_batch_begin", step, {})
             self._train_batch(*rows)
-            hooks.on_train_batch_end(step, self._results)
+            hooks.call("on_train_batch_end", step, LazyLogs(self._results_later()))
             if self.stop_training:
                 break
         logs = self._results()
@@ -151,25 +150,29 @@ class Model(ActivatedLayer):
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> None:
         assert self.optimizer is not None
+        self.optimizer.zero_grad()  # an interrupted step may have left gradients
         loss, output = self._forward(x, y, weight, training=True)
         self.optimizer.minimize(loss)
         self._track(loss, y, output)
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool) -> tuple[Tensor, Any]:
-        """The loss of a batch, and the array it was computed from: logits if `_logits_loss` is set, else the output."""
+        """The loss of a batch, and the array it was computed from: logits or the output."""
+        expected = (x.shape[0], *self._make_ready(x))
         loss, function = self.loss, self.call
-        if self._logits_loss is not None:
-            loss, function = self._logits_loss, self.preactivation
-        output = self.run(function, Tensor(x), training=training)
-        if output.shape[:1] != x.shape[:1]:
-            raise ShapeError(message(self.where, f"an output of {x.shape[0]} rows", f"shape {output.shape}"))
         assert loss is not None
+        if self._from_logits:
+            loss, function = loss.on_logits(), self.preactivation
+        output = self.run(function, Tensor(x), training=training)
+        if output.shape != expected:
+            raise ShapeError(message(self.where, f"an output of shape {expected}", f"shape {output.shape}"))
         return loss.compute(Tensor(y), output, None if weight is None else Tensor(weight)), output.data
 
     def _track(self, loss: Tensor, y: Any, output: Any) -> None:
-        self._mean_loss.update_state(loss.data, y.shape[0])
+        assert self.loss is not None
+        count = self.loss.count(y)
+        self._mean_loss.accumulate(loss.data.astype("float64") * count, count)
         if self.metrics:
-            if self._logits_loss is not None and self.activation is not None:
+            if self._from_logits and self.activation is not None:
                 output = self.activation(output)
             for metric in self.metrics:
                 metric.update_state(y, output)
@@ -180,7 +183,12 @@ class Model(ActivatedLayer):
             metric.reset_state()
 
     def _results(self) -> dict[str, float]:
-        return {metric.name: metric.result() for metric in (self._mean_loss, *self.metrics)}
+        return self._results_later()()
+
+    def _results_later(self) -> Callable[[], dict[str, float]]:
+        """A function that gives the results as they are now, and waits for the device only when it is called."""
+        now = [copy.copy(metric) for metric in (self._mean_loss, *self.metrics)]
+        return lambda: {metric.name: metric.result() for metric in now}
 
     def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
         self._reset()
@@ -196,22 +204,22 @@ class Model(ActivatedLayer):
         self,
         x: Any,
         y: Any,
-        batch_size: int = 32,
+        batch_size: int | None = 32,
         verbose: str | int = 0,
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss, or the list [loss, metrics...] if there are metrics, or with `return_dict` a dict; means over all
         rows."""
-        batch_size = check_integer("evaluate", "batch_size", batch_size, 1)
+        batch_size = _batch_size("evaluate", batch_size)
         results = self._evaluate(self._prepare("evaluate", x, y, sample_weight), batch_size)
         if verbose not in (0, "auto"):
             print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
         return self._as_asked(results, return_dict)
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: str | int = 0) -> numpy.ndarray[Any, Any]:
+    def predict(self, x: Any, batch_size: int | None = 32, verbose: str | int = 0) -> numpy.ndarray[Any, Any]:
         """The outputs for inputs (n, ...), computed in batches without a graph, as one NumPy array."""
-        batch_size = check_integer("predict", "batch_size", batch_size, 1)
+        batch_size = _batch_size("predict", batch_size)
         x = self._inputs("predict", x)
         with Switch("grad_enabled", False):
             outputs = [to_host(self(Tensor(batch), training=False).data) for (batch,) in Batches((x,), batch_size)]
@@ -226,7 +234,8 @@ class Model(ActivatedLayer):
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch. Returns what `evaluate` does, for this batch as it was before the step."""
-        rows = weigh_classes("train_on_batch", self._prepare("train_on_batch", x, y, sample_weight), class_weight)
+        rows = self._prepare("train_on_batch", x, y, sample_weight, train=True)
+        rows = weigh_classes("train_on_batch", rows, class_weight, self._make_ready(rows[0]), self.dtype)
         self._reset()
         self._train_batch(*rows)
         return self._as_asked(self._results(), return_dict)
@@ -279,11 +288,11 @@ class Model(ActivatedLayer):
         """The rows to train on and those to validate on."""
         wanted = "in [0, 1)"
         share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
-        rows = self._prepare("fit", x, y, sample_weight)
+        rows = self._prepare("fit", x, y, sample_weight, train=True)
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
                 raise ValueError(
-                    message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", _kind(validation_data))
+                    message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(validation_data))
                 )
             return rows, self._prepare("fit validation_data", *validation_data)
         if not share:
@@ -296,7 +305,7 @@ class Model(ActivatedLayer):
         first, last = (tuple(None if a is None else a[part] for a in rows) for part in (slice(kept), slice(kept, None)))
         return first, last  # type: ignore[return-value]
 
-    def _prepare(self, where: str, x: Any, y: Any, sample_weight: Any = None) -> Rows:
+    def _prepare(self, where: str, x: Any, y: Any, sample_weight: Any = None, train: bool = False) -> Rows:
         """Checks and converts the data of one call, once; after this no batch is looked at again."""
         if self.optimizer is None or self.loss is None:
             hint = "for example model.compile(optimizer='adam', loss='mse')."
@@ -306,7 +315,9 @@ class Model(ActivatedLayer):
         x = self._inputs(where, x)
         y = as_rows(where, "y", y)
         check_lengths(where, x=x, y=y)
-        output_shape = self._make_ready(where, x)
+        output_shape = self._make_ready(x)
+        if train:
+            self.optimizer.build(self.trainable_weights)
         y = self.loss.prepare(y, (y.shape[0], *output_shape), self.dtype)
         y, weight = to_device(y, self.device), None
         if sample_weight is not None:
@@ -316,45 +327,59 @@ class Model(ActivatedLayer):
         return x, y, weight
 
     def _inputs(self, where: str, x: Any) -> Any:
-        return to_device(as_rows(where, "x", x, self.input_dtype or self.dtype), self.device)
+        x = to_device(as_rows(where, "x", x, self.input_dtype or self.dtype), self.device)
+        # one number a row, as Keras has it
+        return x.reshape(-1, 1) if x.ndim == 1 and (self.input_shape or self.build_shape) == (1,) else x
 
-    def _make_ready(self, where: str, x: Any) -> tuple[int, ...]:
+    def _make_ready(self, x: Any) -> tuple[int, ...]:
         """Builds what is not built, and returns the shape of the output for one row. Runs one batch, once per shape
-        of x."""
-        assert self.loss is not None
-        assert self.optimizer is not None
-        if self._ready_for != x.shape[1:]:
+        of x and last activation."""
+        key = (x.shape[1:], self.is_split, self.activation)
+        if key not in self._ready:
             with Switch("grad_enabled", False):
-                output = self(Tensor(x[:1]), training=False)
-            self._output_shape = tuple(output.shape[1:])
-            self._choose_metrics(self._output_shape[-1] if self._output_shape else 1)
-            self._choose_logits(x)
-            self._ready_for = x.shape[1:]
-        if where.startswith(("fit", "train")):
-            self.optimizer.build(self.trainable_weights)
-        return self._output_shape
+                shape = tuple(self(Tensor(x[:1]), training=False).shape[1:])
+                self.metrics = self._make_metrics(self._metrics_given, self.loss, shape[-1] if shape else 1)
+                self._check_output(x, shape)
+            self._ready[key[0], self.is_split, self.activation] = shape  # which may be known only now
+            return shape
+        return self._ready[key]
 
-    def _choose_metrics(self, outputs: int) -> None:
-        assert self.loss is not None
-        self.metrics = [metrics.get(metric, self.loss, outputs) for metric in self._metrics_given]
-        names = ["loss", *(metric.name for metric in self.metrics)]
+    @staticmethod
+    def _make_metrics(given: Sequence[Any], loss: Any, outputs: int) -> list[metrics.Metric]:
+        made = [metrics.get(metric, loss, outputs) for metric in given]
+        names = ["loss", *(metric.name for metric in made)]
         if len(set(names)) < len(names):
             raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
+        return made
 
-    def _choose_logits(self, x: Any) -> None:
-        """Whether the loss is computed from the logits of the last layer; checks that loss and output fit."""
+    @property
+    def _from_logits(self) -> bool:
+        """Whether the loss is computed from the `preactivation`: it wants the last activation's probabilities."""
         loss = self.loss
+        if loss is None or loss.logits_of is None or loss.from_logits or not loss.can_take_logits():
+            return False
+        return self.is_split and self.activation is losses.ACTIVATION_OF[loss.logits_of]
+
+    def _check_output(self, x: Any, shape: tuple[int, ...]) -> None:
+        """Checks that loss and output fit: by the last activation where it is known, else by the values of some
+        rows."""
+        loss, last = self.loss, self.activation
         assert loss is not None
-        ends = ActivatedLayer.is_split(self) and self.activation is not None
-        ends_right = ends and loss.logits_of is not None and self.activation is ACTIVATION_OF[loss.logits_of]
-        if ends_right and loss.from_logits:
+        known = self.is_split and (last is None or last in ACTIVATIONS.values())
+        if known and last is ops.softmax and shape[-1:] == (1,):
+            expected = "a softmax over several outputs"
+            raise ValueError(message(self.where, expected, "one, whose softmax is always 1", "use sigmoid."))
+        if loss.logits_of is None or not known:
+            loss.check_predictions(self(Tensor(x[:32]), training=False))
+        elif loss.from_logits and last is losses.ACTIVATION_OF[loss.logits_of]:
             hint = "leave out one of the two."
             found = f"the probabilities of a last {loss.logits_of}"
             raise ValueError(message(loss.name, "logits, because of from_logits=True", found, hint))
-        self._logits_loss = loss.on_logits() if ends_right else None
-        if not ends_right:
-            with Switch("grad_enabled", False):
-                loss.check_predictions(self(Tensor(x[:32]), training=False))
+        elif not loss.from_logits and last not in (ops.softmax, losses.ACTIVATION_OF[loss.logits_of]):
+            hint = f"end in a {loss.logits_of}, or say from_logits=True."
+            raise ValueError(
+                message(loss.name, "probabilities", f"the output of {name_of(last) or 'no activation'}", hint)
+            )
 
     @staticmethod
     def _as_asked(results: dict[str, float], return_dict: bool) -> Any:
@@ -363,23 +388,5 @@ class Model(ActivatedLayer):
         return list(results.values()) if len(results) > 1 else results["loss"]
 
 
-def weigh_classes(where: str, rows: Rows, class_weight: Any) -> Rows:
-    """The rows, weighted by class as well, for targets that are ids, one column of them, or one-hot."""
-    if class_weight is None:
-        return rows
-    x, y, weight = rows
-    if not isinstance(class_weight, Mapping):
-        expected = "class_weight to be a dict of class ids and weights of at least 0"
-        raise TypeError(message(where, expected, _kind(class_weight)))
-    if y.ndim > 2:
-        raise ShapeError(message(where, "one target a row for class_weight", f"targets of shape {y.shape}"))
-    ids = y if y.ndim == 1 else y[:, 0] if y.shape[1] == 1 else y.argmax(axis=-1)
-    factors = array_module(y).ones(ids.shape, dtype=x.dtype if weight is None else weight.dtype)
-    for key, value in class_weight.items():
-        key = check_integer(where, "each class in class_weight", key, 0)
-        factors[ids == key] = check_number(where, f"class_weight[{key}]", value, "of at least 0", lambda v: v >= 0)
-    return x, y, factors if weight is None else factors * weight
-
-
-def _kind(value: Any) -> str:
-    return f"{type(value).__name__} {value!r}" if len(repr(value)) < 60 else type(value).__name__
+def _batch_size(where: str, value: int | None) -> int:
+    return check_integer(where, "batch_size", 32 if value is None else value, 1)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy
 
 from .. import layers
-from ..errors import choice, message
+from ..errors import message
 from ..layers import ACTIVATIONS, Layer
+from ..layers.activations import name_of
+from ..layers.base import check_shape
+from ..state import use_dtype
 from . import model, sequential
 
 FORMAT = "tinygrad_edu"
@@ -22,9 +26,19 @@ Path_ = str | os.PathLike[str]
 Arrays = dict[str, numpy.ndarray[Any, Any]]
 
 
+BUILT_IN = {name: kind for name, kind in vars(layers).items() if isinstance(kind, type) and issubclass(kind, Layer)}
+BUILT_IN |= {"Sequential": sequential.Sequential, "Model": model.Model}
+
+
+def class_name(layer: Layer) -> str:
+    """The name of the class; after "custom:" if it is one of the user's, whatever its name."""
+    name = type(layer).__name__
+    return name if BUILT_IN.get(name) is type(layer) else f"custom:{name}"
+
+
 def serialize(layer: Layer) -> dict[str, Any]:
     """What `deserialize` makes the layer of again, as JSON."""
-    return {"class_name": type(layer).__name__, "config": layer.get_config()}
+    return {"class_name": class_name(layer), "config": layer.get_config()}
 
 
 def deserialize(entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Layer:
@@ -33,31 +47,63 @@ def deserialize(entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | No
 
     Raises ValueError for a name that is in neither.
     """
-    custom = dict(custom_objects or {})
-    known = {name: kind for name, kind in vars(layers).items() if isinstance(kind, type) and issubclass(kind, Layer)}
-    known |= {"Sequential": sequential.Sequential, "Model": model.Model} | custom
-    name, config = entry["class_name"], dict(entry["config"])
-    if name not in known:
-        raise choice("load_model", "every class, or custom_objects, ", name, known)
-    if isinstance(config.get("activation"), str) and config["activation"] not in ACTIVATIONS:
-        if config["activation"] not in custom:
-            expected = f"custom_objects with the function {config['activation']!r}"
-            raise ValueError(message("load_model", expected, ", ".join(custom) or "none"))
-        config["activation"] = custom[config["activation"]]
+    custom = {f"custom:{name}": value for name, value in (custom_objects or {}).items()}
+    config = dict(entry["config"])
+    activation = config.get("activation")
+    if activation is not None and activation not in ACTIVATIONS:
+        config["activation"] = _known(custom, activation, "function")
     if "layers" in config:
-        config["layers"] = [deserialize(inner, custom) for inner in config["layers"]]
-        shape = config.pop("input_shape", None)
-        if shape is not None:
-            config["layers"].insert(0, layers.Input(shape))
-    return known[name](**config)
+        config["layers"] = [deserialize(inner, custom_objects) for inner in config["layers"]]
+    return _known(BUILT_IN | custom, entry["class_name"], "class")(**config)
+
+
+def _known(objects: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in objects:
+        own = [known.removeprefix("custom:") for known in objects if known.startswith("custom:")]
+        expected = f"custom_objects with the {what} {name.removeprefix('custom:')!r}"
+        raise ValueError(message("load_model", expected, ", ".join(own) or "none"))
+    return objects[name]
 
 
 def save_model(saved: model.Model, path: Path_) -> None:
     if not saved.built:
         hint = "call it once, or give its first layer an input_shape."
         raise ValueError(message(f"{saved.where} save", "a model that is built", "one that is not", hint))
-    architecture = {**serialize(saved), "build_shape": saved.input_shape or saved.build_shape}
+    check_restorable(saved)
+    shape = saved.input_shape or saved.build_shape
+    architecture = {**serialize(saved), "build_shape": shape, "dtype": saved.dtype.name}
     write_weights(saved.state_dict(), path, {"architecture": json.dumps(architecture)})
+
+
+def check_restorable(saved: Layer) -> None:
+    """Raises ValueError for what could not be loaded as it is: a tensor of two layers, or two functions or classes of
+    one's own with one name."""
+    tensors: dict[int, str] = {}
+    own: dict[str, Any] = {}
+    for layer in _leaves(saved):
+        for t in layer.weights:
+            if id(t) in tensors:
+                found = f"one that {tensors[id(t)]} and {layer.where} share"
+                hint = "keep it with save_weights, and make the model by your own code."
+                raise ValueError(message(f"{saved.where} save", "each parameter in one layer", found, hint))
+            tensors[id(t)] = layer.where
+        activation = getattr(layer, "activation", None)
+        for name, value in ((class_name(layer), type(layer)), (activation and name_of(activation), activation)):
+            if name and name.startswith("custom:") and (own.setdefault(name, value) is not value or "<lambda>" in name):
+                found = f"{name.removeprefix('custom:')!r} in {layer.where}"
+                hint = "define it with def, and a name that no other has."
+                raise ValueError(
+                    message(f"{saved.where} save", "functions and classes with names of their own", found, hint)
+                )
+
+
+def _leaves(layer: Layer) -> Iterator[Layer]:
+    """The layers whose configurations are saved; a shared one comes as often as it is used."""
+    if not isinstance(layer, sequential.Sequential):
+        yield layer
+        return
+    for inner in layer.layers:
+        yield from _leaves(inner)
 
 
 def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -78,14 +124,16 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         raise ValueError(message("load_model", f"format version {VERSION}", found, "update tinygrad_edu."))
     try:
         architecture = json.loads(metadata["architecture"])
-        loaded: Any = deserialize(architecture, custom_objects)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            message("load_model", "an architecture that can be read", f"{os.fspath(path)!r}: {error}")
-        ) from error
-    if not loaded.built:
-        loaded.compute_output_shape((None, *architecture["build_shape"]))
-    loaded.load_state_dict(weights)
+        shape = check_shape("load_model", "build_shape", architecture["build_shape"])
+        with use_dtype(architecture["dtype"]):
+            loaded: Any = deserialize(architecture, custom_objects)
+            loaded.compute_output_shape((None, *shape))
+        loaded.load_state_dict(weights)
+    except Exception as error:  # a file may hold anything, and is wrong in as many ways
+        if isinstance(error, ValueError) and ": expected " in str(error):
+            raise
+        found = f"{os.fspath(path)!r}: {type(error).__name__}: {str(error).rstrip('.')}"
+        raise ValueError(message("load_model", "a model that can be made again", found)) from error
     return loaded
 
 
@@ -100,7 +148,7 @@ def write_weights(arrays: Arrays, path: Path_, metadata: Mapping[str, str] | Non
 
 def write_atomically(path: Path_, content: bytes) -> None:
     """Writes a file so that `path` holds the old content or the whole new one; makes its folder if that is missing."""
-    target = Path(path)
+    target = Path(os.path.realpath(path))  # a link stays one
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
     try:
@@ -108,7 +156,7 @@ def write_atomically(path: Path_, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -130,5 +178,5 @@ def read_weights(path: Path_) -> tuple[Arrays, dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError) as error:  # the last ones: dtypes NumPy lacks
         raise ValueError(message("load", "a safetensors file", f"{os.fspath(path)!r}: {error}")) from error

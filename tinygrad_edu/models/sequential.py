@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import message
+from ..errors import choice, message
 from ..layers import ActivatedLayer, Input, Layer, check_input
 from .model import Model
 
@@ -29,13 +29,11 @@ class Sequential(Model):
     """
 
     def __init__(self, layers: Iterable[Layer] | None = None, name: str | None = None, trainable: bool = True):
-        super().__init__(name=name)
+        super().__init__(name=name, trainable=trainable)
         self.layers: list[Layer] = []
         self.output_shapes: list[tuple[int | None, ...]] = []
         for layer in layers or ():
             self.add(layer)
-        if not trainable:
-            self.trainable = False
 
     def add(self, layer: Layer) -> None:
         """Appends a layer, and builds it if the shape of its input is known.
@@ -45,34 +43,55 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             hint = f"write {layer.__name__}(...)." if isinstance(layer, type) else ""
             raise TypeError(message(f"{self.where} add", "a layer", repr(layer), hint))
-        if not self.layers and layer.input_shape is not None:
-            if self.input_shape is None:
-                self.input_shape = layer.input_shape
-            self.input_dtype = layer.input_dtype
-        if isinstance(layer, Input):
-            if self.layers:
-                raise ValueError(
-                    message(f"{self.where} add", "Input as the first layer", f"it as number {len(self.layers)}")
-                )
-            return
-        self._name(layer)
-        if not self.layers and self.input_dtype is None:
-            self.input_dtype = layer.input_dtype
-        self.layers.append(layer)
-        self._ready_for = None
-        if self.input_shape is not None or self.output_shapes:
-            self._build_from(len(self.layers) - 1)
-
-    def _name(self, layer: Layer) -> None:
-        """Gives a layer without a name of its own one that is free: dense, dense_1, ..."""
+        if isinstance(layer, Input) and self.layers:
+            found = f"it as number {len(self.layers)}"
+            raise ValueError(message(f"{self.where} add", "Input as the first layer", found))
         names = {other.name for other in self.layers}
-        if layer in self.layers or (layer.name in names and not layer.named_by_model):
-            raise ValueError(message(f"{self.where} add", "layers with different names", f"a second {layer.name!r}"))
-        if layer.name is None or layer.name in names:
+        if layer in self.layers or (layer.name is not None and layer.name in names):
+            hint = "" if layer in self.layers else "set the name of one of them, which a model may have chosen."
+            raise ValueError(
+                message(f"{self.where} add", "layers with different names", f"a second {layer.name!r}", hint)
+            )
+        before = self.input_shape, self.input_dtype
+        if not self.layers:
+            self.input_shape = self.input_shape or layer.input_shape
+            self.input_dtype = self.input_dtype or layer.input_dtype
+        if isinstance(layer, Input):
+            return
+        self.layers.append(layer)
+        if self.input_shape is not None or self.output_shapes:
+            try:
+                self._build_from(len(self.layers) - 1)
+            except BaseException:
+                self.layers.pop()
+                self.input_shape, self.input_dtype = before
+                raise
+        if layer.name is None:
             base = _snake(type(layer).__name__)
             free = (f"{base}_{i}" if i else base for i in range(len(names) + 1))
             layer.name = next(name for name in free if name not in names)
-            layer.named_by_model = True
+        if not self.trainable:
+            layer.trainable = False
+        self._ready = {}
+
+    def pop(self) -> Layer:
+        """Takes the last layer off and returns it."""
+        self._ready, self.output_shapes = {}, self.output_shapes[: len(self.layers) - 1]
+        return self.layers.pop()
+
+    def get_layer(self, name: str) -> Layer:
+        """The layer of that name. Raises ValueError for an unknown one and suggests the nearest."""
+        layers = {str(layer.name): layer for layer in self.layers}
+        if name not in layers:
+            raise choice(self.where, "the name of a layer", name, layers)
+        return layers[name]
+
+    @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """The shape of the output, None for the batch axis and for lengths that are not known."""
+        if not self.output_shapes:
+            raise ValueError(message(self.where, "a model that is built", "one that is not"))
+        return self.output_shapes[-1]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Builds all layers for inputs of this shape, batch axis included."""
@@ -96,10 +115,14 @@ class Sequential(Model):
         self.built = bool(self.layers)
 
     @property
+    def is_split(self) -> bool:  # type: ignore[override]
+        return super().is_split and bool(self.layers) and self.layers[-1].is_split
+
+    @property
     def activation(self) -> Any:  # type: ignore[override]
         """The activation of the last layer, if its output is that of a `preactivation`."""
         last = self.layers[-1] if self.layers else None
-        return last.activation if isinstance(last, ActivatedLayer) and self.is_split(last) else None
+        return last.activation if isinstance(last, ActivatedLayer) and last.is_split else None
 
     def preactivation(self, x: Any) -> Any:
         """The output before the activation of the last layer."""
@@ -110,7 +133,7 @@ class Sequential(Model):
         for layer in self.layers[:-1]:
             x = layer(x)
         last = self.layers[-1]
-        if isinstance(last, ActivatedLayer) and self.is_split(last):
+        if isinstance(last, ActivatedLayer) and last.is_split:
             return last.run(last.preactivation, x)
         return last(x)
 
@@ -123,7 +146,10 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         from .saving import serialize
 
-        return {**super().get_config(), "layers": [serialize(layer) for layer in self.layers]}
+        config = super().get_config()
+        config.pop("input_shape", None)
+        inputs = [] if self.input_shape is None else [Input(self.input_shape, self.input_dtype)]
+        return {**config, "layers": [serialize(layer) for layer in (*inputs, *self.layers)]}
 
 
 def _snake(name: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from ..callbacks.progress import is_terminal
 from ..layers import Layer
 
 HEADINGS = ("Layer (type)", "Output shape", "Parameters")
@@ -15,7 +15,7 @@ def print_summary(model: Any, print_fn: Callable[[str], Any] | None = None) -> N
     """Prints the table: with lines on a terminal, else as plain text, or through `print_fn`."""
     title = f"Model: {model.name or type(model).__name__}"
     rows, total = table(model), totals(model)
-    if print_fn is None and sys.stdout.isatty():
+    if print_fn is None and is_terminal():
         from rich.console import Console
         from rich.table import Table
 
@@ -23,7 +23,7 @@ def print_summary(model: Any, print_fn: Callable[[str], Any] | None = None) -> N
         drawn.add_column(HEADINGS[2], justify="right")
         for row in rows:
             drawn.add_row(*row)
-        Console().print(drawn)
+        Console(markup=False, emoji=False, highlight=False).print(drawn)  # names are not markup
         return
     widths = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(3)]
     lines = [

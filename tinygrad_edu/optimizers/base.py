@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ import numpy
 
 from ..autograd import Tensor
 from ..backend import Device, device, to_device, to_host
-from ..errors import GradientError, check_names, check_number, message
+from ..errors import GradientError, check_cast, check_names, check_number, message
 
 State = dict[str, Any]
 """What an optimizer keeps per parameter: names and arrays of the parameter's shape."""
@@ -39,6 +40,9 @@ class Optimizer:
     >>> w
     tensor([1.], requires_grad=True)
     """
+
+    never_negative: tuple[str, ...] = ("iterations", "learning_rate")
+    """The names in the state whose numbers are at least 0."""
 
     def __init__(self, learning_rate: float, weight_decay: float | None = None):
         self.where = type(self).__name__
@@ -79,7 +83,7 @@ class Optimizer:
         chosen = list(parameters)
         if self.parameters:
             if [id(p) for p in chosen] != [id(p) for p in self.parameters]:
-                hint = "make a new optimizer for each model; after changing trainable, compile again with a new one."
+                hint = "make a new optimizer for each model; after changing trainable, compile again."
                 raise ValueError(message(self.where, "the parameters it was built with", "others", hint))
             return self
         if not chosen:
@@ -123,7 +127,7 @@ class Optimizer:
         if all(p.grad is None for p in self.parameters):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
-        self.iterations += 1
+        step, new_values = self.iterations + 1, []
         for p, state in zip(self.parameters, self.states, strict=True):
             if p.grad is None:
                 continue
@@ -131,10 +135,12 @@ class Optimizer:
             if self.weight_decay:
                 array = array - array * (self.weight_decay * self._learning_rate)
             old = {name: t.data for name, t in state.items()}
-            array, new = self.apply(array, p.grad.data, old, self._learning_rate, self.iterations)
-            p.assign_(array)
-            for name, t in state.items():
-                t.assign_(new[name])
+            array, new = self.apply(array, p.grad.data, old, self._learning_rate, step)
+            new_values += [(p, array), *((t, new[name]) for name, t in state.items())]
+        # all is computed before anything changes: an interrupt or an error above leaves no half a step
+        for t, array in new_values:
+            t.assign_(array)
+        self.iterations = step
 
     def zero_grad(self) -> None:
         """Forgets the gradients of all parameters."""
@@ -157,10 +163,18 @@ class Optimizer:
         own = self._named_state()
         shapes = {"iterations": (), "learning_rate": ()} | {name: t.shape for name, t in own.items()}
         check_names(f"{self.where} load_state_dict", shapes, {name: a.shape for name, a in arrays.items()})
-        self.learning_rate = float(arrays["learning_rate"])
-        self.iterations = int(arrays["iterations"])
-        for name, t in own.items():
-            t.assign_(to_device(arrays[name], t.device))
+        where = f"{self.where} load_state_dict"
+        for name, array in arrays.items():
+            least = 0 if name.split(".")[-1] in self.never_negative else -math.inf
+            if array.dtype.kind not in "fiu" or not bool(((array >= least) & (abs(array) < math.inf)).all()):
+                raise ValueError(
+                    message(where, f"{name} of finite numbers{' of at least 0' if least == 0 else ''}", f"{array}")
+                )
+        iterations = int(check_cast(where, "iterations", arrays["iterations"], "int64"))
+        cast = [(t, to_device(check_cast(where, name, arrays[name], t.dtype), t.device)) for name, t in own.items()]
+        self.learning_rate, self.iterations = float(arrays["learning_rate"]), iterations
+        for t, array in cast:
+            t.assign_(array)
 
     def _named_state(self) -> dict[str, Tensor]:
         return {f"{i}.{name}": t for i, state in enumerate(self.states) for name, t in state.items()}

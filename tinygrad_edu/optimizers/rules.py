@@ -66,6 +66,8 @@ class Adam(Optimizer):
         self.beta_2 = share(self.where, "beta_2", beta_2)
         self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
 
+    never_negative = (*Optimizer.never_negative, "velocity")
+
     def init(self, parameter: Any) -> State:
         return {"momentum": ops.zeros_like(parameter), "velocity": ops.zeros_like(parameter)}
 
