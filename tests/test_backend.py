@@ -407,7 +407,7 @@ def test_bad_seeds(seed):
 
 
 def test_bad_arguments_of_draws():
-    with pytest.raises(ValueError, match="integers: expected low < high, received low=3, high=3"):
+    with pytest.raises(ValueError, match=r"integers: expected low < high, .*, received low=3, high=3"):
         tg.integers((2,), 3, 3)
     with pytest.raises(ValueError, match=r"uniform: expected low <= high, received low=1.0, high=0.5"):
         tg.uniform((2,), 1.0, 0.5)

@@ -12,7 +12,8 @@ import pytest
 from op_cases import ROWS, assert_near, gradients, numbers, outputs, tensors, title
 
 import tinygrad_edu as tg
-from tinygrad_edu import Tensor
+from tinygrad_edu import Generator, Tensor
+from tinygrad_edu.ops import creation
 
 pytestmark = pytest.mark.gpu
 
@@ -103,3 +104,67 @@ def test_scalars_stay_weak_on_cuda():
         ):
             assert y.dtype == "float32"
             assert str(y.device) == "cuda:0"
+
+
+MADE = {
+    "full": lambda device: tg.full((2,), 1.0, device=device),
+    "eye": lambda device: tg.eye(2, device=device),
+    "arange": lambda device: tg.arange(3, device=device),
+    "linspace": lambda device: tg.linspace(0, 1, 3, device=device),
+    "uniform": lambda device: tg.uniform((2,), device=device),
+    "normal": lambda device: tg.normal((2,), device=device),
+    "integers": lambda device: tg.integers((2,), 0, 5, device=device),
+    "permutation": lambda device: tg.permutation(3, device=device),
+    "keep_mask": lambda device: creation.keep_mask(shape=(2,), rate=0.5, dtype="float32", device=device),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_new_tensors_are_computed_on_their_device(name, monkeypatch):
+    import cupy
+
+    inside, computed = [], []
+    real = cupy.cuda.Device
+
+    class Spy:
+        """Of the second device, although there may be one only."""
+
+        def __init__(self, index):
+            assert index == 1
+
+        def __enter__(self):
+            inside.append(real(0).__enter__())
+
+        def __exit__(self, *error):
+            inside.pop().__exit__(*error)
+
+    def note(function):
+        def noted(*args, **keywords):
+            computed.append(bool(inside))
+            return function(*args, **keywords)
+
+        return noted
+
+    monkeypatch.setattr(cupy.cuda, "Device", Spy)
+    for function in ("full", "eye", "arange", "linspace"):
+        monkeypatch.setattr(cupy, function, note(getattr(cupy, function)))
+    monkeypatch.setattr(Generator, "words", note(Generator.words))
+    MADE[name](tg.Device("cuda", 1))
+    assert computed == [True]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, ids: tg.embedding(x, ids),
+        lambda x, ids: tg.take(x, ids, axis=0),
+        lambda x, ids: tg.take_along_axis(x, ids[:, None], 0),
+        lambda x, ids: tg.one_hot(ids, 3),
+    ],
+)
+def test_indices_are_checked_once(call):
+    emugpu = pytest.importorskip("emugpu", reason="only the emulator counts what is read back")
+    x, ids = tg.ones((3, 1), device="cuda"), tg.tensor([0, 2], device="cuda")
+    with emugpu.count_launches() as launches:
+        call(x, ids)
+    assert len(launches.device_to_host) == 1

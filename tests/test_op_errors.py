@@ -1,5 +1,6 @@
 """Wrong arguments of operations: each raises the documented exception, with a text in the house form."""
 
+import math  # noqa: F401  (for the calls)
 import re
 
 import numpy
@@ -52,6 +53,10 @@ x(2).astype('complex64')
     TypeError: booleans, integers, or floats
 ids([2, 3]) ** ids([-1, -1])
     ShapeError: shapes that broadcast, and no negative exponents for integers
+ids([2, 3]) ** -1
+    ShapeError: no negative exponents for integers, received int64[2]
+2 ** ids([-1])
+    ShapeError: shapes that broadcast, and no negative exponents for integers
 
 # reductions: axes
 x(2, 3).sum(axis=2)
@@ -67,7 +72,7 @@ x(2, 3).sum(axis=1.0)
 x(2, 3).sum(axis='rows')
     TypeError: an integer axis, received
 tg.sum([1.0, 2.0])
-    TypeError: a tensor or an array, received list
+    TypeError: tensors or arrays, received list
 x(0, 3).max(axis=0)
     ShapeError: at least one element to choose from, received float32[0, 3]
 x(0).min()
@@ -140,6 +145,8 @@ tg.pad(x(2, 3), ((1, 1),) * 3)
     ShapeError: widths of at least 0, a pair for each of 2 axes
 tg.pad(x(2), -1)
     ShapeError: widths of at least 0
+tg.pad(x(2), 1, x())
+    TypeError: a number as value, received Tensor
 tg.roll(x(2, 3), (1, 2), axis=0)
     ShapeError: a shift for each axis
 x(2).repeat(-1)
@@ -189,11 +196,13 @@ tg.scatter_add(x(3), [0, 1], x(3))
 tg.scatter_add(x(3), [0, 1], ids([1, 2]))
     TypeError: values of dtype float32, received int64. Hint: use .astype()
 tg.scatter_add(x(3), [3], 1.0)
-    IndexError: a key that fits the axes of (3,), received [3]. Hint: index 3 is out of bounds
+    IndexError: index 3 is out of bounds
 tg.index_put(x(3), [0, 0], x(2))
     ValueError: each index once, received repeated ones. Hint: scatter_add
 tg.index_put(x(3), [0], x(1, dtype='float64'))
     TypeError: values of dtype float32, received float64
+tg.index_put(ids([1, 2]), [0], 2.7)
+    ValueError: values to be whole and in the range of int64, received 2.7
 tg.one_hot(ids([0, 3]), 3)
     IndexError: indices from 0 to 2, received 3
 tg.one_hot(ids([-1]), 3)
@@ -222,12 +231,16 @@ tg.tensordot(x(2, 3), x(2, 3), axes=1)
     ShapeError: paired axes of equal lengths
 tg.tensordot(x(2), x(2), axes=2)
     ShapeError: 2 axes in both operands, received (2,) and (2,)
+tg.tensordot(x(2), x(2), -1)
+    ValueError: axes to be an integer of at least 0, received -1
 x(3).trace()
     ShapeError: at least two axes
 tg.einsum('ij,jk->ik', x(2, 3), x(2, 3))
     ShapeError: one length for each letter of 'ij,jk->ik'
 tg.einsum('ij,jk->ik', x(2, 3))
     ValueError: subscripts of letters for 1 operands, received 'ij,jk->ik'
+tg.einsum('i->', [1.0])
+    TypeError: tensors or arrays, received list
 tg.einsum('i1->i', x(2, 3))
     ValueError: subscripts of letters
 tg.einsum('ij->ik', x(2, 3))
@@ -244,6 +257,10 @@ tg.linear(x(4, 3), x(2, 3), x(2))
     ShapeError: x (..., inputs), weight (inputs, outputs) and bias (outputs,), received (4, 3), (2, 3) and (2,)
 tg.linear(x(4, 3), x(3, 2), x(3))
     ShapeError: x (..., inputs), weight
+tg.linear([[1.0, 2.0]], x(2, 1))
+    TypeError: tensors or arrays, received list
+tg.linear(x(1, 2), x(2, 1), [1.0])
+    TypeError: tensors or arrays, received list
 tg.softmax(x(2, 3), axis=2)
     ShapeError: an axis from -2 to 1, received 2
 tg.softmax(x())
@@ -298,6 +315,14 @@ tg.layer_norm(x(2, 3), x(2), x(3))
     ShapeError: weight and bias of shape (3,), received (2,) and (3,)
 tg.layer_norm(x(2, 3), x(2), x(2), axis=0)
     ShapeError: the last axes, received 0. Hint: use moveaxis first
+tg.layer_norm([1.0, 2.0], x(2), x(2))
+    TypeError: tensors or arrays, received list
+tg.layer_norm(x(2, 2), x(2), [1.0, 2.0])
+    TypeError: tensors or arrays, received list
+tg.batch_norm(x(4, 1), [1.0], x(1))
+    TypeError: tensors or arrays, received list
+tg.batch_norm_inference(x(4, 1), x(1), x(1), x(1), [1.0])
+    TypeError: tensors or arrays, received list
 tg.batch_norm(x(1, 3), x(3), x(3))
     ShapeError: more than one value per channel, received shape (1, 3). Hint: use a larger batch
 tg.batch_norm(x(0, 3), x(3), x(3))
@@ -364,10 +389,26 @@ tg.scaled_dot_product_attention(x(2, 2, 3), x(3, 2, 3), x(3, 2, 3))
     ShapeError: query (..., queries, depth)
 tg.scaled_dot_product_attention(x(2, 3), x(2, 3), x(2, 3), mask=ids([1, 0]))
     TypeError: a mask of booleans or floats, received int64
+tg.scaled_dot_product_attention([[1.0]], x(1, 1), x(1, 1))
+    TypeError: tensors or arrays, received list
+tg.scaled_dot_product_attention(x(1, 1), x(1, 1), x(1, 1), mask=[[True]])
+    TypeError: tensors or arrays, received list
 
 # new tensors
 tg.full((-1,), 1.0)
     ValueError: lengths of at least 0, received (-1,)
+tg.full((2,), math.nan, dtype='int64')
+    ValueError: value to be whole and in the range of int64, received nan
+tg.full((2,), 2.5, dtype='int64')
+    ValueError: value to be whole and in the range of int64, received 2.5
+tg.uniform((2,), dtype='int64')
+    TypeError: floats of 16 to 64 bits, received 'int64'
+tg.normal((2,), dtype=bool)
+    TypeError: floats of 16 to 64 bits, received <class 'bool'>
+tg.Generator().normal((2,), dtype='int64')
+    TypeError: floats of 16 to 64 bits, received 'int64'
+tg.integers((2,), -(2**63), 2**63)
+    ValueError: low < high, both in the range of int64, received low=-9223372036854775808, high=9223372036854775808
 tg.zeros((2.5,))
     TypeError: integers, received (2.5,)
 tg.zeros((2,), dtype='int64', requires_grad=True)
@@ -387,7 +428,7 @@ tg.eye(-1)
 tg.normal((2,), std=-1.0)
     ValueError: std of at least 0, received -1.0
 tg.integers((2,), 5, 5)
-    ValueError: low < high, received low=5, high=5
+    ValueError: low < high, both in the range of int64, received low=5, high=5
 tg.permutation(-1)
     ValueError: count to be an integer of at least 0, received -1
 
@@ -433,6 +474,7 @@ def test_wrong_arguments(call, exception, text):
         lambda a, b: tg.linear(a, b),
         lambda a, b: a + b.numpy(),
         lambda a, b: tg.scaled_dot_product_attention(a, b, b),
+        lambda a, b: tg.index_put(a, (), b),
     ],
 )
 def test_mixed_devices(call):
@@ -444,3 +486,31 @@ def test_mixed_devices(call):
     assert "float32[2, 2] on cuda:0" in found
     assert "float32[2, 2] on cpu" in found
     assert "Hint: move one with .to(device)" in found
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a, ids: a[ids],
+        lambda a, ids: a[ids[0]],
+        lambda a, ids: a[ids > 0],
+        lambda a, ids: tg.take(a, ids),
+        lambda a, ids: tg.take_along_axis(a, ids, 0),
+        lambda a, ids: tg.embedding(a.reshape(2, 1), ids),
+        lambda a, ids: tg.scatter_add(a, ids, 1.0),
+        lambda a, ids: tg.index_put(a, ids, 1.0),
+    ],
+)
+@pytest.mark.parametrize("devices", [("cuda", "cpu"), ("cpu", "cuda")])
+def test_index_tensors_on_another_device(call, devices):
+    a, ids = tg.ones((2,), device=devices[0]), tg.tensor([0, 1], device=devices[1])
+    with pytest.raises(DeviceError, match=r"expected all on one device, received .* on .* and .* on .*\. Hint: move"):
+        call(a, ids)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("call", [lambda n: n**-1, lambda n: n**-n, lambda n: 2**-n, lambda n: tg.power(n, -n)])
+def test_negative_powers_of_integers_on_cuda(call):
+    with pytest.raises(tg.ShapeError, match=r"power: expected .*no negative exponents for integers"):
+        call(tg.tensor([1, 2], device="cuda"))

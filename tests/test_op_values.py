@@ -7,7 +7,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import Tensor
-from tinygrad_edu.ops import bind, networks, pooling
+from tinygrad_edu.autograd import Primitive
+from tinygrad_edu.ops import bind, networks, pooling, reductions
 
 INF, NAN = math.inf, math.nan
 
@@ -43,6 +44,9 @@ KINKS = {
     "prod with two zeros": (tg.prod, [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
     "logsumexp with -inf": (tg.logsumexp, [-INF, 0.0, 0.0], [0.0, 0.5, 0.5]),
     "logsumexp of -inf": (tg.logsumexp, [-INF, -INF], [0.0, 0.0]),
+    "std of equal values": (tg.std, [3.0, 3.0], [0.0, 0.0]),
+    "std along an axis": (lambda x: tg.std(x, axis=1), [[2.0, 2.0], [0.0, 2.0]], [[0.0, 0.0], [-0.5, 0.5]]),
+    "norm of order 0.5": (lambda x: tg.norm(x, ord=0.5), [0.0, 4.0], [0.0, 1.0]),
     "softmax with -inf": (lambda x: tg.softmax(x)[1], [-INF, 0.0, 0.0], [0.0, 0.25, -0.25]),
     "where, the other side NaN": (lambda x: tg.where(x > 0, x, tg.log(tg.where(x > 0, 1.0, 0.5))), [1.0], [1.0]),
     "where, a NaN not chosen": (lambda x: tg.where(tg.isfinite(x), x, 0.0), [NAN, 1.0], [0.0, 1.0]),
@@ -88,6 +92,8 @@ SECOND = {
     "power 1 at 0": (lambda x: (x**1).sum(), [0.0], [[0.0]]),
     "power 3 at a negative base": (lambda x: (x**3).sum(), [-2.0], [[-12.0]]),
     "logsumexp with -inf": (tg.logsumexp, [-INF, 0.0, 0.0], [[0, 0, 0], [0, 0.25, -0.25], [0, -0.25, 0.25]]),
+    "norm of zeros": (tg.norm, [0.0, 0.0], [[0.0, 0.0], [0.0, 0.0]]),
+    "norm of order 3 with a zero": (lambda x: tg.norm(x, ord=3), [0.0, 2.0], [[0.0, 0.0], [0.0, 0.0]]),
 }
 
 
@@ -95,6 +101,64 @@ SECOND = {
 def test_second_derivatives_at_special_points(name):
     f, x, expected = SECOND[name]
     numpy.testing.assert_allclose(tg.hessian(f)(tg.tensor(x, dtype="float64")).tolist(), expected, atol=1e-15)
+
+
+def test_gradient_of_logsumexp_of_inf_is_not_a_number():
+    with numpy.errstate(invalid="ignore"):
+        found = gradient(tg.logsumexp, [0.0, INF])
+    numpy.testing.assert_equal(found, [[0.0, NAN]])  # as PyTorch's
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_of_large_float16_numbers(approximate):
+    x = tg.tensor([-300.0, 300.0], dtype="float16", requires_grad=True)
+    with numpy.errstate(over="ignore"):
+        y = tg.gelu(x, approximate)
+        y.sum().backward()
+    assert y.tolist() == [0.0, 300.0]
+    assert x.grad.tolist() == [0.0, 1.0]
+
+
+def test_the_count_of_kept_ids_is_computed_by_primitives(monkeypatch):
+    """So that a step that is recorded counts the ids of each batch anew."""
+    seen = []
+    forward = reductions._sum.forward
+    monkeypatch.setattr(reductions._sum, "forward", lambda xp, a, **k: seen.append(a.dtype.kind) or forward(xp, a, **k))
+    loss = tg.cross_entropy(tg.zeros((3, 2)), tg.tensor([0, 9, 1]), ignore_index=9)
+    assert sorted(seen) == ["b", "f"]
+    assert loss.dtype == "float32"
+    assert float(loss) == pytest.approx(math.log(2.0))
+    half = tg.cross_entropy(tg.zeros((3, 2), dtype="float16"), tg.tensor([0, 9, 1]), ignore_index=9)
+    assert half.dtype == "float16"
+    assert float(tg.cross_entropy(tg.zeros((1, 2)), tg.tensor([9]), ignore_index=9)) == 0.0
+
+
+INDEXED = {
+    "array": lambda x, ids: x[ids],
+    "0-d": lambda x, ids: x[ids[0]],
+    "take": lambda x, ids: tg.take(x, ids, axis=0),
+    "embedding": lambda x, ids: tg.embedding(x, ids),
+    "take_along_axis": lambda x, ids: tg.take_along_axis(x, ids.reshape(2, 1), 0),
+    "scatter_add": lambda x, ids: tg.scatter_add(x, ids, 1.0),
+    "index_put": lambda x, ids: tg.index_put(x, ids, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_index_tensors_are_operands(name, monkeypatch):
+    """So that a step that is recorded reads them anew."""
+    operands = []
+    original = Primitive.__call__
+    monkeypatch.setattr(Primitive, "__call__", lambda p, *a, **k: operands.append((p.name, *a)) or original(p, *a, **k))
+    x, ids = tg.tensor([[1.0], [2.0]]), tg.tensor([1, 0])
+    INDEXED[name](x, ids)
+    gathered = [args for args in operands if args[0] in ("_gather", "_scatter")]
+    assert any(isinstance(a, Tensor) and a.dtype.kind == "i" for args in gathered for a in args[2:])
+
+
+def test_einsum_of_one_operand_is_no_view():
+    x = tg.ones((2, 3))
+    assert not numpy.shares_memory(tg.einsum("ij->ji", x).data, x.data)
 
 
 def test_attention_ignores_masked_keys():
@@ -224,11 +288,16 @@ def test_scalars_in_other_operations(name):
     x = tg.tensor([0.5, 2.0])
     calls = {
         "where": [lambda s: tg.where(x > 1, x, s), lambda s: tg.where(x > 1, s, x), lambda s: tg.where(x > 1, s, s)],
-        "clip": [lambda s: tg.clip(x, s, None), lambda s: tg.clip(x, None, s)],
+        "clip": [lambda s: tg.clip(x, s, None), lambda s: tg.clip(x, None, s), lambda s: tg.clip(x, s, 2)],
         "full": [lambda s: tg.full((2,), s)],
     }
     for value in (1.5, numpy.float64(1.5), numpy.array(1.5)):
         assert all(call(value).dtype == "float32" for call in calls[name])
+
+
+def test_clip_between_a_numpy_scalar_and_a_number():
+    (found,) = gradient(lambda x: tg.clip(x, numpy.float64(0.0), 1), [-1.0, 0.0, 1.0])
+    assert found == [0.0, 1.0, 1.0]  # as between two numbers, where bounds that are arrays share
 
 
 def test_integers_take_the_dtype_of_floats():

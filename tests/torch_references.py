@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import torch
 from torch.nn import functional as F
 
@@ -39,11 +40,9 @@ def _batch_norm(x, weight, bias, axis=-1, epsilon=1e-3):
 
 
 def _batch_norm_inference(x, weight, bias, mean, variance, axis=-1, epsilon=1e-3):
-    return torch.movedim(
-        F.batch_norm(torch.movedim(x, axis, 1), mean.detach(), variance.detach(), weight, bias, False, 0.0, epsilon),
-        1,
-        axis,
-    )
+    # not F.batch_norm, which has no gradient for the statistics
+    y = (torch.movedim(x, axis, -1) - mean) / torch.sqrt(variance + epsilon) * weight + bias
+    return torch.movedim(y, -1, axis)
 
 
 def _cross_entropy(logits, targets, axis=-1, label_smoothing=0.0, ignore_index=None, reduction="mean"):
@@ -92,7 +91,7 @@ def _last(x):
 def _conv2d(x, kernel, strides=1, padding="valid", dilation=1, groups=1):
     strides, dilation = _both(strides), _both(dilation)
     borders = _borders(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
-    kernel = torch.permute(kernel, (3, 2, 0, 1))
+    kernel = torch.permute(kernel, (3, 2, 0, 1)).contiguous()
     return _last(F.conv2d(F.pad(_first(x), borders), kernel, stride=strides, dilation=dilation, groups=groups))
 
 
@@ -100,7 +99,7 @@ def _conv2d_transpose(x, kernel, strides=1, padding="valid", dilation=1, groups=
     strides, dilation = _both(strides), _both(dilation)
     image = [n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
     left, right, top, bottom = _borders(padding, image, kernel.shape[:2], strides, dilation)
-    weight = torch.permute(kernel, (3, 2, 0, 1))
+    weight = torch.permute(kernel, (3, 2, 0, 1)).contiguous()
     y = F.conv_transpose2d(_first(x), weight, stride=strides, dilation=dilation, groups=groups)
     if padding == "same":
         y = F.pad(y, (0, max(0, left + image[1] - y.shape[3]), 0, max(0, top + image[0] - y.shape[2])))
@@ -134,6 +133,36 @@ def _attention(query, key, value, mask=None, causal=False, scale=None):
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
+def _expand_dims(x, axis):
+    places = (axis,) if isinstance(axis, int) else axis
+    for place in sorted(place % (x.ndim + len(places)) for place in places):
+        x = torch.unsqueeze(x, place)
+    return x
+
+
+def _pad(x, widths, value=0.0):
+    before_after = numpy.broadcast_to(numpy.asarray(widths), (x.ndim, 2))
+    return F.pad(x, before_after[::-1].ravel().tolist(), value=value) if x.ndim else x
+
+
+def _take(x, indices, axis=None):
+    return torch.ravel(x)[indices] if axis is None else x[(slice(None),) * (axis % x.ndim) + (indices,)]
+
+
+def _places(x, key, values):
+    """Where `x[key]` is in the flattened `x`, and a value for each place."""
+    places = torch.arange(x.numel()).reshape(x.shape)[key]
+    return places.ravel(), torch.broadcast_to(torch.as_tensor(values, dtype=x.dtype), places.shape).ravel()
+
+
+def _scatter_add(x, key, values):
+    return torch.index_add(x.ravel(), 0, *_places(x, key, values)).reshape(x.shape)
+
+
+def _index_put(x, key, values):
+    return torch.index_copy(x.ravel(), 0, *_places(x, key, values)).reshape(x.shape)
+
+
 def _same(*names):
     return {name: getattr(torch, name) for name in names}
 
@@ -141,12 +170,13 @@ def _same(*names):
 TORCH = {
     **_same("add", "subtract", "multiply", "divide", "negative", "absolute", "sign", "square", "sqrt", "reciprocal"),
     **_same("exp", "expm1", "log", "log1p", "log2", "logaddexp", "sin", "cos", "tan", "arcsin", "arccos", "arctan"),
-    **_same("arctan2", "sinh", "cosh", "tanh", "erf", "maximum", "minimum", "heaviside", "floor", "ceil", "round"),
+    **_same("arctan2", "sinh", "cosh", "tanh", "erf", "maximum", "minimum", "floor", "ceil", "round"),
     **_same("where", "zeros_like", "ones_like", "isfinite", "isnan", "isinf", "matmul", "outer", "einsum"),
     **_same(
         "logical_and", "logical_or", "logical_xor", "logical_not", "less", "less_equal", "greater", "greater_equal"
     ),
     "power": torch.pow,
+    "heaviside": lambda a, b: torch.where(a == 0, b, torch.heaviside(a, b).detach()),  # it has no derivative
     "equal": torch.eq,
     "not_equal": torch.ne,
     "clip": torch.clamp,
@@ -194,6 +224,12 @@ TORCH = {
     "diagonal": lambda x, offset=0, axis1=0, axis2=1: torch.diagonal(x, offset, axis1, axis2),
     "trace": lambda x, offset=0, axis1=0, axis2=1: torch.diagonal(x, offset, axis1, axis2).sum(-1),
     "getitem": lambda x, key: x[key],
+    "take": _take,
+    "scatter_add": _scatter_add,
+    "index_put": _index_put,
+    "pad": _pad,
+    "squeeze": lambda x, axis=None: torch.squeeze(x, _axes(x, axis)),
+    "expand_dims": _expand_dims,
     "take_along_axis": lambda x, indices, axis: torch.take_along_dim(x, indices % x.shape[axis], axis),
     "one_hot": lambda ids, depth, dtype="float32": F.one_hot(ids, depth).to(getattr(torch, dtype)),
     "dot": lambda a, b: torch.matmul(a, b) if a.ndim and b.ndim and b.ndim < 3 else torch.tensordot(a, b, ([-1], [-2])),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -33,6 +35,10 @@ class Device:
     def xp(self) -> ModuleType:
         """The array module of this device."""
         return numpy if self.kind == "cpu" else importlib.import_module("cupy")
+
+    def active(self) -> AbstractContextManager[Any]:
+        """For a `with` block that makes or computes arrays here: CuPy works on its current device."""
+        return contextlib.nullcontext() if self.kind == "cpu" else self.xp.cuda.Device(self.index)
 
 
 CPU = Device("cpu")
@@ -110,6 +116,11 @@ def default_device() -> Device:
     return state.device or CPU
 
 
+def chosen_device(name: str | Device | None) -> Device:
+    """The device of that name, the default one for None."""
+    return default_device() if name is None else device(name)
+
+
 def array_module(*arrays: Any) -> ModuleType:
     """NumPy, or CuPy if any of `arrays` is CuPy's."""
     for array in arrays:
@@ -135,10 +146,8 @@ def to_device(array: Array, target: Device) -> Array:
         return array
     if target.kind == "cpu":
         return array.get()
-    import cupy
-
-    with cupy.cuda.Device(target.index):
-        return cupy.asarray(array)
+    with target.active():
+        return target.xp.asarray(array)
 
 
 def to_host(array: Array) -> numpy.ndarray[Any, Any]:
@@ -148,11 +157,9 @@ def to_host(array: Array) -> numpy.ndarray[Any, Any]:
 
 def synchronize(target: str | Device | None = None) -> None:
     """Waits until the work queued on a device (the default one if not given) is done. The CPU never queues."""
-    chosen = default_device() if target is None else device(target)
+    chosen = chosen_device(target)
     if chosen.kind == "cuda":
-        import cupy
-
-        cupy.cuda.Device(chosen.index).synchronize()
+        chosen.xp.cuda.Device(chosen.index).synchronize()
 
 
 def memory_in_use(target: str | Device | None = None) -> int:
@@ -160,12 +167,10 @@ def memory_in_use(target: str | Device | None = None) -> int:
 
     On a CPU without /proc (macOS) the figure is the peak of the resident memory.
     """
-    chosen = default_device() if target is None else device(target)
+    chosen = chosen_device(target)
     if chosen.kind == "cuda":
-        import cupy
-
-        with cupy.cuda.Device(chosen.index):
-            return int(cupy.get_default_memory_pool().used_bytes())
+        with chosen.active():
+            return int(chosen.xp.get_default_memory_pool().used_bytes())
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

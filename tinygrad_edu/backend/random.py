@@ -16,7 +16,8 @@ import numpy
 
 from ..errors import message
 from ..state import state
-from .devices import Array, Device, array_module, default_device, device
+from .devices import Array, Device, chosen_device
+from .dtypes import as_dtype
 
 _KERNEL = r"""
 extern "C" __global__ void philox(unsigned long long* words, long long blocks, unsigned long long seed,
@@ -49,10 +50,8 @@ def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Devic
         # as uint64 from the start: NumPy takes a list with one large and one small number through float64
         key, counter = (numpy.array(n, dtype=numpy.uint64) for n in ([seed, stream], [offset, 0, 0, 0]))
         return numpy.random.Philox(key=key, counter=counter).random_raw(4 * blocks)
-    import cupy
-
-    with cupy.cuda.Device(target.index):
-        words = cupy.empty(4 * blocks, dtype=cupy.uint64)
+    with target.active():
+        words = target.xp.empty(4 * blocks, dtype=numpy.uint64)
         unsigned = [numpy.uint64(value) for value in (seed, stream, offset)]
         _cuda_kernel()(((blocks + 127) // 128,), (128,), (words, numpy.int64(blocks), *unsigned))
     return words
@@ -106,7 +105,7 @@ class Generator:
     def bits(self, shape: tuple[int, ...], device: str | Device | None = None) -> Array:
         """Random 32-bit words, uint32."""
         size = math.prod(shape)
-        return self.words(-(-size // 2), _target(device)).view(numpy.uint32)[:size].reshape(shape)
+        return self.words(-(-size // 2), chosen_device(device)).view(numpy.uint32)[:size].reshape(shape)
 
     def uniform(
         self,
@@ -119,11 +118,12 @@ class Generator:
         """Multiples of 2**-24 in [0, 1), scaled to [low, high). Raises ValueError unless low <= high."""
         if not low <= high:
             raise ValueError(message("uniform", "low <= high", f"low={low}, high={high}"))
-        unit = (self.bits(shape, device) >> 8).astype(numpy.float32)
-        unit *= 2.0**-24
-        scaled = unit.astype(_floating(dtype), copy=False) * (high - low) + low
-        below = numpy.nextafter(scaled.dtype.type(high), scaled.dtype.type(low))  # rounding may reach `high`
-        return array_module(scaled).minimum(scaled, float(below))
+        dtype, target = _floating("uniform", dtype), chosen_device(device)
+        below = numpy.nextafter(dtype.type(high), dtype.type(low))  # rounding may reach `high`
+        with target.active():
+            unit = (self.bits(shape, target) >> 8).astype(numpy.float32)
+            unit *= 2.0**-24
+            return target.xp.minimum(unit.astype(dtype, copy=False) * (high - low) + low, float(below))
 
     def normal(
         self,
@@ -135,14 +135,14 @@ class Generator:
     ) -> Array:
         """Normal numbers by the method of Box and Muller (1958), computed in float64; none is further out than 5.8
         std."""
-        size = math.prod(shape)
-        target = _target(device)
-        xp = target.xp
-        pairs = self.bits((2, -(-size // 2)), target) >> 8
-        radius = xp.sqrt(-2.0 * xp.log((pairs[0] + 1.0) * 2.0**-24))
-        angle = pairs[1] * (2.0 * math.pi * 2.0**-24)
-        both = xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:size].reshape(shape)
-        return (both * std + mean).astype(_floating(dtype))
+        dtype, target = _floating("normal", dtype), chosen_device(device)
+        size, xp = math.prod(shape), target.xp
+        with target.active():
+            pairs = self.bits((2, -(-size // 2)), target) >> 8
+            radius = xp.sqrt(-2.0 * xp.log((pairs[0] + 1.0) * 2.0**-24))
+            angle = pairs[1] * (2.0 * math.pi * 2.0**-24)
+            both = xp.concatenate([radius * xp.cos(angle), radius * xp.sin(angle)])[:size].reshape(shape)
+            return (both * std + mean).astype(dtype)
 
     def integers(self, shape: tuple[int, ...], low: int, high: int, device: str | Device | None = None) -> Array:
         """Integers (int64) in [low, high); the bias is below (high - low) / 2**64."""
@@ -150,23 +150,22 @@ class Generator:
             if not isinstance(bound, (int, numpy.integer)):
                 raise TypeError(message("integers", "bounds that are integers", repr(bound)))
         low, high = int(low), int(high)
-        if not low < high:
-            raise ValueError(message("integers", "low < high", f"low={low}, high={high}"))
-        size = math.prod(shape)
-        words = self.words(size, _target(device))[:size].reshape(shape)
-        return (words % numpy.uint64(high - low)).astype(numpy.int64) + low
+        if not -(2**63) <= low < high < 2**63:
+            raise ValueError(message("integers", "low < high, both in the range of int64", f"low={low}, high={high}"))
+        size, target = math.prod(shape), chosen_device(device)
+        with target.active():
+            words = self.words(size, target)[:size].reshape(shape)
+            return (words % numpy.uint64(high - low)).astype(numpy.int64) + low
 
     def permutation(self, count: int, device: str | Device | None = None) -> Array:
         """The integers below `count` (int64) in random order."""
-        return self.words(count, _target(device))[:count].argsort(kind="stable").astype(numpy.int64)
+        target = chosen_device(device)
+        with target.active():
+            return self.words(count, target)[:count].argsort(kind="stable").astype(numpy.int64)
 
 
-def _target(name: str | Device | None) -> Device:
-    return default_device() if name is None else device(name)
-
-
-def _floating(dtype: Any) -> Any:
-    return state.dtype if dtype is None else numpy.dtype(dtype)
+def _floating(where: str, dtype: Any) -> numpy.dtype[Any]:
+    return state.dtype if dtype is None else as_dtype(where, dtype, floating=True)
 
 
 default_generator = Generator()

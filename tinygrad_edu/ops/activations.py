@@ -7,7 +7,7 @@ from typing import Any
 
 from ..autograd import primitive
 from ..backend import Array, special_functions
-from .elementwise import absolute, empty_float, erf, exp, expit, greater, tanh, where
+from .elementwise import absolute, clip, empty_float, erf, exp, expit, greater, into, tanh, where
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -54,14 +54,7 @@ relu.defvjp(lambda g, y, a: g * greater(y, 0))
 
 @primitive("elementwise", expression="where(a > 0, a, negative_slope * a)", saves=("a",))
 def _leaky_relu(xp: Any, a: Array, *, negative_slope: float, out: Any = None) -> Any:
-    y = xp.multiply(a, negative_slope, out=out)
-    return xp.where(a > 0, a, y) if out is None else _fill(xp, out, a > 0, a)
-
-
-def _fill(xp: Any, out: Array, condition: Array, values: Array) -> Array:
-    """Writes `values` into `out` where `condition` holds."""
-    out[...] = xp.where(condition, values, out)
-    return out
+    return into(out, xp.where(a > 0, a, xp.multiply(a, negative_slope, out=out)))
 
 
 _leaky_relu.defvjp(lambda g, y, a, negative_slope: where(greater(a, 0), g, negative_slope * g))
@@ -77,7 +70,7 @@ def _elu(xp: Any, a: Array, *, alpha: float, out: Any = None) -> Any:
     y = empty_float(xp, a) if out is None else out
     xp.expm1(xp.minimum(a, 0, out=y), out=y)
     y *= alpha
-    return _fill(xp, y, a > 0, a)
+    return into(y, xp.where(a > 0, a, y))
 
 
 _elu.defvjp(lambda g, y, a, alpha: where(greater(a, 0), g, g * (y + alpha)))
@@ -128,6 +121,7 @@ def _gelu_exact_vjp(g: Any, y: Any, a: Any) -> Any:
 
 def _gelu_tanh_vjp(g: Any, y: Any, a: Any) -> Any:
     c = math.sqrt(2.0 / math.pi)
+    a = clip(a, -30.0, 30.0)  # the gradient is 0 or 1 further out, but a * a may overflow
     squared = a * a
     t = tanh(c * (a * (1.0 + 0.044715 * squared)))
     return g * (0.5 * (1.0 + t) + (0.5 * c) * a * (1.0 - t * t) * (1.0 + (3.0 * 0.044715) * squared))

@@ -10,8 +10,9 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
-from .linalg import _matmul, swap_last, unbroadcast
+from .linalg import _matmul, product_to, swap_last, unbroadcast
 from .reductions import sum
+from .shape import check_arrays
 
 
 def _masked_softmax(xp: Any, scores: Array, mask: Array | None, causal: bool) -> Array:
@@ -39,8 +40,8 @@ def _scores_gradient(g: Any, p: Any) -> Any:
 
 
 _attention_weights.defvjp(
-    lambda g, y, q, k, mask, scale, causal: unbroadcast(_matmul(_scores_gradient(g, y), k) * scale, q.shape),
-    lambda g, y, q, k, mask, scale, causal: unbroadcast(_matmul(swap_last(_scores_gradient(g, y)), q) * scale, k.shape),
+    lambda g, y, q, k, mask, scale, causal: product_to(q.shape, _scores_gradient(g, y), k) * scale,
+    lambda g, y, q, k, mask, scale, causal: product_to(k.shape, swap_last(_scores_gradient(g, y)), q) * scale,
     lambda g, y, q, k, mask, scale, causal: unbroadcast(_scores_gradient(g, y), mask.shape),
 )
 
@@ -59,24 +60,16 @@ def _attention_rule(
     weights = residuals[0] if residuals else _attention_weights(q, k, mask, scale=scale, causal=causal)
     found: list[Any] = [None, None, None, None]
     if needs[2]:
-        found[2] = unbroadcast(_matmul(swap_last(weights), g), v.shape)
+        found[2] = product_to(v.shape, swap_last(weights), g)
     if needs[0] or needs[1] or needs[3]:
         d = _scores_gradient(_matmul(g, swap_last(v)), weights)
-        found[0] = unbroadcast(_matmul(d, k) * scale, q.shape) if needs[0] else None
-        found[1] = unbroadcast(_matmul(swap_last(d), q) * scale, k.shape) if needs[1] else None
+        found[0] = product_to(q.shape, d, k) * scale if needs[0] else None
+        found[1] = product_to(k.shape, swap_last(d), q) * scale if needs[1] else None
         found[3] = unbroadcast(d, mask.shape) if needs[3] else None
     return found
 
 
 _attention.defjoint(_attention_rule)
-
-
-def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape that both broadcast to, None if there is none."""
-    try:
-        return numpy.broadcast_shapes(first, second)
-    except ValueError:
-        return None
 
 
 def scaled_dot_product_attention(
@@ -99,17 +92,23 @@ def scaled_dot_product_attention(
     (2, 3, 4)
     """
     where = "scaled_dot_product_attention"
-    shapes = f"query {query.shape}, key {key.shape}, value {value.shape}"
-    fits = min(query.ndim, key.ndim, value.ndim) >= 2 and query.shape[-1] == key.shape[-1]
-    stack = _broadcast(query.shape[:-2], key.shape[:-2])
-    if not fits or key.shape[-2] != value.shape[-2] or stack is None or _broadcast(stack, value.shape[:-2]) is None:
+    check_arrays(where, query, key, value, *(() if mask is None else (mask,)))
+    fits = min(query.ndim, key.ndim, value.ndim) >= 2
+    fits = fits and query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2]
+    try:
+        stack = numpy.broadcast_shapes(query.shape[:-2], key.shape[:-2])
+        numpy.broadcast_shapes(stack, value.shape[:-2])
+    except ValueError:
+        fits = False
+    if not fits:
         expected = "query (..., queries, depth), key (..., keys, depth), value (..., keys, features)"
-        raise ShapeError(message(where, expected, shapes))
+        raise ShapeError(message(where, expected, f"query {query.shape}, key {key.shape}, value {value.shape}"))
     if mask is not None:
         scores = (*stack, query.shape[-2], key.shape[-2])
         if mask.dtype.kind not in "bf":
             raise TypeError(message(where, "a mask of booleans or floats", str(mask.dtype), "use .astype(bool)."))
-        if _broadcast(mask.shape, scores) != scores:
+        pairs = zip(mask.shape[::-1], scores[::-1], strict=False)
+        if mask.ndim > len(scores) or any(m not in (1, n) for m, n in pairs):
             raise ShapeError(message(where, f"a mask that broadcasts to {scores}", f"{mask.shape}"))
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
     return _attention(query, key, value, mask, scale=scale, causal=causal)

@@ -8,21 +8,23 @@ from typing import Any
 import numpy
 
 from ..autograd import Tensor, primitive
-from ..backend import Array, Device, default_device, default_generator, device
-from ..errors import check_integer, message
+from ..backend import Array, Device, as_dtype, chosen_device, default_generator
+from ..errors import check_cast, check_integer, message
 from ..state import state
-from .elementwise import as_dtype
 from .shape import as_shape
 
 Shape = int | Sequence[int]
 
 
-def _on(name: str | Device | None) -> Device:
-    return default_device() if name is None else device(name)
-
-
-def _dtype(where: str, dtype: Any) -> Any:
+def _dtype(where: str, dtype: Any) -> numpy.dtype[Any]:
     return state.dtype if dtype is None else as_dtype(where, dtype)
+
+
+def _made(device: str | Device | None, make: str, *args: Any, **keywords: Any) -> Tensor:
+    """What the array module's function `make` gives on a device."""
+    target = chosen_device(device)
+    with target.active():
+        return Tensor(getattr(target.xp, make)(*args, **keywords))
 
 
 def full(
@@ -34,8 +36,10 @@ def full(
     >>> tg.full((2,), 3.0)
     tensor([3., 3.])
     """
-    made = _on(device).xp.full(as_shape("full", shape), value, dtype=_dtype("full", dtype))
-    return Tensor(made).requires_grad_(requires_grad)
+    resolved = _dtype("full", dtype)
+    if resolved.kind != "f":
+        value = check_cast("full", "value", numpy.asarray(value), resolved)
+    return _made(device, "full", as_shape("full", shape), value, dtype=resolved).requires_grad_(requires_grad)
 
 
 def zeros(shape: Shape, dtype: Any = None, device: str | Device | None = None, requires_grad: bool = False) -> Tensor:
@@ -52,7 +56,7 @@ def eye(rows: int, columns: int | None = None, dtype: Any = None, device: str | 
     """The identity matrix."""
     rows = check_integer("eye", "rows", rows, 0)
     columns = rows if columns is None else check_integer("eye", "columns", columns, 0)
-    return Tensor(_on(device).xp.eye(rows, columns, dtype=_dtype("eye", dtype)))
+    return _made(device, "eye", rows, columns, dtype=_dtype("eye", dtype))
 
 
 def arange(*range_: float, dtype: Any = None, device: str | Device | None = None) -> Tensor:
@@ -69,43 +73,34 @@ def arange(*range_: float, dtype: Any = None, device: str | Device | None = None
         raise ValueError(message("arange", "a step other than 0", f"{range_}"))
     if dtype is None and all(isinstance(n, (int, numpy.integer)) for n in range_):
         dtype = numpy.int64
-    return Tensor(_on(device).xp.arange(*range_, dtype=_dtype("arange", dtype)))
+    return _made(device, "arange", *range_, dtype=_dtype("arange", dtype))
 
 
 def linspace(start: float, stop: float, count: int, dtype: Any = None, device: str | Device | None = None) -> Tensor:
     """`count` numbers from start to stop, both included, at equal distances."""
     count = check_integer("linspace", "count", count, 0)
-    return Tensor(_on(device).xp.linspace(start, stop, count, dtype=_dtype("linspace", dtype)))
+    return _made(device, "linspace", start, stop, count, dtype=_dtype("linspace", dtype))
 
 
 # Random numbers, all from the generator that `tg.seed` starts
 
 
 @primitive("random")
-def _uniform(xp: Any, *, shape: tuple[int, ...], low: float, high: float, dtype: Any, device: Device) -> Array:
-    return default_generator.uniform(shape, low, high, dtype, device)
-
-
-@primitive("random")
-def _normal(xp: Any, *, shape: tuple[int, ...], mean: float, std: float, dtype: Any, device: Device) -> Array:
-    return default_generator.normal(shape, mean, std, dtype, device)
-
-
-@primitive("random")
-def _integers(xp: Any, *, shape: tuple[int, ...], low: int, high: int, device: Device) -> Array:
-    return default_generator.integers(shape, low, high, device)
-
-
-@primitive("random")
-def _permutation(xp: Any, *, count: int, device: Device) -> Array:
-    return default_generator.permutation(count, device)
+def _draw(xp: Any, *, distribution: str, shape: Any, device: Device, **parameters: Any) -> Array:
+    return getattr(default_generator, distribution)(shape, device=device, **parameters)
 
 
 @primitive("random")
 def keep_mask(xp: Any, *, shape: tuple[int, ...], rate: float, dtype: Any, device: Device) -> Array:
     """0 with probability `rate`, else 1 / (1 - rate): the factors of dropout."""
-    kept = default_generator.bits(shape, device) >= numpy.uint32(int(rate * 2**24) << 8)
-    return kept.astype(dtype) * numpy.dtype(dtype).type(1.0 / (1.0 - rate))
+    with device.active():
+        kept = default_generator.bits(shape, device) >= numpy.uint32(int(rate * 2**24) << 8)
+        return kept.astype(dtype) * numpy.dtype(dtype).type(1.0 / (1.0 - rate))
+
+
+def _drawn(distribution: str, shape: Shape, device: str | Device | None, **parameters: Any) -> Tensor:
+    shape = as_shape(distribution, shape)
+    return Tensor(_draw(distribution=distribution, shape=shape, device=chosen_device(device), **parameters))
 
 
 def uniform(
@@ -118,9 +113,7 @@ def uniform(
     >>> bool((tg.uniform((100,)) < 1.0).all())
     True
     """
-    return Tensor(
-        _uniform(shape=as_shape("uniform", shape), low=low, high=high, dtype=dtype or state.dtype, device=_on(device))
-    )
+    return _drawn("uniform", shape, device, low=low, high=high, dtype=dtype or state.dtype)
 
 
 def normal(
@@ -129,17 +122,15 @@ def normal(
     """Random numbers from a normal distribution. Raises ValueError for a negative `std`."""
     if std < 0:
         raise ValueError(message("normal", "std of at least 0", f"{std}"))
-    return Tensor(
-        _normal(shape=as_shape("normal", shape), mean=mean, std=std, dtype=dtype or state.dtype, device=_on(device))
-    )
+    return _drawn("normal", shape, device, mean=mean, std=std, dtype=dtype or state.dtype)
 
 
 def integers(shape: Shape, low: int, high: int, device: str | Device | None = None) -> Tensor:
     """Random integers (int64), uniform in [low, high). Raises ValueError unless low < high."""
-    return Tensor(_integers(shape=as_shape("integers", shape), low=low, high=high, device=_on(device)))
+    return _drawn("integers", shape, device, low=low, high=high)
 
 
 def permutation(count: int, device: str | Device | None = None) -> Tensor:
     """The integers below `count` (int64) in random order."""
     count = check_integer("permutation", "count", count, 0)
-    return Tensor(_permutation(count=count, device=_on(device)))
+    return Tensor(_draw(distribution="permutation", shape=count, device=chosen_device(device)))

@@ -14,8 +14,7 @@ from typing import Any
 import numpy
 
 from ..autograd import Primitive, cast, primitive
-from ..backend import Array, special_functions
-from ..errors import message
+from ..backend import Array, as_dtype, special_functions
 from ..state import state
 
 
@@ -50,6 +49,14 @@ def ufunc(
     return made
 
 
+def into(out: Any, y: Array) -> Array:
+    """`y`, written into `out` if there is one."""
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
 def zero(g: Any, *_: Any, **attributes: Any) -> Any:
     """The gradient of a step function, where it has one."""
     return zeros_like(g)
@@ -58,30 +65,13 @@ def zero(g: Any, *_: Any, **attributes: Any) -> Any:
 @primitive("elementwise", expression="0")
 def zeros_like(xp: Any, a: Array, out: Any = None) -> Any:
     """Zeros of the shape, dtype and device of `a`."""
-    if out is None:
-        return xp.zeros_like(a)
-    out[...] = 0
-    return out
+    return into(out, xp.zeros_like(a))
 
 
 @primitive("elementwise", expression="1")
 def ones_like(xp: Any, a: Array, out: Any = None) -> Any:
     """Ones of the shape, dtype and device of `a`."""
-    if out is None:
-        return xp.ones_like(a)
-    out[...] = 1
-    return out
-
-
-def as_dtype(where: str, dtype: Any) -> numpy.dtype[Any]:
-    """The dtype of that name. Raises TypeError for others than booleans, integers and floats of 16 to 64 bits."""
-    try:
-        resolved = numpy.dtype(dtype)
-        if resolved.kind in "fiub" and resolved.itemsize <= 8:
-            return resolved
-    except TypeError:
-        pass
-    raise TypeError(message(where, "a dtype of booleans, integers, or floats of 16 to 64 bits", repr(dtype)))
+    return into(out, xp.ones_like(a))
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -113,7 +103,7 @@ reciprocal = ufunc(
     "reciprocal", "1 / a", "y", lambda g, y, a: -g * y * y, forward=lambda xp, a, out: xp.divide(1.0, a, out=out)
 )
 square = ufunc("square", "a * a", "a", lambda g, y, a: g * (2.0 * a))
-sqrt = ufunc("sqrt", "sqrt(a)", "y", lambda g, y, a: g * 0.5 / y)
+sqrt = ufunc("sqrt", "sqrt(a)", "y", lambda g, y, a: g * 0.5 / y)  # at 0 it is infinite: NaN behind a 0, as in relu
 absolute = ufunc("absolute", "absolute(a)", "a", lambda g, y, a: g * sign(a))
 sign = ufunc("sign", "sign(a)", "", zero)
 
@@ -125,7 +115,15 @@ sign = ufunc("sign", "sign(a)", "", zero)
     expects="shapes that broadcast, and no negative exponents for integers",
 )
 def _power(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
+    _check_exponent(a, b)
     return xp.power(a, b, out=out)
+
+
+def _check_exponent(a: Any, b: Any) -> None:
+    """Raises ValueError for integers to negative powers: CuPy would compute something."""
+    integers = all(isinstance(n, int) or (hasattr(n, "dtype") and n.dtype.kind in "iu") for n in (a, b))
+    if integers and bool((b < 0).any() if hasattr(b, "any") else b < 0):
+        raise ValueError("integers have no negative powers")
 
 
 _power.defvjp(
@@ -144,17 +142,30 @@ def _log_of_base(a: Any, b: Any) -> Any:
     return log(where(logical_and(equal(a, 0), greater_equal(b, 0)), 1.0, a))
 
 
-@primitive("elementwise", expression="a ** exponent", saves=("a",), label="power")
+@primitive(
+    "elementwise",
+    expression="a ** exponent",
+    saves=("a",),
+    expects="no negative exponents for integers",
+    label="power",
+)
 def _power_of(xp: Any, a: Array, *, exponent: float, out: Any = None) -> Any:
+    if exponent < 0:
+        _check_exponent(a, exponent)
     return xp.power(a, exponent, out=out) if out is not None else a**exponent
 
 
 _power_of.defvjp(lambda g, y, a, exponent: zeros_like(g) if exponent == 0 else g * (exponent * power(a, exponent - 1)))
 
 
+def as_number(value: Any) -> Any:
+    """A NumPy scalar or 0-d NumPy array as a Python number; anything else as it is."""
+    return value.item() if isinstance(value, (numpy.generic, numpy.ndarray)) and value.ndim == 0 else value
+
+
 def power(a: Any, b: Any) -> Any:
-    """`a ** b`, element by element."""
-    exponent = b.item() if isinstance(b, (numpy.generic, numpy.ndarray)) and b.ndim == 0 else b
+    """`a ** b`, element by element. Raises ShapeError for integers to negative powers."""
+    exponent = as_number(b)
     if type(exponent) in (int, float) and hasattr(a, "dtype"):
         return _power_of(a, exponent=exponent)
     return _power(a, b)
@@ -248,10 +259,7 @@ def where(xp: Any, condition: Array, a: Array, b: Array, out: Any = None) -> Any
     y = xp.where(condition, a, b)
     if y.dtype.kind == "f" and not hasattr(a, "dtype") and not hasattr(b, "dtype"):
         y = y.astype(state.dtype)
-    if out is None:
-        return y
-    out[...] = y
-    return out
+    return into(out, y)
 
 
 where.defvjp(
@@ -274,6 +282,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
 
     Bounds that are arrays have gradients themselves, and share them where they tie with `x`, as `maximum` does.
     """
+    low, high = as_number(low), as_number(high)
     if all(bound is None or type(bound) in (int, float) for bound in (low, high)):
         return _clip(x, low=low, high=high)
     x = x if low is None else maximum(x, low)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, primitive
+from ..autograd import Tensor, cast, primitive
 from ..backend import Array, array_module, device_of, to_device
-from ..errors import ShapeError, message
+from ..errors import DeviceError, ShapeError, check_cast, message
 from ..state import state
-from .elementwise import where
+from .elementwise import greater, ones_like, where
 from .shape import broadcast_to, normalize_axis, ravel
 
 Template = tuple[Any, ...]
@@ -26,9 +26,11 @@ class _Slice(tuple[Any, ...]):
     """(start, stop, step): a slice that can be hashed."""
 
 
-def _take_apart(x: Any, key: Any) -> tuple[Template, list[Array]]:
-    """The template of a key, with ("array",) in place of each index array, and those arrays. Raises as indexing
-    does."""
+def _take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
+    """The template of a key, with ("array",) in place of each index array, and those arrays: Tensors stay Tensors.
+
+    Raises as indexing does.
+    """
     parts = [_part(x, part) for part in (key if isinstance(key, tuple) else (key,))]
     used = sum(_consumed(part) for part in parts)
     dots = [i for i, part in enumerate(parts) if part is Ellipsis]
@@ -48,11 +50,11 @@ def _take_apart(x: Any, key: Any) -> tuple[Template, list[Array]]:
             if part.shape != x.shape[axis : axis + part.ndim]:
                 expected = f"a mask of shape {x.shape[axis : axis + part.ndim]}"
                 raise IndexError(message("x[key]", expected, f"{part.shape}"))
-            found = part.nonzero()
+            found = _raw(part).nonzero()
             template += [("array",)] * len(found)
             arrays += found
         else:
-            if array_module(part) is not numpy:  # CuPy would wrap what is out of bounds
+            if array_module(_raw(part)) is not numpy:  # CuPy would wrap what is out of bounds
                 check_indices("x[key]", part, x.shape[axis], negative=True)
             template.append(("array",))
             arrays.append(part)
@@ -68,24 +70,35 @@ def _consumed(part: Any) -> int:
 
 
 def _part(x: Any, part: Any) -> Any:
-    """One index: None, ..., an int, a _Slice, or an array of integers or booleans on the device of `x`."""
+    """One index: None, ..., an int, a _Slice, or a tensor or array of integers or booleans on the device of `x`."""
     if part is None or part is Ellipsis:
         return part
     if isinstance(part, slice):
         return _Slice(None if n is None else operator.index(n) for n in (part.start, part.stop, part.step))
     if isinstance(part, (int, numpy.integer)) and not isinstance(part, bool):
         return int(part)
-    array = part.data if isinstance(part, Tensor) else part
-    if isinstance(array, list):
-        array = numpy.asarray(array, dtype=None if array else numpy.int64)
-    kind = getattr(getattr(array, "dtype", None), "kind", type(array).__name__)
-    if kind not in ("i", "u", "b") or (kind == "b" and array.ndim == 0):
+    if isinstance(part, list):
+        part = numpy.asarray(part, dtype=None if part else numpy.int64)
+    kind = part.dtype.kind if hasattr(part, "dtype") else type(part).__name__
+    if kind not in ("i", "u", "b") or (kind == "b" and part.ndim == 0):
         expected = "integers, slices, None, ... and arrays of integers or booleans"
-        raise TypeError(message("x[key]", expected, f"dtype {array.dtype}" if hasattr(array, "dtype") else kind))
-    if array.ndim == 0:
-        return int(array)
-    target = device_of(x.data if isinstance(x, Tensor) else x)
-    return to_device(array, target) if array_module(array) is numpy else array
+        raise TypeError(message("x[key]", expected, f"dtype {part.dtype}" if hasattr(part, "dtype") else kind))
+    return int(part) if part.ndim == 0 and not isinstance(part, Tensor) else beside("x[key]", x, part)
+
+
+def _raw(a: Any) -> Array:
+    return a.data if isinstance(a, Tensor) else a
+
+
+def beside(where: str, x: Any, a: Any) -> Any:
+    """`a` on the device of `x`: a NumPy array is moved there, anything else must be there, or DeviceError is raised."""
+    target, source = device_of(_raw(x)), device_of(_raw(a))
+    if target == source:
+        return a
+    if isinstance(a, Tensor) or source.kind != "cpu":
+        found = f"{x.dtype}{list(x.shape)} on {target} and {a.dtype}{list(a.shape)} on {source}"
+        raise DeviceError(message(where, "all on one device", found, "move one with .to(device)."))
+    return to_device(a, target)
 
 
 def _put_together(template: Template, arrays: tuple[Array, ...] = ()) -> tuple[Any, ...]:
@@ -96,15 +109,20 @@ def _put_together(template: Template, arrays: tuple[Array, ...] = ()) -> tuple[A
     )
 
 
-def check_indices(where: str, indices: Array, size: int, negative: bool = False) -> None:
+def check_indices(where: str, indices: Any, size: int, negative: bool = False) -> None:
     """Raises IndexError if an index is not below `size`, or is negative where that has no meaning. Waits for the
     device."""
-    if indices.size == 0:
-        return
-    lowest = -size if negative else 0
-    low, high = int(indices.min()), int(indices.max())
-    if low < lowest or high >= size:
-        raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{high if high >= size else low}"))
+    indices, lowest = _raw(indices), -size if negative else 0
+    wrong = (indices < lowest) | (indices >= size)
+    if bool(wrong.any()):
+        raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}"))
+
+
+def check_ids(where: str, ids: Any, size: int) -> None:
+    """Raises TypeError unless `ids` is an array of integers, IndexError unless all are from 0 to below `size`."""
+    if not hasattr(ids, "dtype") or ids.dtype.kind not in "iu":
+        raise TypeError(message(where, "ids of an integer dtype", str(getattr(ids, "dtype", type(ids).__name__))))
+    check_indices(where, ids, size)
 
 
 # The primitives
@@ -155,8 +173,18 @@ def getitem(x: Any, key: Any) -> Any:
 
     Raises IndexError for an index out of bounds or too many of them, TypeError for another kind of index.
     """
-    template, arrays = _take_apart(x, key)
+    return _read(x, *_take_apart(x, key))
+
+
+def _read(x: Any, template: Template, arrays: list[Any]) -> Any:
     return _gather(x, *arrays, key=template) if arrays else _basic_index(x, key=template)
+
+
+def _write(values: Any, template: Template, arrays: list[Any], shape: tuple[int, ...]) -> Any:
+    """Zeros of that shape with `values` added at a key."""
+    if arrays:
+        return _scatter(values, *arrays, key=template, shape=shape)
+    return _basic_scatter(values, key=template, shape=shape)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -179,12 +207,13 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     indices = _part(x, indices)
     if getattr(indices, "ndim", 0) != x.ndim:
         raise ShapeError(message("take_along_axis", f"indices with {x.ndim} axes", f"{getattr(indices, 'shape', ())}"))
-    xp = array_module(indices)
-    key = []
+    places, device = [], device_of(_raw(x))
     for i, n in enumerate(x.shape):
         lengths = tuple(n if j == i else 1 for j in range(x.ndim))
-        key.append(indices if i == axis else xp.arange(n).reshape(lengths))
-    return getitem(x, tuple(key))
+        places.append(indices if i == axis else to_device(numpy.arange(n).reshape(lengths), device))
+    if device.kind != "cpu":  # CuPy would wrap what is out of bounds
+        check_indices("take_along_axis", indices, x.shape[axis], negative=True)
+    return _gather(x, *places, key=(("array",),) * x.ndim)
 
 
 def scatter_add(x: Any, key: Any, values: Any) -> Any:
@@ -194,8 +223,8 @@ def scatter_add(x: Any, key: Any, values: Any) -> Any:
     >>> tg.scatter_add(tg.zeros((3,)), [0, 2, 2], tg.ones((3,)))
     tensor([1., 0., 2.])
     """
-    template, arrays, values, _ = _destination("scatter_add", x, key, values)
-    return x + _scatter(values, *arrays, key=template, shape=x.shape)
+    template, arrays, values = _destination("scatter_add", x, key, values)
+    return x + _write(values, template, arrays, x.shape)
 
 
 def index_put(x: Any, key: Any, values: Any) -> Any:
@@ -206,30 +235,24 @@ def index_put(x: Any, key: Any, values: Any) -> Any:
     >>> tg.index_put(tg.zeros((3,)), slice(1, None), 5.0)
     tensor([0., 5., 5.])
     """
-    template, arrays, values, mask = _destination("index_put", x, key, values)
-    if arrays and int(mask.sum()) != values.size:
+    template, arrays, values = _destination("index_put", x, key, values)
+    times = _write(cast(ones_like(values), "float32"), template, arrays, x.shape)
+    if arrays and bool((_raw(times) > 1).any()):
         raise ValueError(message("index_put", "each index once", "repeated ones", "scatter_add adds repeated values."))
-    return where(mask, _scatter(values, *arrays, key=template, shape=x.shape), x)
+    return where(greater(times, 0), _write(values, template, arrays, x.shape), x)
 
 
-def _destination(name: str, x: Any, key: Any, values: Any) -> tuple[Template, list[Array], Any, Array]:
-    """The key taken apart, the values broadcast to its shape, and a mask of the elements that it names."""
+def _destination(name: str, x: Any, key: Any, values: Any) -> tuple[Template, list[Any], Any]:
+    """The key taken apart, and the values broadcast to its shape."""
     template, arrays = _take_apart(x, key)
-    xp = array_module(x.data if isinstance(x, Tensor) else x)
-    mask = xp.zeros(x.shape, dtype=bool)
-    place = _put_together(template, tuple(arrays))
-    try:
-        mask[place] = True
-    except IndexError as error:
-        raise IndexError(message(name, f"a key that fits the axes of {x.shape}", f"{key}", f"{error}")) from None
-    shape = mask[place].shape
     if not hasattr(values, "dtype"):
-        values = xp.asarray(values, dtype=x.dtype)
-    elif not isinstance(values, Tensor) and isinstance(x, Tensor):
-        values = Tensor(to_device(values, x.device) if xp is not numpy else values)
+        values = check_cast(name, "values", numpy.asarray(values), x.dtype)
+    values = beside(name, x, values)
+    if isinstance(x, Tensor) and not isinstance(values, Tensor):
+        values = Tensor(values)
     if values.dtype != x.dtype:
         raise TypeError(message(name, f"values of dtype {x.dtype}", str(values.dtype), "use .astype()."))
-    return template, arrays, broadcast_to(values, shape), mask
+    return template, arrays, broadcast_to(values, _read(x, template, arrays).shape)
 
 
 def one_hot(ids: Any, depth: int, dtype: Any = None) -> Any:
@@ -243,10 +266,5 @@ def one_hot(ids: Any, depth: int, dtype: Any = None) -> Any:
     tensor([[1., 0., 0.],
             [0., 0., 1.]])
     """
-    array = ids.data if isinstance(ids, Tensor) else ids
-    if getattr(getattr(array, "dtype", None), "kind", "") not in ("i", "u"):
-        raise TypeError(
-            message("one_hot", "ids of an integer dtype", str(getattr(array, "dtype", type(array).__name__)))
-        )
-    check_indices("one_hot", array, depth)
+    check_ids("one_hot", ids, depth)
     return _one_hot(ids, depth=operator.index(depth), dtype=numpy.dtype(dtype or state.dtype))

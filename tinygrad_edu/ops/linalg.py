@@ -9,14 +9,20 @@ from typing import Any
 
 from ..autograd import broadcast_to, primitive, sum_to
 from ..backend import Array
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_integer, message
+from .elementwise import into
 from .reductions import sum
-from .shape import _reshape, diagonal, normalize_axes, rank, ravel, reshape, transpose
+from .shape import _reshape, check_arrays, diagonal, normalize_axes, rank, ravel, reshape, transpose
 
 
 def swap_last(a: Any) -> Any:
     """The last two axes interchanged."""
     return transpose(a, (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2))
+
+
+def product_to(shape: tuple[int, ...], a: Any, b: Any) -> Any:
+    """The gradient a @ b of an operand of that shape."""
+    return unbroadcast(_matmul(a, b), shape)
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -32,8 +38,8 @@ def _matmul(xp: Any, a: Array, b: Array, out: Any = None) -> Array:
 
 
 _matmul.defvjp(
-    lambda g, y, a, b: unbroadcast(_matmul(g, swap_last(b)), a.shape),
-    lambda g, y, a, b: unbroadcast(_matmul(swap_last(a), g), b.shape),
+    lambda g, y, a, b: product_to(a.shape, g, swap_last(b)),
+    lambda g, y, a, b: product_to(b.shape, swap_last(a), g),
 )
 
 
@@ -73,7 +79,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     Raises ShapeError if paired axes differ in length.
     """
     if isinstance(axes, int):
-        if axes > min(rank("tensordot", a), rank("tensordot", b)):
+        if check_integer("tensordot", "axes", axes, 0) > min(rank("tensordot", a), rank("tensordot", b)):
             raise ShapeError(message("tensordot", f"{axes} axes in both operands", f"{a.shape} and {b.shape}"))
         axes = (range(a.ndim - axes, a.ndim), range(axes))
     first, second = (
@@ -119,11 +125,11 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 @primitive("gemm", saves=("operands",), expects="operands that fit the subscripts")
 def _einsum(xp: Any, *operands: Array, terms: tuple[str, ...], result: str, out: Any = None) -> Array:
-    y = xp.einsum(f"{','.join(terms)}->{result}", *operands, **({"optimize": True} if len(operands) > 2 else {}))
-    if out is None:
-        return y
-    out[...] = y
-    return out
+    subscripts = f"{','.join(terms)}->{result}"
+    if len(operands) == 1:  # may be a view: copied
+        return into(out, xp.array(xp.einsum(subscripts, *operands)))
+    products = len(set(terms)) > 1  # by matrix products; slower than a loop where all operands have the same letters
+    return into(out, xp.einsum(subscripts, *operands, optimize=products))
 
 
 def _einsum_rule(
@@ -159,6 +165,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> tg.einsum("ij,ij->i", tg.ones((2, 3)), tg.ones((2, 3)))
     tensor([3., 3.])
     """
+    check_arrays("einsum", *operands)
     terms, result = _parse(subscripts, operands)
     prepared = [_distinct(term, x) for term, x in zip(terms, operands, strict=True)]
     lengths: dict[str, int] = {}

@@ -11,37 +11,24 @@ from ..errors import ShapeError, message
 from ..state import state
 from .activations import sigmoid
 from .creation import keep_mask
-from .elementwise import divide, exp, ones_like
-from .indexing import check_indices, take
+from .elementwise import divide, exp, maximum, not_equal, ones_like
+from .indexing import _gather, beside, check_ids, check_indices
 from .linalg import matmul, swap_last
 from .reductions import mean, sum
-from .shape import _reshape, moveaxis, normalize_axis
+from .shape import _reshape, check_arrays, moveaxis, normalize_axis
 
 
-def _rows(x: Any) -> Any:
-    """All axes but the last as one."""
-    return x if x.ndim == 2 else _reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-@primitive(
-    "gemm",
-    saves=("x", "weight"),
-    expects="x (..., inputs), weight (inputs, outputs) and bias (outputs,)",
-)
+@primitive("gemm", saves=("x", "weight"))
 def _linear(xp: Any, x: Array, weight: Array, bias: Array, out: Any = None) -> Array:
-    if x.ndim == 2:
-        y = xp.matmul(x, weight, out=out)
-    else:
-        flat = None if out is None else out.reshape(-1, weight.shape[-1])
-        y = xp.matmul(x.reshape(-1, x.shape[-1]), weight, out=flat).reshape(*x.shape[:-1], weight.shape[-1])
+    y = xp.matmul(x, weight, out=out)
     y += bias
     return y
 
 
 _linear.defvjp(
     lambda g, y, x, weight, bias: matmul(g, swap_last(weight)),
-    lambda g, y, x, weight, bias: matmul(swap_last(_rows(x)), _rows(g)),
-    lambda g, y, x, weight, bias: sum_to(_rows(g), shape=bias.shape),
+    lambda g, y, x, weight, bias: matmul(swap_last(x), g),
+    lambda g, y, x, weight, bias: sum_to(g, shape=bias.shape),
 )
 
 
@@ -54,6 +41,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> tg.linear(tg.ones((1, 2)), tg.ones((2, 3)), tg.zeros((3,)))
     tensor([[2., 2., 2.]])
     """
+    check_arrays("linear", x, weight, *(() if bias is None else (bias,)))
     fits = (
         x.ndim
         and weight.ndim == 2
@@ -63,10 +51,12 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if not fits:
         shapes = f"{x.shape}, {weight.shape} and {None if bias is None else bias.shape}"
         raise ShapeError(message("linear", "x (..., inputs), weight (inputs, outputs) and bias (outputs,)", shapes))
-    if bias is None or x.ndim == 1:
-        y = matmul(x, weight)
-        return y if bias is None else y + bias
-    return _linear(x, weight, bias)
+    if bias is None:
+        return matmul(x, weight)
+    if x.ndim == 2:
+        return _linear(x, weight, bias)
+    rows = _reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
+    return _reshape(_linear(rows, weight, bias), shape=(*x.shape[:-1], weight.shape[1]))
 
 
 # Softmax
@@ -183,21 +173,15 @@ _cross_entropy_probabilities.defvjp(
 )
 
 
-def reduce_losses(where_: str, losses: Any, reduction: str, count: Any = None) -> Any:
-    """The mean (over `count` if given), the sum, or the losses themselves."""
+def reduce_losses(where_: str, losses: Any, reduction: str) -> Any:
+    """The mean, the sum, or the losses themselves."""
     if reduction == "none":
         return losses
     if reduction == "sum":
         return sum(losses)
     if reduction != "mean":
         raise ValueError(message(where_, "reduction 'mean', 'sum' or 'none'", repr(reduction)))
-    return mean(losses) if count is None else divide(sum(losses), count)
-
-
-def _check_arrays(where_: str, *arrays: Any) -> None:
-    for a in arrays:
-        if not hasattr(a, "dtype"):
-            raise TypeError(message(where_, "tensors or arrays", type(a).__name__, "make it one with tg.tensor(...)."))
+    return mean(losses)
 
 
 def cross_entropy(
@@ -226,7 +210,7 @@ def cross_entropy(
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(message("cross_entropy", "label_smoothing from 0 to 1", f"{label_smoothing}"))
-    _check_arrays("cross_entropy", logits, targets)
+    check_arrays("cross_entropy", logits, targets)
     axis = normalize_axis("cross_entropy", axis, logits)
     if axis != logits.ndim - 1:
         logits = moveaxis(logits, axis, -1)
@@ -251,10 +235,12 @@ def cross_entropy(
         hint = "one-hot targets must be floating." if targets.shape == logits.shape else ""
         raise ShapeError(message("cross_entropy", expected, f"{targets.dtype} of shape {targets.shape}", hint))
     ids = targets.data if isinstance(targets, Tensor) else targets
-    kept = None if ignore_index is None else ids != ignore_index
-    check_indices("cross_entropy", ids if kept is None else ids[kept], classes)
+    check_indices("cross_entropy", ids if ignore_index is None else ids[ids != ignore_index], classes)
     losses = _cross_entropy_ids(logits, targets, smoothing=float(label_smoothing), ignore=ignore_index)
-    return reduce_losses("cross_entropy", losses, reduction, None if kept is None else max(1, int(kept.sum())))
+    if reduction != "mean" or ignore_index is None:
+        return reduce_losses("cross_entropy", losses, reduction)
+    kept = sum(not_equal(targets, ignore_index))
+    return divide(sum(losses), cast(maximum(kept, 1), losses.dtype))
 
 
 @primitive(
@@ -284,7 +270,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
     tensor(1000.)
     """
     where_ = "binary_cross_entropy_with_logits"
-    _check_arrays(where_, logits, targets)
+    check_arrays(where_, logits, targets)
     if logits.shape != targets.shape:
         raise ShapeError(message(where_, f"targets of shape {logits.shape}", f"{targets.shape}", "use .reshape()."))
     values = targets.data if isinstance(targets, Tensor) else targets
@@ -318,12 +304,7 @@ def embedding(weight: Any, ids: Any) -> Any:
     Raises IndexError for an id that is negative or not below the vocabulary's size, TypeError for ids that are not
     integers.
     """
-    array = ids.data if isinstance(ids, Tensor) else ids
-    if getattr(getattr(array, "dtype", None), "kind", "") not in ("i", "u"):
-        raise TypeError(
-            message("embedding", "ids of an integer dtype", str(getattr(array, "dtype", type(array).__name__)))
-        )
     if weight.ndim != 2:
         raise ShapeError(message("embedding", "a weight of shape (vocabulary, features)", f"{weight.shape}"))
-    check_indices("embedding", array, weight.shape[0])
-    return take(weight, ids, axis=0)
+    check_ids("embedding", ids, weight.shape[0])
+    return _gather(weight, beside("embedding", weight, ids), key=(("array",),))

@@ -16,7 +16,7 @@ from ..backend import Array
 from ..errors import ShapeError, message
 from .elementwise import sqrt
 from .reductions import _mean, _sum, _var, count
-from .shape import _reshape, normalize_axes, normalize_axis
+from .shape import _reshape, check_arrays, normalize_axes, normalize_axis
 
 
 def _normalize(xp: Any, x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
@@ -50,16 +50,7 @@ def _layer_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axes: tuple[in
 
 
 def _layer_norm_rule(
-    needs: list[bool],
-    residuals: Any,
-    g: Any,
-    y: Any,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    *,
-    axes: tuple[int, ...],
-    epsilon: float,
+    needs: Any, residuals: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any, *, axes: tuple[int, ...], epsilon: float
 ) -> list[Any]:
     average, inverse = residuals or _statistics(x, axes, epsilon)
     h = (x - average) * inverse
@@ -84,6 +75,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, axis: int | Sequence[int] = -1, e
     >>> tg.layer_norm(tg.tensor([[1.0, 3.0]]), tg.ones((2,)), tg.zeros((2,)))
     tensor([[-0.999995,  0.999995]])
     """
+    check_arrays("layer_norm", x, weight, bias)
     axes = tuple(sorted(normalize_axes("layer_norm", axis, x)))
     if axes != tuple(range(x.ndim - len(axes), x.ndim)):
         raise ShapeError(message("layer_norm", "the last axes", f"{axis}", "use moveaxis first."))
@@ -133,6 +125,7 @@ _batch_norm.defjoint(_batch_norm_rule)
 
 
 def _check_channels(where: str, x: Any, axis: int, parts: Sequence[Any]) -> int:
+    check_arrays(where, x, *parts)
     axis = normalize_axis(where, axis, x)
     if any(part.shape != (x.shape[axis],) for part in parts):
         expected = f"parameters of shape {(x.shape[axis],)}, the length of axis {axis} of {x.shape}"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy
 
-from ..autograd import broadcast_to, cast, primitive
+from ..autograd import Primitive, broadcast_to, cast, primitive
 from ..backend import Array
 from ..errors import ShapeError, message
-from .elementwise import absolute, equal, exp, isfinite, sqrt, where
+from .elementwise import absolute, equal, exp, into, square, where
 from .shape import Axes, _concatenate, _flip, _reshape, normalize_axes, normalize_axis, ravel, transpose
 
 
@@ -30,34 +30,27 @@ def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 # The definitions; each gets its axes from the front, as a tuple
 
 
-@primitive("reduction")
-def _sum(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.sum(a, axis=axes, keepdims=keepdims, out=out)
+def reduction(name: str, saves: str = "", expects: str = "arguments that fit together") -> Primitive:
+    """The primitive of a reduction that the array module has under the same name. `saves` holds letters of (a, y)."""
 
+    def forward(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+        return getattr(xp, name)(a, axis=axes, keepdims=keepdims, out=out)
+
+    forward.__name__ = f"_{name}"
+    return primitive("reduction", saves=tuple(saves), expects=expects)(forward)
+
+
+_sum, _mean, _any, _all = map(reduction, ("sum", "mean", "any", "all"))
+_max = reduction("max", "ay", "at least one element to choose from")
+_min = reduction("min", "ay", "at least one element to choose from")
+_prod = reduction("prod", "a")
 
 _sum.defvjp(lambda g, y, a, axes, keepdims: broadcast_to(restore(g, a.shape, axes), shape=a.shape))
-
-
-@primitive("reduction")
-def _mean(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.mean(a, axis=axes, keepdims=keepdims, out=out)
-
-
 _mean.defvjp(
     lambda g, y, a, axes, keepdims: broadcast_to(
         restore(g, a.shape, axes) * (1.0 / builtins.max(1, count(a.shape, axes))), shape=a.shape
     )
 )
-
-
-@primitive("reduction", saves=("a", "y"), expects="at least one element to choose from")
-def _max(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.max(a, axis=axes, keepdims=keepdims, out=out)
-
-
-@primitive("reduction", saves=("a", "y"), expects="at least one element to choose from")
-def _min(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.min(a, axis=axes, keepdims=keepdims, out=out)
 
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -68,11 +61,6 @@ def _extreme_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) 
 
 _max.defvjp(_extreme_vjp)
 _min.defvjp(_extreme_vjp)
-
-
-@primitive("reduction", saves=("a",))
-def _prod(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.prod(a, axis=axes, keepdims=keepdims, out=out)
 
 
 def _prod_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -119,32 +107,29 @@ def _logsumexp(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out:
     y = xp.exp(a - peak).sum(axis=axes, keepdims=True)
     with numpy.errstate(divide="ignore"):  # the sum of nothing but exp(-inf) is 0, its logarithm -inf
         y = xp.log(y) + peak
-    y = y if keepdims else y.reshape(tuple(n for i, n in enumerate(a.shape) if i not in axes))
-    if out is None:
-        return y
-    out[...] = y
-    return out
+    return into(out, y if keepdims else y.squeeze(axes))
 
 
 def _logsumexp_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     y = restore(y, a.shape, axes)
-    return restore(g, a.shape, axes) * exp(a - where(isfinite(y), y, 0.0))
+    return restore(g, a.shape, axes) * exp(a - where(equal(y, -math.inf), 0.0, y))
 
 
 _logsumexp.defvjp(_logsumexp_vjp)
 
 
-@primitive("reduction", saves=("a", "y"))
-def _norm2(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.sqrt(xp.sum(a * a, axis=axes, keepdims=keepdims), out=out)
+@primitive("elementwise", expression="a ** exponent", saves=("a",))
+def _root(xp: Any, a: Array, *, exponent: float, out: Any = None) -> Any:
+    """`a ** exponent` for numbers that are not negative. Where one is 0, all derivatives are 0 and none is infinite."""
+    return a**exponent if out is None else xp.power(a, exponent, out=out)
 
 
-def _norm2_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
-    y = restore(y, a.shape, axes)
-    return restore(g, a.shape, axes) * (a / where(equal(y, 0), 1.0, y))
+def _root_vjp(g: Any, y: Any, a: Any, exponent: float) -> Any:
+    empty = equal(a, 0)
+    return g * where(empty, 0.0, exponent * _root(where(empty, 1.0, a), exponent=exponent - 1))
 
 
-_norm2.defvjp(_norm2_vjp)
+_root.defvjp(_root_vjp)
 
 
 @primitive("opaque")
@@ -153,16 +138,6 @@ def _cumsum(xp: Any, a: Array, *, axis: int, out: Any = None) -> Any:
 
 
 _cumsum.defvjp(lambda g, y, a, axis: _flip(_cumsum(_flip(g, axes=(axis,)), axis=axis), axes=(axis,)))
-
-
-@primitive("reduction")
-def _any(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.any(a, axis=axes, keepdims=keepdims, out=out)
-
-
-@primitive("reduction")
-def _all(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-    return xp.all(a, axis=axes, keepdims=keepdims, out=out)
 
 
 @primitive("opaque", expects="at least one element to choose from")
@@ -220,8 +195,8 @@ def var(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any
 
 
 def std(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """The square root of `var`. Its gradient is infinite where the variance is 0."""
-    return sqrt(var(x, axis, keepdims, ddof))
+    """The square root of `var`. Its gradient is 0 where all values are equal."""
+    return _root(var(x, axis, keepdims, ddof), exponent=0.5)
 
 
 def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
@@ -232,21 +207,17 @@ def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> Any:
     """The norm of order `ord` > 0 (math.inf for the largest magnitude) of the elements over axes, taken as a vector.
 
-    The gradient of the norm of zeros is 0 for orders 2 and above. Raises ValueError for an order that is not positive.
+    The gradient of the norm of zeros is 0. Raises ValueError for an order that is not positive.
     """
     axes = normalize_axes("norm", axis, x)
     if not ord > 0:
         raise ValueError(message("norm", "an order above 0", f"{ord}"))
-    if ord == 2:
-        return _norm2(x, axes=axes, keepdims=keepdims)
-    magnitude = absolute(x)
     if ord == math.inf:
-        return _max(magnitude, axes=axes, keepdims=keepdims)
+        return _max(absolute(x), axes=axes, keepdims=keepdims)
     if ord == 1:
-        return _sum(magnitude, axes=axes, keepdims=keepdims)
-    total = _sum(magnitude**ord, axes=axes, keepdims=keepdims)
-    empty = equal(total, 0)  # there the root has an infinite gradient
-    return where(empty, 0.0, where(empty, 1.0, total) ** (1.0 / ord))
+        return _sum(absolute(x), axes=axes, keepdims=keepdims)
+    powers = square(x) if ord == 2 else _root(absolute(x), exponent=ord)
+    return _root(_sum(powers, axes=axes, keepdims=keepdims), exponent=1.0 / ord)
 
 
 def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:

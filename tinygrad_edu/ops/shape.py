@@ -14,17 +14,24 @@ from ..autograd import cast, primitive
 from ..autograd import stack as _stack
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
+from .elementwise import as_number
 
 Axes = int | Sequence[int] | None
 
 
+def check_arrays(where: str, *arrays: Any) -> None:
+    """Raises TypeError for anything but tensors and arrays, such as a list."""
+    for a in arrays:
+        if not hasattr(a, "dtype"):
+            hint = "make it one with tg.tensor(...)." if isinstance(a, (list, tuple)) else ""
+            raise TypeError(message(where, "tensors or arrays", type(a).__name__, hint))
+
+
 def rank(where: str, x: Any) -> int:
-    """The number of axes of an array, or of so many axes. Raises TypeError for anything else, such as a list."""
+    """The number of axes of an array, or of so many axes. Raises TypeError for anything else."""
     if isinstance(x, int):
         return x
-    if not hasattr(x, "ndim"):
-        hint = "make it one with tg.tensor(...)." if isinstance(x, (list, tuple)) else ""
-        raise TypeError(message(where, "a tensor or an array", type(x).__name__, hint))
+    check_arrays(where, x)
     return x.ndim
 
 
@@ -268,8 +275,12 @@ _pad.defvjp(
 def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     """`x` with a border of `value`. `widths`: one number, one (before, after) pair, or a pair for each axis.
 
-    Raises ShapeError for widths that are negative or do not fit the number of axes.
+    Raises ShapeError for widths that are negative or do not fit the number of axes, TypeError for a value that is no
+    number.
     """
+    value = as_number(value)
+    if not isinstance(value, (int, float)):
+        raise TypeError(message("pad", "a number as value", type(value).__name__))
     table = numpy.asarray(widths)
     try:
         table = numpy.broadcast_to(table, (rank("pad", x), 2))
@@ -339,18 +350,12 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
 # Triangles and diagonals
 
 
-@primitive("opaque", expects="at least two axes")
-def _tril(xp: Any, a: Array, *, k: int) -> Array:
-    return xp.tril(a, k)
+@primitive("opaque")
+def _triangle(xp: Any, a: Array, *, k: int, upper: bool) -> Array:
+    return (xp.triu if upper else xp.tril)(a, k)
 
 
-@primitive("opaque", expects="at least two axes")
-def _triu(xp: Any, a: Array, *, k: int) -> Array:
-    return xp.triu(a, k)
-
-
-_tril.defvjp(lambda g, y, a, k: _tril(g, k=k))
-_triu.defvjp(lambda g, y, a, k: _triu(g, k=k))
+_triangle.defvjp(lambda g, y, a, k, upper: _triangle(g, k=k, upper=upper))
 
 
 def _matrix(where: str, x: Any) -> None:
@@ -361,13 +366,13 @@ def _matrix(where: str, x: Any) -> None:
 def tril(x: Any, k: int = 0) -> Any:
     """Zeros above the k-th diagonal of the last two axes."""
     _matrix("tril", x)
-    return _tril(x, k=k)
+    return _triangle(x, k=k, upper=False)
 
 
 def triu(x: Any, k: int = 0) -> Any:
     """Zeros below the k-th diagonal of the last two axes."""
     _matrix("triu", x)
-    return _triu(x, k=k)
+    return _triangle(x, k=k, upper=True)
 
 
 @primitive("view")
