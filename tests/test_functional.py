@@ -2,6 +2,7 @@
 
 import gc
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -778,6 +779,28 @@ def test_gradcheck_of_nothing():
     for function in (lambda x: float(x.detach()), lambda x: tg.argmax(x), lambda x: x.detach().numpy()):
         with pytest.raises(TypeError, match="gradcheck: expected a function that returns a tensor of floating dtype"):
             tg.gradcheck(function, [[2.0]])
+
+
+def test_a_checkpoint_repeats_draws_in_its_own_thread_only():
+    seen = []
+
+    def draw(x):
+        if seen:  # in backward: another thread draws in the middle of the recomputation
+            other = threading.Thread(target=lambda: seen.append(tg.uniform((4,)).tolist()))
+            other.start()
+            other.join()
+        seen.append("drawn")
+        return x * tg.uniform((3,), dtype="float64")
+
+    tg.seed(0)
+    x = tracked(X)
+    y = tg.checkpoint(draw, x)
+    expected = tg.Generator()
+    expected.state = tg.backend.default_generator.state
+    y.sum().backward()
+    close(x.grad, y.detach().numpy() / X)
+    assert seen[1] == expected.uniform((4,)).tolist()
+    assert tg.backend.default_generator.state == expected.state
 
 
 def test_hooks_around_a_checkpoint_run_once():

@@ -211,16 +211,12 @@ def _recompute(
     if any(writes.overwritten_since(low, high, sequence) for low, high in used):
         hint = "run backward before assign_ (or the optimizer's step)."
         raise GradientError(message("checkpoint", "the values of its forward pass", "a tensor overwritten since", hint))
-    current = default_generator.state
-    default_generator.state = random
-    try:
-        with ExitStack() as stack:
-            for name, value in {**switches, "grad_enabled": True}.items():
-                stack.enter_context(Switch(name, value))
-            since = writes.next_sequence()
-            outputs = _outputs("checkpoint", function(*args))
-    finally:
-        default_generator.state = current
+    with ExitStack() as stack:
+        stack.enter_context(default_generator.replay(random))
+        for name, value in {**switches, "grad_enabled": True}.items():
+            stack.enter_context(Switch(name, value))
+        since = writes.next_sequence()
+        outputs = _outputs("checkpoint", function(*args))
     pairs = [(t, part) for t, part in zip(outputs, g, strict=True) if part is not None]
     wanted = {edge for edge, need in zip(boundary, needs, strict=True) if need}
     needed = paths(explore([edge_of(t) for t, _ in pairs], wanted, since)[1], wanted)

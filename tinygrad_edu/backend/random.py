@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -75,12 +77,14 @@ class Generator:
 
     def __init__(self, seed: int = 0, stream: int = 0):
         self._lock = threading.Lock()
+        self._state = (0, 0, 0)
+        self._replayed = threading.local()  # holds a state in a thread that is inside `replay`
         self.state = (seed, stream, 0)
 
     @property
     def state(self) -> tuple[int, int, int]:
         """(seed, stream, offset); set it to draw the same numbers again."""
-        return self._state
+        return getattr(self._replayed, "state", None) or self._state
 
     @state.setter
     def state(self, value: tuple[int, int, int]) -> None:
@@ -91,15 +95,30 @@ class Generator:
             if isinstance(word, bool) or not isinstance(word, (int, numpy.integer)) or not 0 <= word < 2**64:
                 raise ValueError(message("Generator", f"{name} to be an integer from 0 to 2**64 - 1", repr(word)))
         seed, stream, offset = map(int, value)
-        with self._lock:
-            self._state = (seed, stream, offset)
+        self._go_to((seed, stream, offset))
+
+    def _go_to(self, place: tuple[int, int, int]) -> None:
+        if getattr(self._replayed, "state", None):
+            self._replayed.state = place
+        else:
+            self._state = place
+
+    @contextmanager
+    def replay(self, place: tuple[int, int, int]) -> Iterator[None]:
+        """Draws from that state on in this thread, in a `with` block; others see nothing of it."""
+        outer = getattr(self._replayed, "state", None)
+        self._replayed.state = place
+        try:
+            yield
+        finally:
+            self._replayed.state = outer
 
     def words(self, count: int, device: Device) -> Array:
         """At least `count` words (uint64, a multiple of four of them)."""
         blocks = -(-count // 4)
         with self._lock:
-            seed, stream, offset = self._state
-            self._state = (seed, stream, offset + blocks)
+            seed, stream, offset = self.state
+            self._go_to((seed, stream, offset + blocks))
         return philox_words(blocks, seed, stream, offset, device)
 
     def bits(self, shape: tuple[int, ...], device: str | Device | None = None) -> Array:
