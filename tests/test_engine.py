@@ -571,6 +571,44 @@ def test_casts_to_integers_carry_no_gradient():
     assert tg.grad(lambda x: (x.astype("int64") * 1.0).sum())(2.5).item() == 0.0
 
 
+def test_a_primitive_without_a_rule(made):
+    @primitive("elementwise")
+    def ruleless(xp, a, out=None):
+        return xp.add(a, 1.0, out=out)
+
+    @primitive("elementwise", differentiable=False)
+    def constant(xp, a, out=None):
+        return xp.add(a, 1.0, out=out)
+
+    x = tracked([1.0])
+    with pytest.raises(tg.GradientError, match=r"ruleless: expected a gradient rule, received none\. Hint: .*defvjp"):
+        ruleless(x)
+    assert ruleless(x.detach()).tolist() == [2.0]
+    assert not constant(x).requires_grad
+    with pytest.raises(ValueError, match=r"ruleless\.defvjp: expected 1 rules, one per argument, received 2"):
+        ruleless.defvjp(None, None)
+
+
+def test_wrong_definitions_of_primitives():
+    with pytest.raises(ValueError, match=r"primitive: expected kind to be one of .* did you mean 'elementwise'"):
+        primitive("elementwse")(lambda xp, a: a)
+    with pytest.raises(ValueError, match="each name in saves to be one of 'a', 'y', received 'b'"):
+        primitive("opaque", saves=("b",))(lambda xp, a: a)
+
+
+def test_a_parameter_updated_in_place_under_no_grad():
+    w = tracked([1.0])
+    with tg.no_grad(), pytest.raises(tg.GradientError, match=r"in-place sub: .*Hint: .*w\.assign_"):
+        w -= 0.1
+    w -= 0.1  # outside it makes a new tensor, as everywhere
+    assert not w.is_leaf
+    with tg.no_grad():
+        w -= 0.1
+        total = tg.zeros(())
+        total += 1.0
+    assert total.item() == 1.0
+
+
 def test_a_wrong_dtype_inside_the_graph_is_found_where_it_is_made(made):
     @primitive("elementwise")
     def widening_inside(xp, a, out=None):

@@ -775,6 +775,18 @@ def test_a_function_that_returns_its_input():
     assert tg.grad(tg.grad(Cubed.apply))(3.0).item() == 6.0
 
 
+def test_arguments_that_are_not_in_a_list():
+    x = tracked(X)
+    for call in (
+        lambda: tg.jvp(tg.sin, x, [x]),
+        lambda: tg.jvp(tg.sin, [x], x),
+        lambda: tg.hvp(lambda x: x.sum(), x, [x]),
+        lambda: tg.gradcheck(tg.sin, x),
+    ):
+        with pytest.raises(TypeError, match=r"expected a list of \w+, received Tensor\. Hint: put it in a list"):
+            call()
+
+
 def test_gradcheck_of_nothing():
     for function in (lambda x: float(x.detach()), lambda x: tg.argmax(x), lambda x: x.detach().numpy()):
         with pytest.raises(TypeError, match="gradcheck: expected a function that returns a tensor of floating dtype"):

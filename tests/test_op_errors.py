@@ -514,3 +514,26 @@ def test_index_tensors_on_another_device(call, devices):
 def test_negative_powers_of_integers_on_cuda(call):
     with pytest.raises(tg.ShapeError, match=r"power: expected .*no negative exponents for integers"):
         call(tg.tensor([1, 2], device="cuda"))
+
+
+@pytest.mark.parametrize("array", [tg.tensor, numpy.array])
+def test_an_argument_too_many_overwrites_nothing(array):
+    x, z = array([1.0, 2.0]), array([0.0, 0.0])
+    for call, expected in (
+        (lambda: tg.add(x, x, z), "add: expected 2 arguments, received 3"),
+        (lambda: tg.sin(x, z), "sin: expected 1 arguments, received 2"),
+        (lambda: tg.where(x, x, x, z), "where: expected 3 arguments, received 4"),
+        (lambda: tg.multiply(x), "multiply: expected 2 arguments, received 1"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(expected)):
+            call()
+    assert z.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "name", ["sigmoid", "softplus", "gelu", "silu", "mish", "elu", "log_sigmoid", "softsign", "erf"]
+)
+def test_plain_numbers(name):
+    function = getattr(tg, name)
+    assert float(function(1.5)) == pytest.approx(function(tg.tensor(1.5, dtype="float64")).item(), rel=1e-12)
+    assert float(function(2)) == pytest.approx(function(tg.tensor(2.0, dtype="float64")).item(), rel=1e-12)

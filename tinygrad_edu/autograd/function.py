@@ -69,11 +69,11 @@ class Function:
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("a Function defines a static method forward(ctx, *args)")
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("a Function defines a static method backward(ctx, *gradients)")
 
     @classmethod
     def apply(cls, *args: Any) -> Any:

@@ -22,7 +22,12 @@ from .writes import next_sequence
 class Evaluation:
     """A function called once on stand-ins of its arguments: the outputs, and derivatives of them."""
 
-    def __init__(self, where: str, function: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]):
+    def __init__(
+        self, where: str, function: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int] | None = None
+    ):
+        if not isinstance(args, (tuple, list)):
+            raise TypeError(message(where, "a list of arguments", type(args).__name__, "put it in a list: [x]."))
+        argnums = range(len(args)) if argnums is None else argnums
         for i in argnums:
             if not -len(args) <= i < len(args):
                 raise ValueError(message(where, f"argnums below {len(args)}, the number of arguments", f"{i}"))
@@ -86,6 +91,8 @@ def _argnums(where: str, argnums: int | Sequence[int]) -> list[int]:
 
 def _matching(where: str, name: str, given: Sequence[Any], tensors: Sequence[Tensor]) -> list[Tensor]:
     """`given` as tensors, checked against the ones they belong to."""
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(message(where, f"a list of {name}", type(given).__name__, "put it in a list: [v]."))
     if len(given) != len(tensors):
         raise ValueError(message(where, f"{len(tensors)} {name}", f"{len(given)}"))
     found = []
@@ -150,7 +157,7 @@ def vjp(function: Callable[..., Any], *args: Any) -> tuple[Any, Callable[..., tu
     >>> pullback(tg.tensor([1.0, 10.0]))
     (tensor([ 2., 40.]),)
     """
-    found = Evaluation("vjp", function, args, range(len(args)))
+    found = Evaluation("vjp", function, args)
 
     def pullback(*cotangents: Any) -> tuple[Tensor, ...]:
         seeds = _matching("vjp", "cotangents", cotangents, found.outputs)
@@ -170,7 +177,7 @@ def jvp(function: Callable[..., Any], args: Sequence[Any], tangents: Sequence[An
     >>> tg.jvp(lambda x: x * x, [tg.tensor([1.0, 2.0])], [tg.tensor([1.0, 10.0])])
     (tensor([1., 4.]), tensor([ 2., 40.]))
     """
-    found = Evaluation("jvp", function, args, range(len(args)))
+    found = Evaluation("jvp", function, args)
     tangents = _matching("jvp", "tangents", tangents, found.inputs)
     live = state.grad_enabled and (found.live or any(t.requires_grad for t in tangents))
     with Switch("grad_enabled", True):
@@ -187,7 +194,7 @@ def hvp(function: Callable[..., Any], args: Sequence[Any], vectors: Sequence[Any
     >>> tg.hvp(lambda x: (x ** 3).sum(), [tg.tensor([1.0, 2.0])], [tg.tensor([1.0, 1.0])])
     (tensor([ 6., 12.]),)
     """
-    found = Evaluation("hvp", function, args, range(len(args)))
+    found = Evaluation("hvp", function, args)
     vectors = _matching("hvp", "vectors", vectors, found.inputs)
     live = state.grad_enabled and (found.live or any(v.requires_grad for v in vectors))
     with Switch("grad_enabled", True):

@@ -51,6 +51,8 @@ def gradcheck(
     """
     if order not in (1, 2):
         raise ValueError(message("gradcheck", "order 1 or 2", repr(order)))
+    if not isinstance(inputs, (tuple, list)):
+        raise TypeError(message("gradcheck", "a list of inputs", type(inputs).__name__, "put it in a list: [x]."))
     tensors = [x if isinstance(x, Tensor) else tensor(x) for x in inputs]
     floating = [i for i, t in enumerate(tensors) if t.dtype.kind == "f"]
     if not floating:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy
 
 from ..backend import Array, array_module, device_of
-from ..errors import DeviceError, ShapeError, message
+from ..errors import DeviceError, GradientError, ShapeError, choice, message
 from ..state import state
 from .tensor import Tensor
 from .writes import next_sequence
@@ -102,14 +102,18 @@ class Primitive:
         expects: str = "arguments that fit together",
         residuals: bool = False,
         promotes: bool = True,
+        differentiable: bool = True,
         label: str = "",
     ):
         code = forward.__code__
         names = [name for name in code.co_varnames[1 : code.co_argcount] if name != "out"]
         variadic = bool(code.co_flags & inspect.CO_VARARGS)
         rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if variadic else ""
-        assert kind in KINDS, kind
-        assert set(saves) <= {*names, rest, "y"}, saves
+        if kind not in KINDS:
+            raise choice("primitive", "kind", kind, KINDS)
+        for name in saves:
+            if name not in (*names, rest, "y"):
+                raise choice(f"primitive {forward.__name__}", "each name in saves", name, {*names, "y"})
         self.name = self.__name__ = forward.__name__.rstrip("_")
         self.label = label or self.name.lstrip("_")
         self.__doc__ = forward.__doc__
@@ -122,7 +126,9 @@ class Primitive:
         self.joint: Callable[..., Any] = _no_rule
         self.has_residuals = residuals
         self.promotes = promotes and kind in ("elementwise", "reduction", "gemm", "composite")
-        self.differentiable = False
+        self.differentiable = differentiable
+        self.has_rule = False
+        self._count = -1 if variadic else len(names)
         self._saves_output = "y" in saves
         self._saves = tuple(name in saves for name in names)
         self._saves_rest = rest in saves
@@ -146,9 +152,12 @@ class Primitive:
         operators, `.shape/.ndim/.dtype` and primitives only: it is run on arrays in a first-order backward pass and on
         Tensors under `create_graph=True`. An element-wise rule may leave the undoing of broadcasting to the engine.
         """
-        assert len(vjps) == len(self._saves), self
+        if len(vjps) != len(self._saves):
+            raise ValueError(
+                message(f"{self.label}.defvjp", f"{len(self._saves)} rules, one per argument", f"{len(vjps)}")
+            )
         self.vjps = tuple(vjp or no_gradient for vjp in vjps)
-        self.differentiable = True
+        self.has_rule = True
 
     def defjoint(self, rule: Callable[..., Any]) -> None:
         """Sets one rule for all arguments, for operations whose gradients share work.
@@ -157,9 +166,11 @@ class Primitive:
         are wanted; `residuals` is what `forward` returned beside `y`, or None if the rule must recompute it
         differentiably.
         """
-        self.vjps, self.joint, self.differentiable = None, rule, True
+        self.vjps, self.joint, self.has_rule = None, rule, True
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
+        if len(args) != self._count and self._count >= 0:
+            raise TypeError(message(self.label, f"{self._count} arguments", f"{len(args)}"))
         arrays: list[Any] = []
         edges: list[Any] = []
         dtype = None
@@ -202,6 +213,9 @@ class Primitive:
         if type(y) is not numpy.ndarray:
             y = _as_array(y)
         if tracked and self.differentiable and state.grad_enabled and (type(y) is tuple or y.dtype.kind == "f"):
+            if not self.has_rule:
+                hint = "give it one with defvjp, or make it with differentiable=False."
+                raise GradientError(message(self.label, "a gradient rule", "none", hint))
             node = _new_node(Node)
             node.primitive = self
             node.edges = edges
@@ -234,6 +248,8 @@ class Primitive:
         for a in arrays:
             if type(a) is list or type(a) is tuple:
                 raise TypeError(self._not_an_operand(a))
+        if not any(hasattr(a, "dtype") for a in arrays):
+            arrays = [numpy.asarray(a) if isinstance(a, (int, float)) else a for a in arrays]
         try:
             y = self.forward(array_module(*arrays), *arrays, **attributes)
         except (ValueError, TypeError, IndexError) as error:
@@ -344,6 +360,7 @@ def primitive(kind: str, **options: Any) -> Callable[[Callable[..., Any]], Primi
         expects: what the arguments must be like, for the error when they are not.
         residuals: whether forward returns `(y, residuals)`.
         promotes: whether integer arguments become floats where the result is one; False where they are ids.
+        differentiable: False if there is no gradient although the result is floating.
         label: what error messages call it; by default its name without a leading underscore.
 
     >>> from tinygrad_edu.autograd import primitive

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Tensor
+from ..errors import GradientError, message
+from ..state import state
 from . import device, elementwise, indexing, linalg, reductions, shape
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -57,6 +59,16 @@ def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, other: operation(other, self)
 
 
+def _in_place(name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
+    def assign(self: Tensor, other: Any) -> Any:
+        if self.requires_grad and self.is_leaf and not state.grad_enabled:
+            hint = "tensors are values, this would make another one; overwrite it by w.assign_(w - ...)."
+            raise GradientError(message(f"in-place {name}", "no parameter under no_grad", "one", hint))
+        return operation(self, other)
+
+    return assign
+
+
 def _method(operation: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **keywords: Any) -> Any:
         return operation(self, *args, **keywords)
@@ -75,6 +87,7 @@ def bind() -> None:
     for name, operation in OPERATORS.items():
         setattr(Tensor, f"__{name}__", _binary(operation))
         setattr(Tensor, f"__r{name}__", _reflected(operation))
+        setattr(Tensor, f"__i{name}__", _in_place(name, operation))
     for name, operation in COMPARISONS.items():
         setattr(Tensor, f"__{name}__", _binary(operation))
     for operation in METHODS:

@@ -104,7 +104,12 @@ def _drawn(distribution: str, shape: Shape, device: str | Device | None, **param
 
 
 def uniform(
-    shape: Shape, low: float = 0.0, high: float = 1.0, dtype: Any = None, device: str | Device | None = None
+    shape: Shape,
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: Any = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers, uniform in [low, high).
 
@@ -113,16 +118,24 @@ def uniform(
     >>> bool((tg.uniform((100,)) < 1.0).all())
     True
     """
-    return _drawn("uniform", shape, device, low=low, high=high, dtype=dtype or state.dtype)
+    return _drawn("uniform", shape, device, low=low, high=high, dtype=dtype or state.dtype).requires_grad_(
+        requires_grad
+    )
 
 
 def normal(
-    shape: Shape, mean: float = 0.0, std: float = 1.0, dtype: Any = None, device: str | Device | None = None
+    shape: Shape,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: Any = None,
+    device: str | Device | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers from a normal distribution. Raises ValueError for a negative `std`."""
     if std < 0:
         raise ValueError(message("normal", "std of at least 0", f"{std}"))
-    return _drawn("normal", shape, device, mean=mean, std=std, dtype=dtype or state.dtype)
+    drawn = _drawn("normal", shape, device, mean=mean, std=std, dtype=dtype or state.dtype)
+    return drawn.requires_grad_(requires_grad)
 
 
 def integers(shape: Shape, low: int, high: int, device: str | Device | None = None) -> Tensor:

@@ -62,13 +62,13 @@ def zero(g: Any, *_: Any, **attributes: Any) -> Any:
     return zeros_like(g)
 
 
-@primitive("elementwise", expression="0")
+@primitive("elementwise", expression="0", differentiable=False)
 def zeros_like(xp: Any, a: Array, out: Any = None) -> Any:
     """Zeros of the shape, dtype and device of `a`."""
     return into(out, xp.zeros_like(a))
 
 
-@primitive("elementwise", expression="1")
+@primitive("elementwise", expression="1", differentiable=False)
 def ones_like(xp: Any, a: Array, out: Any = None) -> Any:
     """Ones of the shape, dtype and device of `a`."""
     return into(out, xp.ones_like(a))

@@ -75,7 +75,7 @@ def as_shape(where: str, shape: Any, least: float = 0) -> tuple[int, ...]:
     return found
 
 
-@primitive("opaque")
+@primitive("opaque", differentiable=False)
 def new_zeros(xp: Any, a: Array, *, shape: tuple[int, ...]) -> Array:
     """Zeros of another shape on the device of `a`."""
     return xp.zeros(shape, dtype=a.dtype)
