@@ -20,7 +20,7 @@ from .backend import device, seed, use_device
 from .callbacks import History
 from .callbacks.progress import is_terminal
 from .datasets import digits
-from .errors import message
+from .errors import choice, message
 from .layers import Dense, Dropout, Flatten, Input
 from .models import Sequential
 from .models.saving import write_atomically
@@ -29,13 +29,14 @@ from .optimizers import Adam
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 MODEL = "model.safetensors"
+CURVES = "curves.png"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with these arguments (those of the process if None) and returns the exit status."""
     arguments = parser().parse_args(argv)
     try:
-        status = int(arguments.run(arguments))
+        status = int(arguments.run(arguments) or 0)
         if sys.stdout is not None:
             sys.stdout.flush()
         return status
@@ -65,7 +66,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"tinygrad-edu {__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    top.set_defaults(run=lambda _: print(top.format_help(), end=""))  # without a command
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     add_train(commands)
     add_check(commands)
     return top
@@ -76,10 +78,14 @@ def add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help=text,
-        description=f"{text.capitalize()}. Ctrl-C ends the training early and keeps what was trained.",
+        description=f"{text.capitalize()}.\nCtrl-C ends the training early and keeps what was trained.",
+        epilog="example:\n  tinygrad-edu train digits --epochs 10 --out runs/short",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     train.add_argument(
-        "dataset", choices=["digits"], help="1,797 handwritten digits of 8x8 pixels, a fifth held out for the test"
+        "dataset",
+        type=_dataset,
+        help="digits: 1,797 handwritten digits of 8x8 pixels, a fifth held out for the test",
     )
     train.add_argument("--epochs", type=_integer(1), default=60, metavar="N", help="passes over the training data (60)")
     train.add_argument("--batch-size", type=_integer(1), default=32, metavar="N", help="rows per step (32)")
@@ -106,6 +112,12 @@ def run_check(arguments: argparse.Namespace) -> int:
     from .checks import run_check
 
     return int(run_check(device=arguments.device, op=arguments.op) or 0)
+
+
+def _dataset(text: str) -> str:
+    if text != "digits":
+        raise argparse.ArgumentTypeError(str(choice("train", "the data set", text, ["digits"])))
+    return text
 
 
 def _integer(least: int) -> Any:
@@ -136,7 +148,7 @@ def train_digits(arguments: argparse.Namespace) -> int:
     seed(arguments.seed)
     folder = run_folder(arguments.out)
     (x_train, y_train), (x_test, y_test) = digits.load_data()
-    with use_device(chosen):
+    with use_device(chosen), on_signal(signal.default_int_handler, signal.SIGTERM):  # as Ctrl-C
         model = digits_model()
         model.compile(Adam(arguments.learning_rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
         print(
@@ -149,7 +161,7 @@ def train_digits(arguments: argparse.Namespace) -> int:
             model.fit(x_train / 16, y_train, batch_size=arguments.batch_size, epochs=arguments.epochs)
         except (KeyboardInterrupt, OSError) as error:  # OSError: nobody reads what is printed any more
             ended = error
-        with no_interrupt():
+        with on_signal(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM):  # they wait until all is written
             seconds = time.perf_counter() - started
             accuracy = model.evaluate(x_test / 16, y_test, return_dict=True)["accuracy"]
             history = model.history or History()
@@ -177,6 +189,8 @@ def train_digits(arguments: argparse.Namespace) -> int:
             ("Written to", f"{folder}{os.sep} ({', '.join(written)})"),
         ]
     )
+    if history.epoch and CURVES not in written:
+        print("No curves without matplotlib: pip install 'tinygrad-edu[viz]' draws them.")
     if not all(map(math.isfinite, history.history.get("loss", ()))):
         found = "one that is NaN or infinite"
         raise ValueError(message("train", "a finite loss", found, "choose a smaller --learning-rate."))
@@ -184,16 +198,17 @@ def train_digits(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def no_interrupt() -> Iterator[None]:
-    """Lets Ctrl-C wait: what was trained is being written."""
+def on_signal(handler: Any, *signals: signal.Signals) -> Iterator[None]:
+    """Has this handler for these signals inside the block."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread is ever interrupted
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, was in before.items():
+            signal.signal(number, was)
 
 
 def digits_model() -> Sequential:
@@ -240,15 +255,25 @@ def write_run(folder: Path, model: Sequential, history: History, results: Any, s
     # JSON has no NaN and no inf
     curves = {name: [v if math.isfinite(v) else None for v in values] for name, values in history.history.items()}
     content = {"settings": settings, "results": results, "epoch": history.epoch, "history": curves}
-    write_atomically(folder / "history.json", (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    write_atomically(folder / "history.json", f"{as_json(content)}\n".encode())
     written = [MODEL, "history.json"]
-    if history.epoch and draw_curves(folder / "curves.png", history):
-        written.append("curves.png")
+    if history.epoch and draw_curves(folder / CURVES, history, results["test_accuracy"]):
+        written.append(CURVES)
     return written
 
 
-def draw_curves(path: Path, history: History) -> bool:
-    """Draws loss and accuracy over the epochs. Returns False where matplotlib is missing."""
+def as_json(value: Any, margin: str = "") -> str:
+    """JSON with a line per entry of a dict, but a list in one line."""
+    if not isinstance(value, dict):
+        return json.dumps(value, allow_nan=False)
+    inner = margin + " "
+    rows = ",\n".join(f"{inner}{json.dumps(name)}: {as_json(entry, inner)}" for name, entry in value.items())
+    return f"{{\n{rows}\n{margin}}}"
+
+
+def draw_curves(path: Path, history: History, test_accuracy: float) -> bool:
+    """Draws loss and accuracy over the epochs, and the accuracy on the test data as a line. Returns False where
+    matplotlib is missing."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -262,6 +287,10 @@ def draw_curves(path: Path, history: History) -> bool:
         axes.plot([epoch + 1 for epoch in history.epoch], values, marker="." if len(values) < 40 else "")
         axes.set_title(f"{name} on the training data")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if name == "accuracy":
+            axes.axhline(test_accuracy, color="C1", linestyle="--", label=f"test data, at the end: {test_accuracy:.2%}")
+            axes.legend(loc="lower right")
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return True

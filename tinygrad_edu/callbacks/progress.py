@@ -33,12 +33,13 @@ class ProgressBar(Callback):
         self._started = time.perf_counter()
         if not self.lines_only and is_terminal():
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.table import Column
 
             columns = [
                 TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                BarColumn(bar_width=None, table_column=Column(max_width=40)),  # the one column that may shrink
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(table_column=Column(no_wrap=True)),
                 TextColumn("left  {task.fields[logs]}", markup=False),
             ]
             self._bar = Progress(*columns, auto_refresh=False, transient=True)
@@ -57,13 +58,19 @@ class ProgressBar(Callback):
             self._update(batch + 1, as_text(logs))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        seconds = time.perf_counter() - self._epoch_started
-        line = f"{self._title()} - {as_text(logs)} - {seconds:.1f}s"
+        logs = logs or {}
+        took = as_time(time.perf_counter() - self._epoch_started)
+        line = f"{self._title()} - {as_text(logs)} - {took}"
         if self._bar is None:
             print(line, flush=True)
-        else:
-            self._bar.console.print(line, markup=False, emoji=False, highlight=False)
-            self._update(self.params["steps"], as_text(logs))
+            return
+        console = self._bar.console
+        if len(line) > console.width:
+            line = f"{self._title()}  {as_short_text(logs)}  {took}"
+        console.print(line, markup=False, emoji=False, highlight=False, no_wrap=True, overflow="ellipsis")
+        # the line above has those of the validation, and the bar needs the room
+        training = {name: value for name, value in logs.items() if not name.startswith("val_")}
+        self._update(self.params["steps"], as_text(training))
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self.close()
@@ -86,6 +93,24 @@ class ProgressBar(Callback):
 
 def as_text(logs: Logs | None) -> str:
     """`loss: 0.1234 - accuracy: 0.9710`"""
-    return " - ".join(
-        f"{name}: {value:.4f}" if abs(value) >= 1e-3 else f"{name}: {value:.3g}" for name, value in (logs or {}).items()
-    )
+    return " - ".join(f"{name}: {as_number(value)}" for name, value in (logs or {}).items())
+
+
+def as_short_text(logs: Logs) -> str:
+    """`loss: 0.1234 (val 0.2345)  accuracy: 0.9710 (val 0.9600)`, which fits into 80 columns."""
+    parts = []
+    for name, value in logs.items():
+        if f"val_{name}" in logs:
+            parts.append(f"{name}: {as_number(value)} (val {as_number(logs[f'val_{name}'])})")
+        elif name.removeprefix("val_") not in logs or not name.startswith("val_"):
+            parts.append(f"{name}: {as_number(value)}")
+    return "  ".join(parts)
+
+
+def as_number(value: float) -> str:
+    """`0.1234`; `2.35e+19` and `1.20e-05` where four decimals would be too long or show nothing."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def as_time(seconds: float) -> str:
+    return f"{seconds:.1f}s" if seconds >= 1 else f"{seconds * 1000:.0f}ms"

@@ -11,7 +11,7 @@ import numpy
 from .. import initializers
 from ..autograd import Tensor, tensor
 from ..backend import Device, default_device, device, to_device, to_host
-from ..errors import ShapeError, check_cast, check_integer, check_names, message
+from ..errors import ShapeError, check_cast, check_integer, check_names, choice, message
 from ..state import Switch, state
 
 Shape = tuple[int | None, ...]
@@ -68,8 +68,13 @@ class Layer:
         trainable: bool = True,
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
+        **unknown: Any,
     ):
         self.name = name
+        if unknown:
+            known = {**inspect.signature(type(self)).parameters, **inspect.signature(Layer).parameters}
+            names = [argument for argument, kind in known.items() if kind.kind is not kind.VAR_KEYWORD]
+            raise TypeError(*choice(self.where, "each argument", next(iter(unknown)), names).args)
         self._trainable = bool(trainable)
         if input_dim is not None:
             input_shape = (check_integer(self.where, "input_dim", input_dim, 1),)
