@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tinygrad_edu.callbacks import Callback, History, LazyLogs, TerminateOnNaN
+from tinygrad_edu.callbacks import Callback, History, LazyLogs, TerminateOnNaN, progress
 from tinygrad_edu.layers import Dense
 from tinygrad_edu.models import Sequential
 from tinygrad_edu.optimizers import SGD
@@ -159,7 +159,7 @@ def test_history_by_hand():
 def test_a_line_an_epoch_into_a_pipe(verbose, capsys):
     model().fit(X, Y, epochs=3, verbose=verbose, validation_split=0.2, initial_epoch=1)
     out = capsys.readouterr().out
-    line = r"Epoch {}/3 - loss: \S+ - mae: \S+ - val_loss: \S+ - val_mae: \S+ - \d+\.\ds\n"
+    line = r"Epoch {}/3 - loss: \S+ - mae: \S+ - val_loss: \S+ - val_mae: \S+ - \d+ms\n"
     assert re.fullmatch(line.format(2) + line.format(3), out)
 
 
@@ -187,8 +187,44 @@ def test_a_bar_on_a_terminal(terminal):
         model().fit(X, Y, batch_size=2, epochs=2)
     out = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
     assert re.search(r"Epoch 1/2 .*━.* 3/10 .*left +loss: \S+ - mae: \S+", out)
-    assert re.search(r"Epoch 2/2 - loss: \S+ - mae: \S+ - \d\.\ds", out)
+    assert re.search(r"Epoch 2/2 - loss: \S+ - mae: \S+ - \d+ms", out)
     assert "10/10" in out
+
+
+def test_a_bar_in_80_columns(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("rich._console", None)  # it keeps the width it was made with
+    tg.seed(0)
+    narrow = Sequential([Dense(2, activation="softmax", input_dim=2)])
+    narrow.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    with contextlib.redirect_stdout(terminal):
+        narrow.fit(X, Y.astype(int), batch_size=1, epochs=100, initial_epoch=98, validation_split=0.2)
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue()))
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    number = r"\d\.\d{4}"
+    ended = rf"Epoch 99/100  loss: {number} \(val {number}\)  accuracy: {number} \(val {number}\)  \d+ms *"
+    assert sum(re.fullmatch(ended, line) is not None for line in lines) == 1
+    bar = rf"Epoch 99/100 [━╸╺]+ +4/16 \S+ left  loss: {number} - accuracy: {number} *"
+    assert sum(re.fullmatch(bar, line) is not None for line in lines) == 1
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (0.0, "0.0000"), (0.12345, "0.1235"), (-0.5, "-0.5000"), (0.001, "0.0010"), (1234.5, "1234.5000"),
+    (1.234e-5, "1.23e-05"), (23507881322750656512.0, "2.35e+19"), (-1e6, "-1.00e+06"),
+    (float("nan"), "nan"), (float("inf"), "inf"),
+])  # fmt: skip
+def test_numbers(value, text):
+    assert progress.as_text({"loss": value}) == f"loss: {text}"
+
+
+def test_short_text_has_every_value():
+    logs = {"loss": 1.0, "mae": 2.0, "val_loss": 3.0, "val_own": 4.0}
+    assert progress.as_short_text(logs) == "loss: 1.0000 (val 3.0000)  mae: 2.0000  val_own: 4.0000"
+
+
+def test_times():
+    assert [progress.as_time(seconds) for seconds in (0.0123, 1.25, 75)] == ["12ms", "1.2s", "75.0s"]
 
 
 @pytest.mark.parametrize("name", ["a[/b]", "a[red]", "a:smile:"])

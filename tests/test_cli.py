@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tinygrad_edu import cli, models
+from tinygrad_edu.callbacks import History
 from tinygrad_edu.datasets import digits
 
 
@@ -37,6 +38,8 @@ def test_train_digits(tmp_path, capsys):
     assert "Parameters     9,610" in lines
     assert saved["settings"]["epochs"] == len(saved["epoch"]) == len(saved["history"]["loss"]) == 60
     assert "\x1b" not in out
+    text = (tmp_path / "run" / "history.json").read_text()
+    assert len(text.splitlines()) < 25  # a list in one line
     (_, _), (x_test, y_test) = digits.load_data()
     loaded = models.load_model(tmp_path / "run" / "model.safetensors")
     assert (loaded.predict(x_test / 16).argmax(axis=1) == y_test).mean() == pytest.approx(accuracy)
@@ -57,7 +60,24 @@ def test_curves(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     _, out, _ = run(capsys, "train", "digits", "--epochs", 2, "--out", tmp_path)
     assert "(model.safetensors, history.json, curves.png)" in out
+    assert "pip install" not in out
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_curves_have_whole_epochs_and_the_test_accuracy(tmp_path, monkeypatch, epochs):
+    figures = []
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    monkeypatch.setattr("matplotlib.figure.Figure", lambda **options: figures.append(figure(**options)) or figures[0])
+    history = History()
+    for epoch in range(epochs):
+        history.on_epoch_end(epoch, {"loss": 1.0 - 0.1 * epoch, "accuracy": 0.5 + 0.1 * epoch})
+    assert cli.draw_curves(tmp_path / "curves.png", history, 0.97)
+    loss, accuracy = figures[0].axes
+    for axes in (loss, accuracy):
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+    assert loss.get_legend() is None
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["test data, at the end: 97.00%"]
 
 
 def test_without_matplotlib(tmp_path, capsys, monkeypatch):
@@ -65,6 +85,7 @@ def test_without_matplotlib(tmp_path, capsys, monkeypatch):
     status, out, _ = run(capsys, "train", "digits", "--epochs", 1, "--out", tmp_path)
     assert status == 0
     assert "(model.safetensors, history.json)" in out
+    assert out.endswith("No curves without matplotlib: pip install 'tinygrad-edu[viz]' draws them.\n")
 
 
 def test_options_decide(tmp_path, capsys):
@@ -81,13 +102,16 @@ def test_options_decide(tmp_path, capsys):
         assert (weights(*options) != first).any()
 
 
-def test_ctrl_c_keeps_what_was_trained(tmp_path):
-    code = "import sys; from tinygrad_edu.cli import main; sys.exit(main(sys.argv[1:]))"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_what_was_trained(tmp_path, number):
+    # a shell starts what is in the background with SIGINT ignored, and the child would inherit that
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "import sys; from tinygrad_edu.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-u", "-c", code, "train", "digits", "--epochs", "100000", "--out", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("Epoch 3/"):
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 break
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
@@ -141,17 +165,18 @@ def test_without_an_output(tmp_path):
     is_kept(tmp_path, False)
 
 
-def test_ctrl_c_waits_while_the_run_is_written(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_while_the_run_is_written(tmp_path, capsys, monkeypatch, number):
     write = cli.write_run
 
     def interrupted(*arguments):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         return write(*arguments)
 
     monkeypatch.setattr(cli, "write_run", interrupted)
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     assert run(capsys, "train", "digits", "--epochs", 1, "--out", tmp_path)[0] == 0
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     is_kept(tmp_path, False)
 
 
@@ -187,9 +212,10 @@ def test_a_loss_that_is_no_number(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "text"), [
-    ((), "the following arguments are required: COMMAND"),
     (("train",), "the following arguments are required: dataset"),
-    (("train", "mnist"), "invalid choice: 'mnist'"),
+    (("trian",), "invalid choice: 'trian' (choose from "),
+    (("train", "mnist"), "error: argument dataset: expected the data set to be one of 'digits', received 'mnist'.\n"),
+    (("train", "digit"), "received 'digit'. Hint: did you mean 'digits'?"),
     (("train", "digits", "--epochs", "0"), "argument --epochs: expected an integer of at least 1, received '0'"),
     (("train", "digits", "--epochs", "two"), "received 'two'"),
     (("train", "digits", "--batch-size", "-5"), "argument --batch-size: expected an integer of at least 1, received '-5'"),
@@ -232,6 +258,8 @@ def test_help(capsys):
         assert "SUPPRESS" not in out
         assert "None" not in out
     assert "--learning-rate" in run(capsys, "train", "--help")[1]
+    assert "example:\n  tinygrad-edu train digits --epochs 10" in run(capsys, "train", "--help")[1]
+    assert run(capsys) == run(capsys, "--help")
     assert run(capsys, "--version")[1].startswith("tinygrad-edu ")
 
 

@@ -400,6 +400,7 @@ def test_dropout():
     (lambda: Dense(2, kernel_initializer="he_norml"), ValueError, "received 'he_norml'. Hint: did you mean 'he_normal'?"),
     (lambda: Dense(2, kernel_initializer=initializers.Zeros), TypeError, "Hint: write Zeros()."),
     (lambda: Dense(2, input_shap=(3,)), TypeError, "input_shap"),
+    (lambda: Dense(2, activaton="relu"), TypeError, "Hint: did you mean 'activation'?"),
     (lambda: Dense(2, input_shape=3), TypeError, "expected input_shape to be a tuple of integers, without the batch axis, received 3. Hint: write (3,)."),
     (lambda: Dense(2, input_dim=0), ValueError, "expected input_dim to be an integer of at least 1, received 0"),
     (lambda: Dropout(1.0), ValueError, "Dropout: expected rate to be a number in [0, 1), received 1.0"),

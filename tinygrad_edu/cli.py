@@ -116,7 +116,8 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 def _dataset(text: str) -> str:
     if text != "digits":
-        raise argparse.ArgumentTypeError(str(choice("train", "the data set", text, ["digits"])))
+        fault = str(choice("train", "the data set", text, ["digits"]))
+        raise argparse.ArgumentTypeError(fault.removeprefix("train: "))  # argparse puts it there
     return text
 
 
@@ -287,10 +288,10 @@ def draw_curves(path: Path, history: History, test_accuracy: float) -> bool:
         axes.plot([epoch + 1 for epoch in history.epoch], values, marker="." if len(values) < 40 else "")
         axes.set_title(f"{name} on the training data")
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if name == "accuracy":
             axes.axhline(test_accuracy, color="C1", linestyle="--", label=f"test data, at the end: {test_accuracy:.2%}")
-            axes.legend(loc="lower right")
+            axes.legend()
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return True

@@ -67,7 +67,7 @@ class ProgressBar(Callback):
         console = self._bar.console
         if len(line) > console.width:
             line = f"{self._title()}  {as_short_text(logs)}  {took}"
-        console.print(line, markup=False, emoji=False, highlight=False, no_wrap=True, overflow="ellipsis")
+        console.print(line, markup=False, emoji=False, highlight=False)
         # the line above has those of the validation, and the bar needs the room
         training = {name: value for name, value in logs.items() if not name.startswith("val_")}
         self._update(self.params["steps"], as_text(training))
@@ -102,7 +102,7 @@ def as_short_text(logs: Logs) -> str:
     for name, value in logs.items():
         if f"val_{name}" in logs:
             parts.append(f"{name}: {as_number(value)} (val {as_number(logs[f'val_{name}'])})")
-        elif name.removeprefix("val_") not in logs or not name.startswith("val_"):
+        elif not (name.startswith("val_") and name[4:] in logs):
             parts.append(f"{name}: {as_number(value)}")
     return "  ".join(parts)
 
