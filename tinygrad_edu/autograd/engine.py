@@ -34,7 +34,7 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
     seed = cotangent_of(output, gradient)
     found = propagate([output], [seed], None, create_graph, retain_graph or create_graph)
     for leaf, g in found.items():
-        g = g if type(g) is Tensor else Tensor(g)
+        g = as_tensor(g)
         leaf.grad = g if leaf.grad is None else leaf.grad + g
 
 
@@ -214,7 +214,8 @@ def _start(
 def _finish(edge: Edge, g: Any, complete: bool) -> Any:
     """A gradient as it is returned: after the hooks of its leaf, and an array where NumPy made a scalar of it."""
     if complete and hasattr(edge, "hooks") and type(edge) is Tensor:
-        g = _run_hooks(edge, g).copy() if type(g) is not Tensor else _run_hooks(edge, g)  # a hook may keep what it got
+        g = _run_hooks(edge, g)
+        g = g if type(g) is Tensor else g.copy()  # a hook may keep what it got
     if type(g) is Tensor:
         return g if g.requires_grad else Tensor(g.data.copy())
     return array_module(g).asarray(g)

@@ -149,8 +149,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
 
     `function` must return a Tensor or a tuple of them, the same ones when called again (random draws are repeated).
     Tensors that it uses beside its arguments, such as a layer's weights, get their gradients as well. Works at any
-    order.
-    Raises GradientError in backward if a leaf that it uses was overwritten in between.
+    order. Raises GradientError in backward if a tensor that it uses was overwritten in between.
 
     >>> import tinygrad_edu as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
