@@ -28,6 +28,10 @@ class GradientError(RuntimeError):
     """A gradient that cannot be computed: no graph, a freed graph, an overwritten array."""
 
 
+class TraceError(RuntimeError):
+    """Something that a jitted function cannot do, such as control flow that needs a traced value."""
+
+
 def message(where: str, expected: str, received: str, hint: str = "") -> str:
     """The house form of an error text.
 

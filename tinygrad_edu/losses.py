@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import ops
-from .autograd import Tensor, tensor
+from .autograd import Tensor, check_array, tensor
 from .backend import array_module
 from .errors import ShapeError, check_cast, check_number, choice, message
 from .ops.networks import _cross_entropy_ids, _cross_entropy_probabilities
@@ -81,10 +81,17 @@ def match_shapes(where: str, y_true: Any, shape: tuple[int, ...]) -> Any:
 
 def check_values(where: str, expected: str, y: Any, holds: Callable[[Any, Any], Any]) -> None:
     """Raises ValueError, with the first offender, unless `holds(xp, y)` everywhere (NaN never does)."""
-    array = y.data if isinstance(y, Tensor) else y
-    right = holds(array_module(array), array)
-    if not bool(right.all()):
-        raise ValueError(message(where, expected, f"{array[~right].reshape(-1)[0].item()}"))
+
+    def look(array: Any) -> None:
+        right = holds(array_module(array), array)
+        if not bool(right.all()):
+            raise ValueError(message(where, expected, f"{array[~right].reshape(-1)[0].item()}"))
+
+    check_array(_raw(y), look)
+
+
+def _raw(y: Any) -> Any:
+    return y.data if isinstance(y, Tensor) else y
 
 
 def class_ids(where: str, y_true: Any, shape: tuple[int, ...], ignore_class: int | None = None) -> Any:
@@ -108,7 +115,10 @@ def class_ids(where: str, y_true: Any, shape: tuple[int, ...], ignore_class: int
 
 def check_probabilities(where: str, y: Any, what: str, sums: bool, hint: str = "") -> None:
     """Raises ValueError unless all are in [0, 1] and, with `sums`, each row's sum is 1."""
-    array = y.data if isinstance(y, Tensor) else y
+    check_array(_raw(y), lambda array: _check_probabilities(where, array, what, sums, hint))
+
+
+def _check_probabilities(where: str, array: Any, what: str, sums: bool, hint: str) -> None:
     slack = 1e-3
     if not bool(((array >= -EPSILON) & (array <= 1 + EPSILON)).all()):
         raise ValueError(
@@ -402,8 +412,10 @@ def check_result(where: str, values: Any, shape: tuple[int, ...]) -> Any:
 
 def cast_targets(where: str, y_true: Any, dtype: Any) -> Any:
     """`y_true` (a tensor or an array) in that dtype; raises ValueError for numbers outside of its range."""
-    check_cast(where, "targets", y_true.data if isinstance(y_true, Tensor) else y_true, dtype)
-    return y_true if y_true.dtype == dtype else y_true.astype(dtype)
+    if y_true.dtype == dtype:
+        return y_true
+    check_array(_raw(y_true), lambda array: check_cast(where, "targets", array, dtype))
+    return y_true.astype(dtype)
 
 
 def check_weights(where: str, weights: Any, count: int) -> Any:

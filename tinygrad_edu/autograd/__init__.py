@@ -6,9 +6,12 @@ from .gradcheck import GradcheckError, gradcheck
 from .modes import enable_grad, no_grad
 from .primitive import Node, Primitive, Spec, broadcast_to, cast, primitive, primitives, stack, sum_to
 from .tensor import Tensor, tensor
+from .tracer import HostNumber, Number, Tracer, check_array, live, on_host, refuse, user_line
+from .writes import commit, record as record_write
 
 __all__ = [
-    "Context", "Function", "GradcheckError", "Node", "Primitive", "Spec", "Tensor", "broadcast_to", "cast",
-    "checkpoint", "enable_grad", "grad", "gradcheck", "hessian", "hvp", "jacobian", "jvp", "no_grad", "primitive",
-    "primitives", "stack", "sum_to", "tensor", "value_and_grad", "vjp",
+    "Context", "Function", "GradcheckError", "HostNumber", "Node", "Number", "Primitive", "Spec", "Tensor", "Tracer",
+    "broadcast_to", "cast", "check_array", "checkpoint", "commit", "enable_grad", "grad", "gradcheck", "hessian", "hvp",
+    "jacobian", "jvp", "live", "no_grad", "on_host", "primitive", "primitives", "record_write", "refuse", "stack",
+    "sum_to", "tensor", "user_line", "value_and_grad", "vjp",
 ]

@@ -13,10 +13,11 @@ from typing import Any
 
 from ..backend import array_module, device_of
 from ..errors import DeviceError, GradientError, ShapeError, message
-from ..state import Switch
+from ..state import Switch, state
 from . import writes
 from .primitive import PICK, Node, Spec, split_outputs, sum_to
 from .tensor import Tensor
+from .tracer import Tracer
 
 Edge = Any  # a Node, or a leaf Tensor
 
@@ -31,6 +32,8 @@ def backward(output: Tensor, gradient: Any, retain_graph: bool, create_graph: bo
             "backward(create_graph=True) makes a cycle through .grad that only gc.collect() frees; use tg.grad",
             stacklevel=3,
         )
+    if state.trace is not None:
+        state.trace.check_inside("backward", output)
     seed = cotangent_of(output, gradient)
     found = propagate([output], [seed], None, create_graph, retain_graph or create_graph)
     for leaf, g in found.items():
@@ -57,7 +60,7 @@ def gradients(
     found = propagate(outputs, seeds, needed, create_graph, retain_graph or create_graph, set(wanted))
     results = []
     for edge, t in zip(wanted, inputs, strict=True):
-        g = found[edge] if edge in found else array_module(t.data).zeros_like(t.data)
+        g = found[edge] if edge in found else array_module(t.data).zeros(t.shape, dtype=t.dtype)
         results.append(g if type(g) is Tensor else Tensor(g.copy() if type(edge) is Node else g))
     return results
 
@@ -218,7 +221,7 @@ def _finish(edge: Edge, g: Any, complete: bool) -> Any:
         g = g if type(g) is Tensor else g.copy()  # a hook may keep what it got
     if type(g) is Tensor:
         return g if g.requires_grad else Tensor(g.data.copy())
-    return array_module(g).asarray(g)
+    return g if type(g) is Tracer else array_module(g).asarray(g)
 
 
 def _collect(pick: Node, g: Any, cotangents: dict[Node, Any], heap: list[tuple[int, Node]]) -> None:
@@ -280,7 +283,9 @@ def _check_saved(node: Node) -> None:
         if type(a) is tuple:
             saved.extend(a)  # what a Function has saved
         a = a.data if type(a) is Tensor else a
-        if hasattr(a, "strides") and writes.overwritten_since(*writes.bounds(a), node.sequence):
+        if not hasattr(a, "strides"):
+            continue
+        if a.stale if type(a) is Tracer else writes.overwritten_since(*writes.bounds(a), node.sequence):
             hint = "run backward before assign_ (or the optimizer's step), or assign to a copy."
             found = f"an array {a.dtype}{list(a.shape)} that assign_ has overwritten since"
             raise GradientError(message(f"gradient of {node.primitive.name}", "its saved values", found, hint))
@@ -295,7 +300,9 @@ def _retain(node: Node, g: Any) -> None:
 
 
 def as_tensor(g: Any) -> Tensor:
-    return g if type(g) is Tensor else Tensor(array_module(g).asarray(g))
+    if type(g) is Tensor:
+        return g
+    return Tensor(g if type(g) is Tracer else array_module(g).asarray(g))
 
 
 def _run_hooks(owner: Any, g: Any) -> Any:

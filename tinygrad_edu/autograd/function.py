@@ -15,6 +15,7 @@ from . import writes
 from .engine import as_tensor, edge_of, explore, paths, propagate
 from .primitive import Node, Primitive, Spec, split_outputs
 from .tensor import Tensor
+from .tracer import Tracer
 
 
 class Context:
@@ -168,10 +169,12 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     if not boundary:
         return result
     leaves = [t.data for t in (*boundary, *args) if type(t) is Tensor]
-    used = _memory_of([*leaves, *(a for node in inside for a in node.saved or () if hasattr(a, "strides"))])
+    inputs = [*leaves, *(a for node in inside for a in node.saved or () if hasattr(a, "strides"))]
+    captured = [a for a in inputs if type(a) is Tracer and state.trace.is_captured(a)]
+    used = _memory_of([a for a in inputs if type(a) is not Tracer])
     arrays = tuple(y.data for y in outputs)
     single = not isinstance(result, tuple)
-    del result, outputs, inside
+    del result, outputs, inside, inputs
     node = Node()
     node.primitive = _CHECKPOINT
     node.edges = list(boundary)
@@ -183,6 +186,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         "sequence": node.sequence,
     }
     node.attributes["used"] = [place for place, memory in used if memory() is not None]
+    node.attributes["captured"] = captured
     tensors = split_outputs(arrays, node)
     return tensors[0] if single else tensors
 
@@ -204,10 +208,11 @@ def _recompute(
     switches: dict[str, Any],
     sequence: int,
     used: list[tuple[int, int]],
+    captured: list[Tracer],
 ) -> list[Any]:
     function, args, boundary = call
     create_graph = state.grad_enabled
-    if any(writes.overwritten_since(low, high, sequence) for low, high in used):
+    if any(writes.overwritten_since(*place, sequence) for place in used) or any(a.stale for a in captured):
         hint = "run backward before assign_ (or the optimizer's step)."
         raise GradientError(message("checkpoint", "the values of its forward pass", "a tensor overwritten since", hint))
     with ExitStack() as stack:

@@ -79,7 +79,7 @@ def _stand_in(where: str, x: Any, i: int) -> Tensor:
 
 
 def _ones(y: Tensor) -> Any:
-    return array_module(y.data).ones_like(y.data)
+    return array_module(y.data).ones(y.shape, dtype=y.dtype)
 
 
 def _argnums(where: str, argnums: int | Sequence[int]) -> list[int]:

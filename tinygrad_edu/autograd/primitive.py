@@ -13,6 +13,7 @@ from ..backend import Array, array_module, device_of
 from ..errors import DeviceError, GradientError, ShapeError, choice, message
 from ..state import state
 from .tensor import Tensor
+from .tracer import HostNumber, Tracer
 from .writes import next_sequence
 
 KINDS = ("elementwise", "reduction", "view", "gemm", "composite", "opaque", "random", "effect")
@@ -201,17 +202,22 @@ class Primitive:
             args = self._settle(args)
             arrays = [a.data if type(a) is Tensor else a for a in args]
             edges = [(a.node or a) if type(a) is Tensor and a.requires_grad else None for a in args]
-        xp = numpy if type(data) is numpy.ndarray else array_module(data)
+        trace = state.trace
         try:
-            y = self.forward(xp, *arrays, **attributes)
+            if trace is None:
+                xp = numpy if type(data) is numpy.ndarray else array_module(data)
+                y = self.forward(xp, *arrays, **attributes)
+            else:
+                arrays = trace.lift_arguments(args, arrays)
+                y = trace.record(self, arrays, attributes)
         except (ValueError, TypeError, IndexError) as error:
             self._explain(error, arrays)
             raise
         residuals = None
         if self.has_residuals:
             y, residuals = y
-        if type(y) is not numpy.ndarray:
-            y = _as_array(y)
+        if type(y) is not numpy.ndarray and trace is None:
+            y = as_array(y)
         if tracked and self.differentiable and state.grad_enabled and (type(y) is tuple or y.dtype.kind == "f"):
             if not self.has_rule:
                 hint = "give it one with defvjp, or make it with differentiable=False."
@@ -240,7 +246,7 @@ class Primitive:
         if y.dtype is not dtype and y.dtype.kind == "f" and self._needs_floats(arrays):
             return self(*(cast(a, state.dtype) if type(a) is Tensor else a for a in args), **attributes)
         t.data = y
-        t.grad = None
+        t._grad = None
         return t
 
     def _compute(self, arrays: list[Any], attributes: dict[str, Any]) -> Any:
@@ -250,14 +256,18 @@ class Primitive:
                 raise TypeError(self._not_an_operand(a))
         if not any(hasattr(a, "dtype") for a in arrays):
             arrays = [numpy.asarray(a) if isinstance(a, (int, float)) else a for a in arrays]
+        trace = state.trace
         try:
-            y = self.forward(array_module(*arrays), *arrays, **attributes)
+            if trace is None:
+                y = self.forward(array_module(*arrays), *arrays, **attributes)
+            else:
+                y = trace.record(self, [trace.lift(a) if hasattr(a, "dtype") else a for a in arrays], attributes)
         except (ValueError, TypeError, IndexError) as error:
             self._explain(error, arrays)
             raise
         if self.has_residuals:
             y = y[0]
-        return y if type(y) is numpy.ndarray else _as_array(y)
+        return y if type(y) is numpy.ndarray or trace is not None else as_array(y)
 
     def _settle(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments of one dtype: NumPy scalars become weak Python numbers, mixed floats and integers are promoted.
@@ -283,7 +293,7 @@ class Primitive:
             return a
         if isinstance(a, (numpy.generic, numpy.ndarray)):
             return a if a.ndim else a.item()
-        if array_module(a) is not numpy:
+        if array_module(a) is not numpy or type(a) is Tracer or type(a) is HostNumber:
             return a
         raise TypeError(self._not_an_operand(a))
 
@@ -315,7 +325,7 @@ class Primitive:
         if ": expected " in str(error):
             return
         for a in arrays:
-            if not hasattr(a, "dtype") and not isinstance(a, (int, float)):
+            if not hasattr(a, "dtype") and not isinstance(a, (int, float, HostNumber)):
                 raise TypeError(self._not_an_operand(a)) from error
         kind = ShapeError if isinstance(error, ValueError) else type(error)
         raise kind(message(self.label, self.expects, operands, f"the array module said: {error}")) from error
@@ -325,10 +335,10 @@ def _primitive_named(name: str) -> Primitive:
     return primitives[name]
 
 
-def _as_array(y: Any) -> Any:
+def as_array(y: Any) -> Any:
     """What a forward function returned as an array: NumPy makes 0-d results scalars; a tuple holds several outputs."""
     if type(y) is tuple:
-        return tuple(map(_as_array, y))
+        return tuple(map(as_array, y))
     return numpy.asarray(y) if isinstance(y, (numpy.generic, float, int)) else y
 
 

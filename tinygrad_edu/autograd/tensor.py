@@ -12,6 +12,7 @@ from ..backend import Array, Device, array_module, default_device, device, devic
 from ..errors import DeviceError, GradientError, ShapeError, message
 from ..state import state
 from . import writes
+from .tracer import HostNumber
 
 HostArray: TypeAlias = numpy.ndarray[Any, Any]
 
@@ -30,19 +31,30 @@ class Tensor:
         node: the operation that made it; None for a leaf, which was made by hand or needs no gradient.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "hooks", "node", "requires_grad")
+    __slots__ = ("__weakref__", "_grad", "data", "hooks", "node", "requires_grad")
     __array_ufunc__ = None  # makes NumPy leave `array * tensor` to us
 
     data: Array
     requires_grad: bool
-    grad: Tensor | None
+    _grad: Tensor | None
     node: Any
 
     def __init__(self, data: Array, requires_grad: bool = False, node: Any = None):
         self.data = data
         self.requires_grad = requires_grad
-        self.grad = None
+        self._grad = None
         self.node = node
+
+    @property
+    def grad(self) -> Tensor | None:
+        return self._grad if state.trace is None else state.trace.read_grad(self)
+
+    @grad.setter
+    def grad(self, gradient: Tensor | None) -> None:
+        if state.trace is None:
+            self._grad = gradient
+        else:
+            state.trace.write_grad(self, gradient)
 
     # What the array knows
 
@@ -182,7 +194,7 @@ class Tensor:
         source = source.item() if isinstance(source, numpy.generic) else source
         if self.node is not None:
             raise GradientError(message("assign_", "a leaf", "the result of an operation", "assign to x.detach()."))
-        if not isinstance(source, (int, float)):
+        if not isinstance(source, (int, float, HostNumber)):
             if not hasattr(source, "shape"):  # a list is on no device yet
                 source = to_device(check_dtype("assign_", numpy.asarray(source)), self.device)
             source = check_dtype("assign_", source)
@@ -191,6 +203,9 @@ class Tensor:
             if device_of(source) != self.device:
                 hint = f"pass value.to('{self.device}')."
                 raise DeviceError(message("assign_", f"a value on {self.device}", f"one on {device_of(source)}", hint))
+        if state.trace is not None:
+            state.trace.assign(self, source)
+            return self
         self.data[...] = source
         writes.record(self.data)
         return self
@@ -296,8 +311,10 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
             dtype = state.dtype
     array = check_dtype("tensor", array)
     target = to_target(array, data, device)
-    copy = array_module(target).array(target, dtype=dtype, copy=True)
-    copy = check_dtype("tensor", copy)
+    if state.trace is None:
+        copy = check_dtype("tensor", array_module(target).array(target, dtype=dtype, copy=True))
+    else:
+        copy = state.trace.copy(target, check_dtype("tensor", numpy.empty(0, dtype or target.dtype)).dtype)
     return Tensor(copy, check_differentiable(copy, requires_grad))
 
 

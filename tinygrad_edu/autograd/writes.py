@@ -9,6 +9,10 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from collections import deque
+from collections.abc import Iterable
+from itertools import starmap
+from operator import call
 from typing import Any
 
 import numpy
@@ -21,6 +25,14 @@ latest = 0
 _ranges: dict[tuple[int, int], tuple[int, weakref.ref[Any]]] = {}  # the latest last
 _lock = threading.Lock()
 _room = 1000  # how many entries there may be before those of freed memory are thrown out
+
+
+def commit(effects: Iterable[tuple[Any, ...]]) -> None:
+    """Makes the calls `(function, *arguments)`: all of them, for an interrupt waits until Python code runs again.
+
+    The functions must be ones that run no Python code, such as `operator.setitem` on arrays and `setattr` on slots.
+    """
+    deque(starmap(call, effects), maxlen=0)
 
 
 def record(array: Any) -> None:

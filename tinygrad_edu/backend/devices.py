@@ -124,8 +124,10 @@ def chosen_device(name: str | Device | None) -> Device:
 def array_module(*arrays: Any) -> ModuleType:
     """NumPy, or CuPy if any of `arrays` is CuPy's."""
     for array in arrays:
-        if type(array) is not numpy.ndarray and type(array).__module__.partition(".")[0] == "cupy":
-            return sys.modules["cupy"]
+        if type(array) is not numpy.ndarray:
+            array = getattr(array, "stands_for", array)  # what is behind a tracer
+            if type(array).__module__.partition(".")[0] == "cupy":
+                return sys.modules["cupy"]
     return numpy
 
 

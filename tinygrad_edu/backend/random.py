@@ -88,6 +88,9 @@ class Generator:
 
     @state.setter
     def state(self, value: tuple[int, int, int]) -> None:
+        if state.trace is not None:
+            expected = "no new seed or state of random numbers"
+            state.trace.forbid(expected, "one", "set it before the call of the jitted function.")
         names = ("seed", "stream", "offset")
         if not isinstance(value, (tuple, list)) or len(value) != len(names):
             raise ValueError(message("Generator", "a state (seed, stream, offset)", repr(value)))
@@ -115,6 +118,9 @@ class Generator:
 
     def words(self, count: int, device: Device) -> Array:
         """At least `count` words (uint64, a multiple of four of them)."""
+        if state.trace is not None:
+            expected = "draws by tg.uniform, tg.normal and their like"
+            state.trace.forbid(expected, "one by a Generator", "draw before the call and pass the numbers.")
         blocks = -(-count // 4)
         with self._lock:
             seed, stream, offset = self.state

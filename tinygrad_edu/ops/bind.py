@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd import Tensor
+from ..autograd import HostNumber, Tensor, Tracer
 from ..errors import GradientError, message
 from ..state import state
 from . import device, elementwise, indexing, linalg, reductions, shape
@@ -21,6 +22,15 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "or": elementwise.logical_or,
     "xor": elementwise.logical_xor,
 }
+
+ARITHMETIC: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
+    "add": ("+", operator.add, elementwise.add),
+    "sub": ("-", operator.sub, elementwise.subtract),
+    "mul": ("*", operator.mul, elementwise.multiply),
+    "truediv": ("/", operator.truediv, elementwise.divide),
+    "pow": ("**", operator.pow, elementwise.power),
+}
+"""What traced Python numbers do among themselves, and with arrays."""
 
 COMPARISONS: dict[str, Callable[..., Any]] = {
     "eq": elementwise.equal,
@@ -83,20 +93,39 @@ def _transpose(self: Tensor, *axes: Any) -> Any:
     return shape.transpose(self, (axes[0] if len(axes) == 1 else axes) or None)
 
 
+def _on_numbers(
+    symbol: str, on_numbers: Callable[..., Any], operation: Callable[..., Any], reflected: bool
+) -> Callable[..., Any]:
+    """An operator of a traced number: arithmetic with numbers, an operation with arrays."""
+
+    def apply(self: HostNumber, other: Any) -> Any:
+        a, b = (other, self) if reflected else (self, other)
+        if isinstance(other, (int, float, HostNumber)):
+            return self.recorder.host_call(f"{{}} {symbol} {{}}", on_numbers, a, b)
+        return operation(a, b)
+
+    return apply
+
+
 def bind() -> None:
+    for kind in (Tensor, Tracer):
+        for name, operation in OPERATORS.items():
+            setattr(kind, f"__{name}__", _binary(operation))
+            setattr(kind, f"__r{name}__", _reflected(operation))
+        for name, operation in COMPARISONS.items():
+            setattr(kind, f"__{name}__", _binary(operation))
+        for operation in METHODS:
+            setattr(kind, operation.__name__, _method(operation))
+        for name, operation in UNARY.items():
+            setattr(kind, f"__{name}__", _unary(operation))
+        setattr(kind, "__getitem__", _binary(indexing.getitem))
+        setattr(kind, "transpose", _transpose)
+        setattr(kind, "T", property(_transpose, doc="The tensor with its axes reversed."))
     for name, operation in OPERATORS.items():
-        setattr(Tensor, f"__{name}__", _binary(operation))
-        setattr(Tensor, f"__r{name}__", _reflected(operation))
         setattr(Tensor, f"__i{name}__", _in_place(name, operation))
-    for name, operation in COMPARISONS.items():
-        setattr(Tensor, f"__{name}__", _binary(operation))
-    for operation in METHODS:
-        setattr(Tensor, operation.__name__, _method(operation))
-    for name, operation in UNARY.items():
-        setattr(Tensor, f"__{name}__", _unary(operation))
-    setattr(Tensor, "__getitem__", _binary(indexing.getitem))
-    setattr(Tensor, "transpose", _transpose)
-    setattr(Tensor, "T", property(_transpose, doc="The tensor with its axes reversed."))
+    for name, (symbol, on_numbers, operation) in ARITHMETIC.items():
+        setattr(HostNumber, f"__{name}__", _on_numbers(symbol, on_numbers, operation, reflected=False))
+        setattr(HostNumber, f"__r{name}__", _on_numbers(symbol, on_numbers, operation, reflected=True))
 
 
 bind()

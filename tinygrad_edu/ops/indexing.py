@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, cast, primitive
+from ..autograd import Tensor, cast, check_array, primitive
 from ..backend import Array, array_module, device_of, to_device
 from ..errors import DeviceError, ShapeError, check_cast, message
 from ..state import state
@@ -112,10 +112,14 @@ def _put_together(template: Template, arrays: tuple[Array, ...] = ()) -> tuple[A
 def check_indices(where: str, indices: Any, size: int, negative: bool = False) -> None:
     """Raises IndexError if an index is not below `size`, or is negative where that has no meaning. Waits for the
     device."""
-    indices, lowest = _raw(indices), -size if negative else 0
-    wrong = (indices < lowest) | (indices >= size)
-    if bool(wrong.any()):
-        raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}"))
+    lowest = -size if negative else 0
+
+    def look(indices: Array) -> None:
+        wrong = (indices < lowest) | (indices >= size)
+        if bool(wrong.any()):
+            raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}"))
+
+    check_array(_raw(indices), look)
 
 
 def check_ids(where: str, ids: Any, size: int) -> None:
@@ -237,9 +241,14 @@ def index_put(x: Any, key: Any, values: Any) -> Any:
     """
     template, arrays, values = _destination("index_put", x, key, values)
     times = _write(cast(ones_like(values), "float32"), template, arrays, x.shape)
-    if arrays and bool((_raw(times) > 1).any()):
-        raise ValueError(message("index_put", "each index once", "repeated ones", "scatter_add adds repeated values."))
+    if arrays:
+        check_array(_raw(times), _check_once)
     return where(greater(times, 0), _write(values, template, arrays, x.shape), x)
+
+
+def _check_once(times: Array) -> None:
+    if bool((times > 1).any()):
+        raise ValueError(message("index_put", "each index once", "repeated ones", "scatter_add adds repeated values."))
 
 
 def _destination(name: str, x: Any, key: Any, values: Any) -> tuple[Template, list[Any], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Tensor, cast, primitive, sum_to
+from ..autograd import Tensor, cast, check_array, primitive, sum_to
 from ..backend import Array, device_of
 from ..errors import ShapeError, message
 from ..state import state
@@ -235,12 +235,16 @@ def cross_entropy(
         hint = "one-hot targets must be floating." if targets.shape == logits.shape else ""
         raise ShapeError(message("cross_entropy", expected, f"{targets.dtype} of shape {targets.shape}", hint))
     ids = targets.data if isinstance(targets, Tensor) else targets
-    check_indices("cross_entropy", ids if ignore_index is None else ids[ids != ignore_index], classes)
+    check_array(ids, lambda a: _check_classes(a if ignore_index is None else a[a != ignore_index], classes))
     losses = _cross_entropy_ids(logits, targets, smoothing=float(label_smoothing), ignore=ignore_index)
     if reduction != "mean" or ignore_index is None:
         return reduce_losses("cross_entropy", losses, reduction)
     kept = sum(not_equal(targets, ignore_index))
     return divide(sum(losses), cast(maximum(kept, 1), losses.dtype))
+
+
+def _check_classes(ids: Array, classes: int) -> None:
+    check_indices("cross_entropy", ids, classes)
 
 
 @primitive(
@@ -273,11 +277,14 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
     check_arrays(where_, logits, targets)
     if logits.shape != targets.shape:
         raise ShapeError(message(where_, f"targets of shape {logits.shape}", f"{targets.shape}", "use .reshape()."))
-    values = targets.data if isinstance(targets, Tensor) else targets
+    check_array(targets.data if isinstance(targets, Tensor) else targets, _check_targets)
+    return reduce_losses(where_, _binary_cross_entropy(logits, targets), reduction)
+
+
+def _check_targets(values: Array) -> None:
     if values.size and not 0 <= float(values.min()) <= float(values.max()) <= 1:
         found = f"values from {values.min().item():.6g} to {values.max().item():.6g}"
-        raise ValueError(message(where_, "targets from 0 to 1", found))
-    return reduce_losses(where_, _binary_cross_entropy(logits, targets), reduction)
+        raise ValueError(message("binary_cross_entropy_with_logits", "targets from 0 to 1", found))
 
 
 # Dropout and embedding

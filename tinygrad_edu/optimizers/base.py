@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor
+from ..autograd import Number, Tensor, live, on_host
 from ..backend import Device, device, to_device, to_host
 from ..errors import GradientError, check_cast, check_names, check_number, message
 
@@ -41,6 +41,8 @@ class Optimizer:
     tensor([1.], requires_grad=True)
     """
 
+    iterations = Number()
+    _learning_rate = Number()
     never_negative: tuple[str, ...] = ("iterations", "learning_rate")
     """The names in the state whose numbers are at least 0."""
 
@@ -60,7 +62,7 @@ class Optimizer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._learning_rate = at_least_zero(self.where, "learning_rate", value)
+        self._learning_rate = on_host(functools.partial(at_least_zero, self.where, "learning_rate"), value)
 
     # What a subclass defines
 
@@ -131,11 +133,11 @@ class Optimizer:
         for p, state in zip(self.parameters, self.states, strict=True):
             if p.grad is None:
                 continue
-            array = p.data
+            array = live(p.data)
             if self.weight_decay:
                 array = array - array * (self.weight_decay * self._learning_rate)
-            old = {name: t.data for name, t in state.items()}
-            array, new = self.apply(array, p.grad.data, old, self._learning_rate, step)
+            old = {name: live(t.data) for name, t in state.items()}
+            array, new = self.apply(array, live(p.grad.data), old, self._learning_rate, step)
             new_values += [(p, array), *((t, new[name]) for name, t in state.items())]
         # all is computed before anything changes: an interrupt or an error above leaves no half a step
         for t, array in new_values:

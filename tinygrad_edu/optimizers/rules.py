@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from .. import ops
@@ -74,7 +73,7 @@ class Adam(Optimizer):
     def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
         m = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
         v = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
-        rate = learning_rate * math.sqrt(1.0 - self.beta_2**step) / (1.0 - self.beta_1**step)
+        rate = learning_rate * (1.0 - self.beta_2**step) ** 0.5 / (1.0 - self.beta_1**step)
         return parameter - rate * m / (ops.sqrt(v) + self.epsilon), {"momentum": m, "velocity": v}
 
 

@@ -1,0 +1,84 @@
+"""Every operation of the table under jit: values, gradients and second gradients are those of eager mode, bit for bit,
+in the first call and in a replay with other numbers."""
+
+import numpy
+import pytest
+from op_cases import DIFFERENTIABLE, ROWS, gradients, numbers, outputs, tensors, title
+
+import tinygrad_edu as tg
+from tinygrad_edu import Tensor
+from tinygrad_edu.optable.sample import fill
+
+
+def versions(row, number):
+    """The arrays of a sample in float32, and others of the same kind and layout with other numbers."""
+    middle = numpy.float32(sum(row.domain) / 2)
+
+    def moved(a):
+        return a * numpy.float32(63 / 64) + middle / 64 if a.dtype.kind == "f" else a
+
+    return row.arrays(number, "float32"), row.arrays(number, "float32", moved)
+
+
+def has_mask(row, arrays):
+    """Whether a boolean array is an index, so that the result's shape depends on its values."""
+    return row.name in ("getitem", "index_put", "scatter_add") and any(a.dtype.kind == "b" for a in arrays)
+
+
+def assert_same(found, expected, where):
+    assert len(found) == len(expected), where
+    for a, b in zip(found, expected, strict=True):
+        a, b = numpy.asarray(a), numpy.asarray(b)
+        assert a.dtype == b.dtype, f"{where}: {a.dtype} instead of {b.dtype}"
+        numpy.testing.assert_array_equal(a, b, err_msg=where)
+
+
+def compare(row, number, compute):
+    """`compute(arrays)`, which returns a list of arrays, eager and under jit."""
+    if any(not a.ndim for a in row.arrays(number)):
+        pytest.skip("0-d arrays are numbers to jit") if len(numbers(row)) == 1 else None
+        return
+    step = tg.jit(lambda *arrays: compute(arrays))
+    first, second = versions(row, number)
+    if has_mask(row, first):
+        with pytest.raises(tg.TraceError, match="no shape that depends on traced values"):
+            step(*first)
+        return
+    for arrays in (first, second, first):
+        tg.seed(5)
+        with numpy.errstate(all="ignore"):
+            expected = compute(arrays)
+            tg.seed(5)
+            found = step(*arrays)
+        assert_same(found, expected, title(row, number))
+    assert sum(map(len, step.plans.values())) == 1
+
+
+def raw(results):
+    return [None if t is None else t.detach().data if isinstance(t, Tensor) else t for t in results]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_values(row):
+    for number in numbers(row):
+        sample = row.samples[number]
+
+        def compute(arrays, sample=sample):
+            result = row.function(*fill(sample.args, iter(tensors(arrays))), **sample.keywords)
+            return raw(outputs(result))
+
+        compare(row, number, compute)
+
+
+@pytest.mark.parametrize("row", DIFFERENTIABLE)
+@pytest.mark.parametrize("order", [1, 2])
+def test_gradients(row, order):
+    if row.random:
+        pytest.skip("draws are seeded inside of the call, which a trace refuses")
+    for number in numbers(row, order):
+
+        def compute(arrays, number=number):
+            first, second = gradients(row, number, arrays, create_graph=order == 2)
+            return raw([*first, *(second or ())])
+
+        compare(row, number, compute)

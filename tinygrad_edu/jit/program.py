@@ -1,0 +1,178 @@
+"""Program: what a trace has recorded. One straight list of primitive calls, and what goes in and comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from operator import setitem
+from typing import Any
+
+import numpy
+
+from ..autograd import Primitive, Tensor, commit, record_write
+from ..backend import Array
+
+
+@dataclass(eq=False, slots=True)
+class Variable:
+    """An array of the program: one input, or one output of one call. It is never written twice.
+
+    Attributes:
+        shape, dtype, strides: as NumPy has them.
+        base: for a view, the variable whose memory it is a part of.
+    """
+
+    shape: tuple[int, ...]
+    dtype: numpy.dtype[Any]
+    strides: tuple[int, ...]
+    base: Variable | None = None
+
+    @property
+    def root(self) -> Variable:
+        """The variable that holds the memory."""
+        return self if self.base is None else self.base.root
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(numpy.prod(self.shape, dtype=numpy.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A Python number of the program, by its name."""
+
+    name: str
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """One call of a primitive.
+
+    Attributes:
+        operands: Variables, Scalars, Python numbers and None.
+        attributes: the keyword arguments; numbers among them may be Scalars.
+        outputs: a Variable, or tuples of Variables and None, nested as `forward` returns them.
+        xp: the array module.
+        redraws: for random numbers drawn again, the call that drew them first.
+    """
+
+    primitive: Primitive
+    operands: tuple[Any, ...]
+    attributes: dict[str, Any]
+    outputs: Any
+    xp: Any
+    redraws: Call | None = None
+
+    def reads(self) -> Iterator[Variable]:
+        return (a for a in self.operands if type(a) is Variable)
+
+    def makes(self) -> Iterator[Variable]:
+        return (v for v in leaves(self.outputs) if v is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An input: the array at that place of the (flattened) arguments."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Captured:
+    """An input: an array that existed before the call, such as a parameter's. It is read anew at each call."""
+
+    array: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradient:
+    """An input or a target: the `.grad` of a tensor."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute:
+    """A target: an attribute of an object that holds a Python number."""
+
+    owner: Any
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """A Python number computed on the host: `name = function(*operands)`; `text` is how it can be written inline."""
+
+    name: str
+    function: Callable[..., Any]
+    operands: tuple[Any, ...]
+    text: str | None = None
+
+
+@dataclass(slots=True)
+class Program:
+    """Everything that one traced call did, in order.
+
+    Attributes:
+        inputs: where each Variable comes from that no call makes.
+        host: the arithmetic on Python numbers; it needs no arrays and comes first.
+        calls: the primitives, in the order in which they were called.
+        writes: what is changed at the end: (target, the Variable, Scalar or number to put there).
+        results: the (flattened) results.
+    """
+
+    inputs: dict[Variable, Any] = field(default_factory=dict)
+    host: list[HostCall] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    writes: list[tuple[Any, Any]] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
+
+    def apply(self, arguments: list[Any], values: list[Any]) -> None:
+        """Puts `values`, one for each of `writes`, where they belong: all of them or none."""
+        effects: list[tuple[Any, ...]] = []
+        for (target, _), value in zip(self.writes, values, strict=True):
+            if type(target) is Attribute:
+                effects.append((setitem, target.owner.__dict__, target.name, value))
+            elif type(target) is Gradient:
+                effects.append((setattr, target.tensor, "_grad", None if value is None else Tensor(value.copy())))
+            else:
+                array = arguments[target.position] if type(target) is Argument else target.array
+                record_write(array)
+                effects.append((setitem, array, ..., value.copy()))  # which may be memory of another
+        commit(effects)
+
+    def ends(self) -> Iterator[Any]:
+        """What must be known at the end: the results and what is written."""
+        yield from self.results
+        yield from (value for _, value in self.writes)
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """The things inside of nested tuples, lists and dicts, from left to right."""
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (tuple, list)):
+        yield tree
+        return
+    for branch in tree:
+        yield from leaves(branch)
+
+
+def rebuild(tree: Any, parts: Iterator[Any]) -> Any:
+    """A tree of the same form with other leaves."""
+    if isinstance(tree, dict):
+        return {key: rebuild(branch, parts) for key, branch in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        branches = [rebuild(branch, parts) for branch in tree]
+        if isinstance(tree, list):
+            return branches
+        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
+    return next(parts)
