@@ -15,9 +15,9 @@ from ..backend import array_module, device_of
 from ..errors import DeviceError, GradientError, ShapeError, message
 from ..state import Switch, state
 from . import writes
-from .primitive import PICK, Node, Spec, split_outputs, sum_to
+from .primitive import PICK, Node, Primitive, Spec, split_outputs, sum_to
 from .tensor import Tensor
-from .tracer import Tracer
+from .tracer import Tracer, live
 
 Edge = Any  # a Node, or a leaf Tensor
 
@@ -84,7 +84,7 @@ def cotangent_of(output: Tensor, gradient: Any) -> Any:
         raise DeviceError(message("backward", f"a gradient on {output.device}", f"one on {device_of(array)}"))
     if array.dtype != output.dtype:
         raise TypeError(message("backward", f"a gradient of dtype {output.dtype}", str(array.dtype), "use .astype()."))
-    return gradient if type(gradient) is Tensor and gradient.requires_grad else array
+    return gradient
 
 
 def explore(roots: Iterable[Edge], wanted: Iterable[Edge], since: int) -> tuple[set[Edge], Collection[Node]]:
@@ -138,6 +138,7 @@ def propagate(
         cotangents, found = _start(outputs, seeds, needed, create_graph)
         heap = [(-node.sequence, node) for node in cotangents]
         heapify(heap)
+        traced = state.trace is not None
         while heap:
             node = heappop(heap)[1]
             g = cotangents.pop(node)
@@ -150,7 +151,7 @@ def propagate(
             primitive, edges, args, y, attributes = node.primitive, node.edges, node.saved, node.output, node.attributes
             if args is None:
                 raise _freed(node)
-            if node.sequence < writes.latest:
+            if traced or node.sequence < writes.latest:
                 _check_saved(node)
             if create_graph:
                 args, y = _link(node)
@@ -203,15 +204,24 @@ def _start(
         edge = edge_of(output)
         if not output.requires_grad or (needed is not None and edge not in needed):
             continue
-        g = seed.data if type(seed) is Tensor else seed
+        g: Any = _value(seed)
         if create_graph:
-            g = seed if type(seed) is Tensor else Tensor(seed)
+            g = seed if type(seed) is Tensor and seed.requires_grad else Tensor(g)
         target: dict[Any, Any] = cotangents if type(edge) is Node else leaves
         if edge in target:
             target[edge] = target[edge] + g
         else:
             target[edge] = g if create_graph or target is cotangents else g.copy()
     return cotangents, leaves
+
+
+def _value(seed: Any) -> Any:
+    """The array of a cotangent that was given, as a trace sees it."""
+    if type(seed) is not Tensor:
+        return live(seed)
+    if state.trace is not None:
+        state.trace.watch(seed)
+    return live(seed.data)
 
 
 def _finish(edge: Edge, g: Any, complete: bool) -> Any:
@@ -234,7 +244,22 @@ def _collect(pick: Node, g: Any, cotangents: dict[Node, Any], heap: list[tuple[i
     parts[index] = g if parts[index] is None else parts[index] + g
 
 
+_JITTED = Primitive(lambda xp: None, "opaque", label="a jitted function")
+
+
+def without_graph(array: Any) -> Tensor:
+    """A tensor that requires grad, of which backward says that a jitted function has kept its graph."""
+    node = Node()
+    node.primitive, node.edges, node.attributes = _JITTED, [], {}
+    node.saved = node.output = node.residuals = None
+    node.sequence, node.shape, node.dtype = writes.next_sequence(), array.shape, array.dtype
+    return Tensor(array, True, node)
+
+
 def _freed(node: Node) -> GradientError:
+    if node.primitive is _JITTED:
+        hint = "call backward inside of it, or detach() its result."
+        return GradientError(message("backward", "a graph", "the result of a jitted function, which has none", hint))
     hint = "pass retain_graph=True to the first backward, or compute the output anew."
     return GradientError(
         message("backward", "a graph", f"one that an earlier backward has freed (at {node.primitive.name})", hint)
@@ -283,12 +308,17 @@ def _check_saved(node: Node) -> None:
         if type(a) is tuple:
             saved.extend(a)  # what a Function has saved
         a = a.data if type(a) is Tensor else a
-        if not hasattr(a, "strides"):
-            continue
-        if a.stale if type(a) is Tracer else writes.overwritten_since(*writes.bounds(a), node.sequence):
+        if hasattr(a, "strides") and overwritten_since(a, node.sequence):
             hint = "run backward before assign_ (or the optimizer's step), or assign to a copy."
             found = f"an array {a.dtype}{list(a.shape)} that assign_ has overwritten since"
             raise GradientError(message(f"gradient of {node.primitive.name}", "its saved values", found, hint))
+
+
+def overwritten_since(array: Any, sequence: int) -> bool:
+    """Whether `assign_` has overwritten any of it after that time."""
+    if state.trace is not None:
+        return state.trace.overwritten_since(array, sequence)
+    return type(array) is not Tracer and writes.overwritten_since(*writes.bounds(array), sequence)
 
 
 def _retain(node: Node, g: Any) -> None:

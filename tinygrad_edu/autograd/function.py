@@ -12,10 +12,10 @@ from ..backend import array_module, default_generator
 from ..errors import GradientError, message
 from ..state import Switch, state
 from . import writes
-from .engine import as_tensor, edge_of, explore, paths, propagate
+from .engine import as_tensor, edge_of, explore, overwritten_since, paths, propagate
 from .primitive import Node, Primitive, Spec, split_outputs
 from .tensor import Tensor
-from .tracer import Tracer
+from .tracer import Tracer, live
 
 
 class Context:
@@ -142,7 +142,7 @@ def _run_backward(
     for t in found:
         if t is not None and type(t) is not Tensor:
             raise TypeError(message(where, "Tensors, or None where there is no gradient", type(t).__name__))
-    return [t.data if first_order and t is not None else t for t in found]
+    return [live(t.data) if first_order and t is not None else t for t in found]
 
 
 def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
@@ -168,9 +168,9 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     boundary, inside = explore([edge_of(y) for y in outputs if y.requires_grad], (), since)
     if not boundary:
         return result
-    leaves = [t.data for t in (*boundary, *args) if type(t) is Tensor]
+    leaves = [live(t.data) for t in (*boundary, *args) if type(t) is Tensor]
     inputs = [*leaves, *(a for node in inside for a in node.saved or () if hasattr(a, "strides"))]
-    captured = [a for a in inputs if type(a) is Tracer and state.trace.is_captured(a)]
+    traced = [a for a in inputs if type(a) is Tracer]
     used = _memory_of([a for a in inputs if type(a) is not Tracer])
     arrays = tuple(y.data for y in outputs)
     single = not isinstance(result, tuple)
@@ -186,7 +186,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
         "sequence": node.sequence,
     }
     node.attributes["used"] = [place for place, memory in used if memory() is not None]
-    node.attributes["captured"] = captured
+    node.attributes["traced"] = traced
     tensors = split_outputs(arrays, node)
     return tensors[0] if single else tensors
 
@@ -208,15 +208,19 @@ def _recompute(
     switches: dict[str, Any],
     sequence: int,
     used: list[tuple[int, int]],
-    captured: list[Tracer],
+    traced: list[Tracer],
 ) -> list[Any]:
     function, args, boundary = call
     create_graph = state.grad_enabled
-    if any(writes.overwritten_since(*place, sequence) for place in used) or any(a.stale for a in captured):
+    if any(writes.overwritten_since(*place, sequence) for place in used) or any(
+        overwritten_since(a, sequence) for a in traced
+    ):
         hint = "run backward before assign_ (or the optimizer's step)."
         raise GradientError(message("checkpoint", "the values of its forward pass", "a tensor overwritten since", hint))
     with ExitStack() as stack:
         stack.enter_context(default_generator.replay(random))
+        if state.trace is not None:
+            stack.enter_context(state.trace.recomputing())
         for name, value in {**switches, "grad_enabled": True}.items():
             stack.enter_context(Switch(name, value))
         since = writes.next_sequence()

@@ -75,7 +75,7 @@ def _stand_in(where: str, x: Any, i: int) -> Tensor:
     x = x if type(x) is Tensor else tensor(x)
     if x.dtype.kind != "f":
         raise TypeError(message(where, f"argument {i} to be floating", f"dtype {x.dtype}", "pass floats, such as 2.0."))
-    return cast(x, x.dtype) if x.requires_grad else Tensor(x.data, requires_grad=True)
+    return cast(x, x.dtype) if x.requires_grad else x.detach().requires_grad_()
 
 
 def _ones(y: Tensor) -> Any:

@@ -129,6 +129,9 @@ class Primitive:
         self.promotes = promotes and kind in ("elementwise", "reduction", "gemm", "composite")
         self.differentiable = differentiable
         self.has_rule = False
+        self.arguments = (*names, rest) if variadic else tuple(names)
+        self.lower: Callable[..., Any] | None = None
+        self.lowers_over = 0
         self._count = -1 if variadic else len(names)
         self._saves_output = "y" in saves
         self._saves = tuple(name in saves for name in names)
@@ -168,6 +171,15 @@ class Primitive:
         differentiably.
         """
         self.vjps, self.joint, self.has_rule = None, rule, True
+
+    def deflower(self, over: str, rule: Callable[..., Any]) -> None:
+        """Sets how a composite fuses with its neighbours: as steps in loops over the shape of its argument `over`.
+
+        `rule(builder, *arguments, **attributes)` returns the steps of what the primitive returns. The arguments are
+        steps, or numbers; `builder` is a `kernels.loops.Builder`. It is used where `axis` or `axes`, if they are
+        attributes, mean the last axis: that of the builder's row reductions.
+        """
+        self.lower, self.lowers_over = rule, self.arguments.index(over)
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
         if len(args) != self._count and self._count >= 0:

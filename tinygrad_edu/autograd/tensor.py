@@ -12,7 +12,7 @@ from ..backend import Array, Device, array_module, default_device, device, devic
 from ..errors import DeviceError, GradientError, ShapeError, message
 from ..state import state
 from . import writes
-from .tracer import HostNumber
+from .tracer import HostNumber, readable
 
 HostArray: TypeAlias = numpy.ndarray[Any, Any]
 
@@ -44,6 +44,8 @@ class Tensor:
         self.requires_grad = requires_grad
         self._grad = None
         self.node = node
+        if state.trace is not None:
+            state.trace.note_made(self)
 
     @property
     def grad(self) -> Tensor | None:
@@ -87,6 +89,8 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same array outside of the graph."""
+        if state.trace is not None:
+            state.trace.watch(self, values_only=True)
         return Tensor(self.data)
 
     def numpy(self) -> HostArray:
@@ -97,7 +101,7 @@ class Tensor:
         if self.requires_grad:
             hint = "call .detach().numpy() to leave the graph."
             raise GradientError(message("numpy", "a tensor outside of the graph", "one that requires grad", hint))
-        host = to_host(self.data).view()
+        host = to_host(readable(self.data, "view")).view()
         host.flags.writeable = False
         return host
 
@@ -112,11 +116,11 @@ class Tensor:
         """The one value as a Python number. Raises ShapeError if there is not exactly one."""
         if self.data.size != 1:
             raise ShapeError(message("item", "a tensor with one element", f"shape {self.shape}"))
-        return self.data.item()
+        return readable(self.data, "item").item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
-        return self.data.tolist()
+        return readable(self.data, "tolist").tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -133,7 +137,7 @@ class Tensor:
         if self.data.size != 1:
             hint = "use .all() or .any()."
             raise ShapeError(message("bool", "a tensor with one element", f"shape {self.shape}", hint))
-        return bool(self.data)
+        return bool(readable(self.data, "__bool__"))
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -144,7 +148,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        lines = numpy.array2string(to_host(self.data), separator=", ", prefix="tensor(")
+        lines = numpy.array2string(to_host(readable(self.data, "__repr__")), separator=", ", prefix="tensor(")
         extras = [] if self.dtype == numpy.float32 else [f"dtype={self.dtype}"]
         extras += [] if self.device.kind == "cpu" else [f"device='{self.device}'"]
         extras += ["requires_grad=True"] if self.requires_grad else []
@@ -190,6 +194,8 @@ class Tensor:
         Raises ShapeError for another shape, DeviceError for another device, GradientError if this is the result of
         an operation. A graph that saved the old values will refuse to run backward.
         """
+        if state.trace is not None and isinstance(value, Tensor):
+            state.trace.watch(value, values_only=True)
         source = value.data if isinstance(value, Tensor) else value
         source = source.item() if isinstance(source, numpy.generic) else source
         if self.node is not None:
@@ -207,7 +213,7 @@ class Tensor:
             state.trace.assign(self, source)
             return self
         self.data[...] = source
-        writes.record(self.data)
+        writes.record(writes.region(self.data))
         return self
 
     # Gradients
@@ -238,6 +244,8 @@ class Tensor:
         """Starts or stops tracking of this leaf, and returns it. Raises TypeError for integers and booleans."""
         if self.node is not None:
             raise GradientError(message("requires_grad_", "a leaf", "the result of an operation", "use .detach()."))
+        if state.trace is not None:
+            state.trace.check_requires_grad(self, requires_grad)
         self.requires_grad = check_differentiable(self.data, requires_grad)
         return self
 
@@ -300,6 +308,8 @@ def tensor(data: Any, dtype: Any = None, device: str | Device | None = None, req
     tensor([[1., 3.],
             [2., 4.]])
     """
+    if state.trace is not None and isinstance(data, Tensor):
+        state.trace.watch(data, values_only=True)
     array = data.data if isinstance(data, Tensor) else data
     if not hasattr(array, "dtype") or isinstance(array, numpy.generic):
         try:

@@ -7,22 +7,26 @@ know of it.
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy
+
 from ..backend import Array
 from ..errors import TraceError, message
 from ..state import state
 
-_PACKAGE = str(Path(__file__).parents[1])
+_LIBRARIES = tuple(f"{Path(file).parent}{os.sep}" for file in (Path(__file__).parent, numpy.__file__))
 
 
 def user_line() -> str:
-    """Where the user's own code is: `train.py:12 'if loss > 1.0:'`, the innermost line outside of this package."""
+    """Where the user's own code is: `train.py:12 'if loss > 1.0:'`, the innermost line outside of this package (and of
+    NumPy)."""
     frame: Any = sys._getframe()
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARIES):
         frame = frame.f_back
     name = frame.f_code.co_filename
     line = linecache.getline(name, frame.f_lineno).strip()
@@ -35,11 +39,13 @@ def refuse(expected: str, received: str, hint: str) -> NoReturn:
 
 _INSTEAD = "return the value from the jitted function and read it there, or leave this function without jit."
 _READINGS = {
-    "__bool__": ("no control flow on a traced value", "a truth value", "use tg.where, tg.maximum or tg.check_."),
+    "__bool__": ("no control flow on a traced value", "a truth value", "use tg.where, tg.maximum or tg.minimum."),
     "__float__": ("no Python number of a traced value", "float() or int()", _INSTEAD),
     "__int__": ("no Python number of a traced value", "float() or int()", _INSTEAD),
-    "__index__": ("no index made of a traced value", "one", "index with the tensor itself, or use tg.take."),
+    "__round__": ("no Python number of a traced value", "round()", _INSTEAD),
+    "__index__": ("no index or size made of a traced value", "one", "index with the tensor itself, or use tg.take."),
     "__repr__": ("no printing of a traced value", "print() or str()", _INSTEAD),
+    "__format__": ("no printing of a traced value", "a format string", _INSTEAD),
     "__array__": ("no NumPy call on a traced value", "one", "use the function of tinygrad_edu."),
     "item": ("no Python number of a traced value", "item()", _INSTEAD),
     "tolist": ("no Python numbers of a traced value", "tolist()", _INSTEAD),
@@ -50,22 +56,44 @@ _READINGS = {
 }
 
 
+def _refuse_reading(name: str, hint: str = "") -> NoReturn:
+    expected, received, usual = _READINGS[name]
+    refuse(expected, received, hint or usual)
+
+
+def readable(array: Array, reading: str) -> Array:
+    """`array`, whose values a tensor is about to show; while `jit` records, also those from outside are refused, for
+    the recording could not follow them."""
+    if type(array) is Tracer:
+        array._reading(reading)
+    if state.trace is not None:
+        _refuse_reading(reading)
+    return array
+
+
 class _Unreadable:
     """Refuses everything that would need the value, and names the user's line."""
 
     __slots__ = ()
-    __array_ufunc__ = None  # makes NumPy leave `array * tracer` to us
+    __array_priority__ = 1000.0  # makes NumPy leave `array * tracer` to us, and ask us for an array elsewhere
+    hint = ""
     recorder: Any
 
-    def _reading(self, expected: str, received: str, hint: str) -> NoReturn:
+    def check_open(self) -> None:
+        """Raises TraceError outside of the recording."""
         if self.recorder.closed:
             hint = "return it from the function; attributes and globals keep nothing of a jitted call."
             refuse("no use of a traced value after its call", "one that was kept", hint)
-        refuse(expected, received, hint)
+        if state.trace is not self.recorder:
+            refuse("no use of a traced value outside of its recording", "one in another thread", _INSTEAD)
+
+    def _reading(self, name: str) -> NoReturn:
+        self.check_open()
+        _refuse_reading(name, self.hint)
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:
-    return lambda self, *args, **keywords: self._reading(*_READINGS[name])
+    return lambda self, *args, **keywords: self._reading(name)
 
 
 for _name in _READINGS:
@@ -81,20 +109,21 @@ class Tracer(_Unreadable):
         recorder: the trace that it belongs to.
         stands_for: the array of the first call, which is a real one.
         variable: what the program calls it.
-        stale: whether it is captured memory that `assign_` has given another value since.
     """
 
-    __slots__ = ("recorder", "stale", "stands_for", "variable")
+    __slots__ = ("recorder", "stands_for", "variable")
     shape: Any
     ndim: Any
     size: Any
     dtype: Any
     strides: Any
     device: Any
-    base = None
+    base: Any
+    __add__: Any
+    __getitem__: Any
 
     def __init__(self, trace: Any, array: Array, variable: Any):
-        self.recorder, self.stands_for, self.variable, self.stale = trace, array, variable, False
+        self.recorder, self.stands_for, self.variable = trace, array, variable
 
     def __len__(self) -> int:
         return len(self.stands_for)
@@ -103,15 +132,20 @@ class Tracer(_Unreadable):
         return (self[i] for i in range(len(self)))
 
     def copy(self) -> Tracer:
-        """Itself: a traced value never changes."""
-        return self
+        """The same values in C order: itself if it has that, for a traced value never changes."""
+        return self if self.stands_for.flags.c_contiguous else self.recorder.in_c_order(self)
+
+    def __iadd__(self, other: Any) -> Tracer:
+        """The sum, laid out as this array: where NumPy would overwrite it."""
+        y = self + other
+        return y if y.strides == self.strides else self.recorder.laid_out_as(self, y)
 
 
 def _known(name: str) -> property:
     return property(lambda self: getattr(self.stands_for, name))
 
 
-for _name in ("shape", "ndim", "size", "dtype", "strides", "device"):
+for _name in ("shape", "ndim", "size", "dtype", "strides", "base", "device"):
     setattr(Tracer, _name, _known(_name))
 
 
@@ -125,21 +159,29 @@ class HostNumber(_Unreadable):
     """
 
     __slots__ = ("name", "recorder", "value")
+    hint = "compute with it (+ - * / // % ** abs), or pass it by keyword: then each value is recorded anew."
 
     def __init__(self, trace: Any, value: float, name: str):
         self.recorder, self.value, self.name = trace, value, name
 
+    def _computed(self, text: str | None, function: Callable[..., Any], *operands: Any) -> Any:
+        self.check_open()
+        return self.recorder.host_call(text, function, *operands)
+
     def __neg__(self) -> Any:
-        return self.recorder.host_call("-{}", lambda a: -a, self)
+        return self._computed("-{}", lambda a: -a, self)
+
+    def __pos__(self) -> Any:
+        return self
 
     def __abs__(self) -> Any:
-        return self.recorder.host_call("abs({})", abs, self)
+        return self._computed("abs({})", abs, self)
 
     def _compared(self, other: object) -> NoReturn:
-        self._reading(*_READINGS["__bool__"])
+        self._reading("__bool__")
 
     __lt__ = __le__ = __gt__ = __ge__ = _compared
-    __eq__ = __ne__ = _compared  # type: ignore[assignment]
+    __eq__ = __ne__ = _compared
     __hash__ = object.__hash__
 
 
@@ -164,8 +206,9 @@ class Number:
 
 def on_host(function: Callable[..., float], *numbers: Any) -> Any:
     """`function(*numbers)`, on Python numbers; in a trace it is called again at each call."""
-    if any(type(n) is HostNumber for n in numbers):
-        return state.trace.host_call(None, function, *numbers)
+    for n in numbers:
+        if type(n) is HostNumber:
+            return n._computed(None, function, *numbers)
     return function(*numbers)
 
 
@@ -175,6 +218,13 @@ def check_array(array: Array, look: Callable[[Array], None]) -> None:
         look(array)
     else:
         state.trace.inspect(array, look)
+
+
+def settled(owner: Any) -> None:
+    """Says that what follows depends on the plain attributes of `owner` (numbers and names): where one has changed, a
+    jitted function is traced anew."""
+    if state.trace is not None:
+        state.trace.note_settings(owner)
 
 
 def live(array: Array) -> Array:

@@ -6,6 +6,7 @@ may go when the memory is freed: whatever takes over the address belongs to late
 
 from __future__ import annotations
 
+import _signal  # without the names that the public module looks up, which take ten times as long
 import itertools
 import threading
 import weakref
@@ -35,16 +36,44 @@ def commit(effects: Iterable[tuple[Any, ...]]) -> None:
     deque(starmap(call, effects), maxlen=0)
 
 
-def record(array: Any) -> None:
-    """Notes that `array` was overwritten now."""
-    global latest, _room
-    owner, key = array, bounds(array)
+class uninterrupted:
+    """Holds Ctrl-C back during a `with` block: it comes at its end."""
+
+    def __enter__(self) -> None:
+        self._caught: list[Any] = []
+        self._handler = None
+        if threading.get_ident() == threading.main_thread().ident:  # no other thread is interrupted
+            handler = _signal.getsignal(_signal.SIGINT)
+            if callable(handler):
+                _signal.signal(_signal.SIGINT, lambda *interrupt: self._caught.append(interrupt))
+                self._handler = handler
+
+    def __exit__(self, *error: object) -> None:
+        if self._handler is not None:
+            _signal.signal(_signal.SIGINT, self._handler)
+            if self._caught:
+                self._handler(*self._caught[0])
+
+
+Region = tuple[tuple[int, int], Any]
+"""The bounds of an array, and a weak reference to what owns its memory."""
+
+
+def region(array: Any) -> Region:
+    owner = array
     while isinstance(owner.base, type(array)):
         owner = owner.base
+    return bounds(array), weakref.ref(owner)
+
+
+def record(*regions: Region) -> None:
+    """Notes that these were overwritten now."""
+    global latest, _room
     with _lock:
         latest = next_sequence()
-        _ranges.pop(key, None)  # so that the entry moves to the end
-        _ranges[key] = (latest, weakref.ref(owner))
+        for key, owner in regions:
+            _ranges.pop(key, None)  # so that the entry moves to the end
+            _ranges[key] = (latest, owner)
         if len(_ranges) > _room:
             for freed in [k for k, (_, memory) in _ranges.items() if memory() is None]:
                 del _ranges[freed]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from operator import setitem
 from typing import Any
 
 import numpy
 
-from ..autograd import Primitive, Tensor, commit, record_write
+from ..autograd import Primitive, Tensor
 from ..backend import Array
 
 
@@ -19,18 +18,13 @@ class Variable:
 
     Attributes:
         shape, dtype, strides: as NumPy has them.
-        base: for a view, the variable whose memory it is a part of.
+        view: for a part of an operand's memory, the position of that operand in the call that made it.
     """
 
     shape: tuple[int, ...]
     dtype: numpy.dtype[Any]
     strides: tuple[int, ...]
-    base: Variable | None = None
-
-    @property
-    def root(self) -> Variable:
-        """The variable that holds the memory."""
-        return self if self.base is None else self.base.root
+    view: int | None = None
 
     @property
     def ndim(self) -> int:
@@ -61,6 +55,7 @@ class Call:
         attributes: the keyword arguments; numbers among them may be Scalars.
         outputs: a Variable, or tuples of Variables and None, nested as `forward` returns them.
         xp: the array module.
+        scope: 0, or a number for what a checkpoint computed again.
         redraws: for random numbers drawn again, the call that drew them first.
     """
 
@@ -69,6 +64,7 @@ class Call:
     attributes: dict[str, Any]
     outputs: Any
     xp: Any
+    scope: int = 0
     redraws: Call | None = None
 
     def reads(self) -> Iterator[Variable]:
@@ -135,19 +131,13 @@ class Program:
     writes: list[tuple[Any, Any]] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
 
-    def apply(self, arguments: list[Any], values: list[Any]) -> None:
-        """Puts `values`, one for each of `writes`, where they belong: all of them or none."""
-        effects: list[tuple[Any, ...]] = []
-        for (target, _), value in zip(self.writes, values, strict=True):
-            if type(target) is Attribute:
-                effects.append((setitem, target.owner.__dict__, target.name, value))
-            elif type(target) is Gradient:
-                effects.append((setattr, target.tensor, "_grad", None if value is None else Tensor(value.copy())))
-            else:
-                array = arguments[target.position] if type(target) is Argument else target.array
-                record_write(array)
-                effects.append((setitem, array, ..., value.copy()))  # which may be memory of another
-        commit(effects)
+    def roots(self) -> dict[Variable, Variable]:
+        """For each variable the one that holds its memory: itself, or what it is a view of."""
+        found = {variable: variable for variable in self.inputs}
+        for call in self.calls:
+            for v in call.makes():
+                found[v] = v if v.view is None else found[call.operands[v.view]]
+        return found
 
     def ends(self) -> Iterator[Any]:
         """What must be known at the end: the results and what is written."""

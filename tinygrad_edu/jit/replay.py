@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, commit, record_write
+from ..autograd import Tensor, commit, record_write, region
 from ..backend import default_generator
 from .program import Argument, Attribute, Call, Gradient, Program, Scalar, Variable
 
@@ -19,25 +19,27 @@ class Replay:
     """A program as a function of the (flattened) arguments; `source` is its text."""
 
     def __init__(self, program: Program):
+        self.program = program
         self._names: dict[Variable, str] = {}
-        self._objects: dict[str, Any] = {"asarray": numpy.asarray, "setitem": setitem, "setattr": setattr}
-        self._objects |= {"commit": commit, "record_write": record_write, "Tensor": Tensor}
-        self._objects |= {"generator": default_generator}
-        lines = [*self._inputs(program), *self._host(program), *self._calls(program), *self._ends(program)]
-        self.source = "def replay(arguments):\n" + "".join(f"    {line}\n" for line in lines)
+        self._objects = self._known_objects()
+        self._roots = program.roots()
+        self._last = self._last_uses()
+        self._draws = any(c.primitive.kind == "random" for c in program.calls)
+        self._redrawn = {c.redraws for c in program.calls if c.redraws is not None}
+        self.source = "def replay(arguments, done):\n" + "".join(f"    {line}\n" for line in self._body())
         exec(compile(self.source, "<jit replay>", "exec"), self._objects)
         self._replay = self._objects["replay"]
-        self._draws = any(c.primitive.kind == "random" for c in program.calls)
 
     def __call__(self, arguments: list[Any]) -> Any:
         """Computes, then changes what the program changes; returns the results. All or nothing."""
         if not self._draws:
-            return self._replay(arguments)
-        place = default_generator.state
+            return self._replay(arguments, None)
+        place, done = default_generator.state, dict[str, bool]()
         try:
-            return self._replay(arguments)
+            return self._replay(arguments, done)
         except BaseException:
-            default_generator.state = place
+            if not done:
+                default_generator.state = place
             raise
 
     # Text
@@ -57,8 +59,22 @@ class Replay:
             return repr(operand)
         return self._object("c", operand)
 
-    def _inputs(self, program: Program) -> Iterator[str]:
-        for variable, source in program.inputs.items():
+    def _known_objects(self) -> dict[str, Any]:
+        """What the text may name."""
+        return {
+            "asarray": numpy.asarray, "setitem": setitem, "setattr": setattr, "commit": commit, "Tensor": Tensor,
+            "record_write": record_write, "region": region, "generator": default_generator,
+        }
+
+    def _body(self) -> Iterator[str]:
+        yield from self._inputs()
+        yield from self._host()
+        for call in self.program.calls:
+            yield from self._lines(call)
+        yield from self._ends()
+
+    def _inputs(self) -> Iterator[str]:
+        for variable, source in self.program.inputs.items():
             if type(source) is Argument:
                 yield f"{self._name(variable)} = arguments[{source.position}]"
             elif type(source) is Gradient:
@@ -66,47 +82,48 @@ class Replay:
             else:
                 self._names[variable] = self._object("p", source.array)
 
-    def _host(self, program: Program) -> Iterator[str]:
-        for host in program.host:
-            if host.function is None:
-                yield f"{host.name} = arguments[{host.operands[0]}]"
-                continue
+    def _host(self) -> Iterator[str]:
+        for host in self.program.host:
             operands = [self._name(operand) for operand in host.operands]
-            if host.text is None:
+            if host.function is None:
+                yield f"{host.name} = arguments[{operands[0]}]"
+            elif host.text is None:
                 yield f"{host.name} = {self._object('f', host.function)}({', '.join(operands)})"
             else:
                 yield f"{host.name} = {host.text.format(*operands)}"
 
-    def _calls(self, program: Program) -> Iterator[str]:
+    def _last_uses(self) -> dict[Variable, Call]:
+        """The call after which each variable is of no use; none for inputs and ends."""
         last: dict[Variable, Call] = {}
-        for c in program.calls:
+        for c in self.program.calls:
             last |= dict.fromkeys((*c.reads(), *c.makes()), c)
-        kept = {end for end in program.ends() if type(end) is Variable} | program.inputs.keys()
-        redrawn = {c.redraws for c in program.calls if c.redraws is not None}
-        for c in program.calls:
-            if c in redrawn:
-                yield f"place{id(c)} = generator.state"
-            text = self._call(c)
-            if c.redraws is not None:
-                yield f"with generator.replay(place{id(c.redraws)}):"
-                text = "    " + text
-            yield text
-            for v in c.makes():
-                if v.shape == ():  # NumPy makes scalars of 0-d arrays
-                    yield f"{self._name(v)} = asarray({self._name(v)})"
-            dead = [self._name(v) for v in {*c.reads(), *c.makes()} if last[v] is c and v not in kept]
-            if dead:
-                yield f"del {', '.join(sorted(dead))}"
+        for v in (*self.program.inputs, *(end for end in self.program.ends() if type(end) is Variable)):
+            last.pop(v, None)
+        return last
+
+    def _lines(self, c: Call) -> Iterator[str]:
+        """A call, and what belongs to it."""
+        if c in self._redrawn:
+            yield f"place{id(c)} = generator.state"
+        if c.redraws is None:
+            yield self._call(c)
+        else:
+            yield f"with generator.replay(place{id(c.redraws)}):"
+            yield "    " + self._call(c)
+        for v in c.makes():
+            if v.shape == ():  # NumPy makes scalars of 0-d arrays
+                yield f"{self._name(v)} = asarray({self._name(v)})"
+        dead = [self._name(v) for v in {*c.reads(), *c.makes()} if self._last.get(v) is c]
+        if dead:
+            yield f"del {', '.join(sorted(dead))}"
 
     def _call(self, c: Call) -> str:
         fixed = {name: value for name, value in c.attributes.items() if type(value) is not Scalar}
         parts = [self._name(operand) for operand in c.operands]
         parts += [f"{name}={value.name}" for name, value in c.attributes.items() if type(value) is Scalar]
         parts += [f"**{self._object('k', fixed)}"] if fixed else []
-        xp = self._object("xp", c.xp)
-        outputs = self._pattern(c.outputs)
         function = self._object(f"{c.primitive.name}_", c.primitive.forward)
-        return f"{outputs + ' = ' if outputs else ''}{function}({', '.join([xp, *parts])})"
+        return f"{self._pattern(c.outputs)} = {function}({', '.join([self._object('xp', c.xp), *parts])})"
 
     def _pattern(self, outputs: Any) -> str:
         if outputs is None:
@@ -115,29 +132,46 @@ class Replay:
             return self._name(outputs)
         return "".join(f"{self._pattern(part)}, " for part in outputs).join("()")
 
-    def _ends(self, program: Program) -> Iterator[str]:
-        times = Counter(end.root for end in program.ends() if type(end) is Variable)
+    def _is_shared(self, end: Any, times: Counter[Variable]) -> bool:
+        """Whether an end is memory from outside, or goes to several places, and must be copied."""
+        root = self._roots[end]
+        return root in self.program.inputs or times[root] > 1
+
+    def _is_written(self, target: Any) -> bool:
+        """Whether a target has its new value already."""
+        return False
+
+    def _ends(self) -> Iterator[str]:
+        times = Counter(self._roots[end] for end in self.program.ends() if type(end) is Variable)
 
         def own(end: Any) -> str:
-            """`end`, copied where it is memory from outside or goes to several places."""
-            shared = type(end) is Variable and (end.root in program.inputs or times[end.root] > 1)
-            return self._name(end) + (".copy()" if shared else "")
+            copied = type(end) is Variable and self._is_shared(end, times)
+            return self._name(end) + (".copy()" if copied else "")
 
-        for i, end in enumerate(program.results):
+        for i, end in enumerate(self.program.results):
             yield f"r{i} = {own(end)}"
-        effects = []
-        for i, (target, value) in enumerate(program.writes):
+        effects, regions = [], []
+        for i, (target, value) in enumerate(self.program.writes):
             if type(target) is Attribute:
-                yield f"w{i} = {own(value)}"
-                effects.append(f"(setitem, {self._object('d', target.owner.__dict__)}, {target.name!r}, w{i})")
+                owner = self._object("d", target.owner.__dict__)
+                effects.append(f"(setitem, {owner}, {target.name!r}, {self._name(value)})")
             elif type(target) is Gradient:
                 yield f"w{i} = {'None' if value is None else f'Tensor({own(value)})'}"
                 effects.append(f"(setattr, {self._object('t', target.tensor)}, '_grad', w{i})")
             else:
                 name = f"arguments[{target.position}]" if type(target) is Argument else self._object("p", target.array)
-                yield f"w{i} = {own(value)}"
-                yield f"record_write({name})"
-                effects.append(f"(setitem, {name}, ..., w{i})")
+                if type(target) is Argument:
+                    regions.append(f"region({name})")
+                else:
+                    regions.append(self._object("region", region(target.array)))
+                if not self._is_written(target):
+                    outside = type(value) is Variable and self._roots[value] in self.program.inputs
+                    yield f"w{i} = {self._name(value)}" + (".copy()" if outside else "")
+                    effects.append(f"(setitem, {name}, ..., w{i})")
+        if self._draws:
+            effects.append("(setitem, done, 'yes', True)")
+        if regions:
+            yield f"record_write({', '.join(regions)})"
         if effects:
             yield f"commit(({', '.join(effects)},))"
-        yield f"return [{', '.join(f'r{i}' for i in range(len(program.results)))}]"
+        yield f"return [{', '.join(f'r{i}' for i in range(len(self.program.results)))}]"

@@ -6,15 +6,16 @@ the new value. So an error or an interrupt leaves everything as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy
 
-from ..autograd import HostNumber, Primitive, Tensor, Tracer, cast, refuse, user_line
+from ..autograd import HostNumber, Number, Primitive, Tensor, Tracer, cast, next_sequence, refuse, user_line
 from ..backend import Array, array_module, default_generator
 from ..errors import GradientError, TraceError, message
-from ..state import Switch
+from ..state import Switch, state
 from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable, leaves, rebuild
 
 Window = tuple[int, tuple[int, ...], tuple[int, ...], Any]
@@ -24,9 +25,11 @@ Window = tuple[int, tuple[int, ...], tuple[int, ...], Any]
 def _window_of(xp: Any, a: Array, *, window: Window) -> Array:
     """A part of the memory of `a`."""
     offset, shape, strides, dtype = window
-    if xp is numpy:
-        return numpy.ndarray(shape, dtype, a, offset, strides)
-    return xp.ndarray(shape, dtype, a.data + offset, strides)
+    if xp is not numpy:
+        return xp.ndarray(shape, dtype, a.data + offset, strides)
+    if not a.flags.c_contiguous:
+        a = a.transpose(sorted(range(a.ndim), key=lambda i: -a.strides[i]))
+    return numpy.ndarray(shape, dtype, a, offset, strides)
 
 
 def _write_into(xp: Any, a: Array, value: Any, *, window: Window) -> Array:
@@ -36,22 +39,41 @@ def _write_into(xp: Any, a: Array, value: Any, *, window: Window) -> Array:
     return y
 
 
+def _in_c_order(xp: Any, a: Array) -> Array:
+    return a.copy()
+
+
+def _laid_out_as(xp: Any, a: Array, value: Array) -> Array:
+    y = xp.empty_like(a)
+    y[...] = value
+    return y
+
+
 def _look_at(xp: Any, a: Array, *, look: Callable[[Array], None]) -> None:
     look(a)
 
 
 _window = Primitive(_window_of, "view")
 _written = Primitive(_write_into, "opaque", promotes=False)
+_copied = Primitive(_in_c_order, "opaque", promotes=False)
+_moved = Primitive(_laid_out_as, "opaque", promotes=False)
 _inspect = Primitive(_look_at, "effect")
 
 
 class _Memory:
-    """An array that was there before the call (or an argument), and its value at this point of the trace."""
+    """An array that was there before the call (or an argument), and its value at this point of the trace.
+
+    Attributes:
+        layout: the window that is the whole.
+        windows: parts of the current value.
+        writes: for each `assign_` when it was, and the first byte and the one behind the last that it changed.
+    """
 
     def __init__(self, target: Any, array: Any, current: Tracer):
         self.target, self.array, self.current = target, array, current
+        self.layout: Window = (0, array.shape, array.strides, array.dtype)
         self.windows: dict[Window, Tracer] = {}
-        self.written = False
+        self.writes: list[tuple[int, int, int]] = []
 
 
 class Trace:
@@ -60,106 +82,150 @@ class Trace:
     Attributes:
         program: what has been recorded.
         watched: tensors that the program depends on, with what must stay the same: data and requires_grad.
-        gradients: tensors whose `.grad` was read or set, with whether there was one at the start.
+        gradients: tensors whose `.grad` was read or set, with its layout at the start, None if there was none.
+        settings: objects whose plain attributes the function has used, with the names and values of these.
         closed: whether the call is over, so that tracers are no longer of use.
     """
 
     def __init__(self) -> None:
         self.program = Program()
         self.watched: dict[int, tuple[Tensor, Any, bool]] = {}
-        self.gradients: dict[int, tuple[Tensor, bool]] = {}
+        self.gradients: dict[int, tuple[Tensor, Any]] = {}
+        self.settings: dict[int, tuple[Any, tuple[str, ...], tuple[Any, ...]]] = {}
         self.closed = False
-        self._memories: dict[int, _Memory] = {}
-        self._captured: dict[int, Tracer] = {}
+        self._memories: dict[int, _Memory] = {}  # by the array that owns it
+        self._views: dict[int, tuple[_Memory, Window, Tracer]] = {}  # which tracers are parts of a memory
+        self._made: dict[int, Tensor] = {}  # tensors that the function itself made, on arrays that are no tracers
+        self._constants: dict[int, Array] = {}  # arrays that it made
         self._grads: dict[int, tuple[Tensor | None, Tensor | None]] = {}  # at the start, and now
         self._numbers: dict[tuple[int, str], tuple[Attribute, Any, Any]] = {}  # where, at the start, and now
         self._draws: dict[Any, Call] = {}
         self._kept: list[Any] = []  # objects whose id is a key above
+        self._written: dict[int, _Memory] = {}
+        self._scopes = self._scope = 0
 
-    def run(self, function: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """Calls the function on tracers of `arguments`.
-
-        Returns the tree of the types of its results, the values of the results, and the values to write.
-        """
+    def run(self, function: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
+        """Calls the function on tracers of `arguments`; returns the tree of the kinds of its results."""
+        stand_ins = rebuild(arguments, map(self._argument, range(len(list(leaves(arguments)))), leaves(arguments)))
         try:
-            stand_ins = rebuild(arguments, map(self._argument, range(len(list(leaves(arguments)))), leaves(arguments)))
-            with Switch("trace", self):
-                result = function(*stand_ins, **keywords)
-                values = self._finish(result)
+            state.trace = self
+            result = function(*stand_ins, **keywords)
+            self._finish(result)
+            kinds = rebuild(result, map(kind_of_result, leaves(result)))
         finally:
+            state.trace = None
             self.closed = True
-        count = len(self.program.results)
-        return rebuild(result, map(type, leaves(result))), values[:count], values[count:]
+        self._check_apart([a.data if isinstance(a, Tensor) else a for a in leaves(arguments)])
+        return kinds
 
     def _argument(self, position: int, a: Any) -> Any:
         if isinstance(a, Tensor):
-            return Tensor(self._input(a.data, Argument(position)))
+            return Tensor(self._input(a.data, Argument(position)).current)
         if is_number(a):
-            a = a.item() if hasattr(a, "item") else a
             return self._host(HostCall(f"a{position}", None, (position,)), a)  # type: ignore[arg-type]
-        return self._input(a, Argument(position)) if hasattr(a, "dtype") else a
+        return self._input(a, Argument(position)).current if hasattr(a, "dtype") else a
 
-    def _input(self, array: Array, source: Any) -> Tracer:
+    def _input(self, array: Array, source: Any) -> _Memory:
         variable = Variable(array.shape, array.dtype, array.strides)
         self.program.inputs[variable] = source
-        tracer = Tracer(self, array, variable)
-        if type(source) is not Captured:
-            self._memories[id(tracer)] = _Memory(source, tracer, tracer)
-            self._kept.append(tracer)
-        return tracer
+        memory = _Memory(source, array, Tracer(self, array, variable))
+        self._note_view(memory.current, memory, memory.layout)
+        return memory
 
     # Arrays that come in
 
     def lift_arguments(self, args: Any, arrays: list[Any]) -> list[Any]:
         """The arrays of a primitive's arguments, as tracers."""
         for a in args:
-            if type(a) is Tensor and type(a.data) is not Tracer:
-                self._watch(a)
+            if type(a) is Tensor:
+                self.watch(a)
         return [self.lift(a) if hasattr(a, "dtype") else a for a in arrays]
 
-    def _watch(self, tensor: Tensor) -> None:
-        if tensor.node is not None and tensor.requires_grad:
+    def watch(self, tensor: Tensor, values_only: bool = False) -> None:
+        """Notes that the program depends on a tensor, if that comes from outside. Unless only its values are wanted, it
+        must be no result of an operation that requires grad."""
+        if self._is_inside(tensor):
+            return
+        if tensor.node is not None and tensor.requires_grad and not values_only:
             hint = "detach() it, or compute it inside of the jitted function."
             where = f"jit, at {user_line()}"
             raise GradientError(
                 message(where, "no tensor from a graph outside", f"one made by {tensor.node.primitive.label}", hint)
             )
-        self.watched.setdefault(id(tensor), (tensor, tensor.data, tensor.requires_grad))
+        if id(tensor) not in self.watched:
+            self.watched[id(tensor)] = (tensor, tensor.data, tensor.requires_grad)
+            self._place(tensor.data)  # from now on it is known to come from outside
+
+    def note_made(self, tensor: Tensor) -> None:
+        """Called for each tensor that is made; if nobody has seen its array before, the function itself made that.
+
+        The program holds it as a constant, so nothing may be written into it.
+        """
+        if type(tensor.data) is not Tracer:
+            owner = owner_of(tensor.data)
+            self._made[id(tensor)] = tensor
+            if id(owner) not in self._memories:
+                self._constants[id(owner)] = owner
+
+    def _is_inside(self, tensor: Tensor) -> bool:
+        return type(tensor.data) is Tracer or id(tensor) in self._made
+
+    def check_requires_grad(self, tensor: Tensor, requires_grad: bool) -> None:
+        """Refuses a change of `requires_grad` that a replay would not make."""
+        if requires_grad is not tensor.requires_grad and not self._is_inside(tensor):
+            hint = "freeze it before the call, or use detach()."
+            refuse("requires_grad as it is", "another value for a tensor from outside", hint)
+
+    def note_settings(self, owner: Any) -> None:
+        """Notes that the program holds for the plain attributes of `owner` as they are."""
+        if id(owner) not in self.settings:
+            found = {
+                name: value
+                for name, value in vars(owner).items()
+                if isinstance(value, (bool, int, float, str)) and not isinstance(getattr(type(owner), name, 0), Number)
+            }
+            self.settings[id(owner)] = owner, tuple(found), tuple(found.values())
 
     def lift(self, array: Array) -> Tracer:
         """The tracer of the current value of an array, which may be a part of a larger one."""
         if type(array) is Tracer:
-            if array.recorder is not self:
-                hint = "return it from the function; attributes and globals keep nothing of a jitted call."
-                refuse("no use of a traced value after its call", "one that was kept", hint)
-            memory = self._memories.get(id(array))
-            return array if memory is None else memory.current
-        memory, window = self._place(array)
-        if window is None:
+            array.check_open()
+            place = self._views.get(id(array))
+            return array if place is None else self._part(*place[:2])
+        return self._part(*self._place(numpy.asarray(array) if isinstance(array, numpy.generic) else array))
+
+    def _part(self, memory: _Memory, window: Window) -> Tracer:
+        if window == memory.layout:
             return memory.current
         if window not in memory.windows:
-            tracer = self.record(_window, [memory.current], {"window": window})
-            memory.windows[window] = self._captured[id(tracer)] = tracer
+            memory.windows[window] = self.record(_window, [memory.current], {"window": window})
         return memory.windows[window]
 
-    def _place(self, array: Array) -> tuple[_Memory, Window | None]:
-        """The memory that an array is in, and which part of it, None for the whole."""
-        owner = array
-        while isinstance(owner.base, type(array)):
-            owner = owner.base
-        memory = self._memories.get(id(owner))
-        if memory is None:
-            tracer = self._input(owner, Captured(owner))
-            memory = self._memories[id(owner)] = _Memory(Captured(owner), owner, tracer)
-            self._captured[id(tracer)] = tracer
-        if array is owner:
-            return memory, None
-        window = (_address(array) - _address(owner), array.shape, array.strides, array.dtype)
-        return memory, None if window == (0, owner.shape, owner.strides, owner.dtype) else window
+    def _place(self, array: Array) -> tuple[_Memory, Window]:
+        """The memory that an array is in, and which part of it."""
+        owner = owner_of(array)
+        if id(owner) not in self._memories:
+            self._memories[id(owner)] = self._input(owner, Captured(owner))
+        return self._memories[id(owner)], (
+            _address(array) - _address(owner), array.shape, array.strides, array.dtype,
+        )  # fmt: skip
 
-    def is_captured(self, tracer: Tracer) -> bool:
-        """Whether it is memory from outside, which `assign_` may overwrite."""
-        return id(tracer) in self._captured
+    def _note_view(self, tracer: Tracer, memory: _Memory, window: Window) -> None:
+        """Notes that a tracer is a part of a memory: it changes with it, as a NumPy view does."""
+        self._views[id(tracer)] = memory, window, tracer
+
+    def overwritten_since(self, array: Array, sequence: int) -> bool:
+        """Whether `assign_` has changed any byte of an array after that time."""
+        if type(array) is not Tracer:
+            if id(owner_of(array)) not in self._memories:
+                return False
+            memory, window = self._place(array)
+        elif id(array) in self._views:
+            memory, window, _ = self._views[id(array)]
+        else:
+            return False
+        low, high = _bytes(window)
+        return any(when > sequence and start < high and low < end for when, start, end in memory.writes)
 
     def check_inside(self, where: str, output: Tensor) -> None:
         """Raises GradientError for a tensor that was not computed in this trace."""
@@ -182,27 +248,36 @@ class Trace:
         xp = array_module(*values)
         with Switch("trace", None):
             y = primitive.forward(xp, *values, **{name: _value(value) for name, value in attributes.items()})
-        arrays = [a for a in operands if type(a) is Tracer]
-        outputs = rebuild(y, (self._output(part, arrays) for part in leaves(y)))
+        outputs = rebuild(y, (self._output(part, operands) for part in leaves(y)))
         call = Call(
             primitive,
             tuple(_operand(a) for a in operands),
             {name: _operand(value) for name, value in attributes.items()},
             rebuild(outputs, (None if t is None else t.variable for t in leaves(outputs))),
             xp,
+            self._scope,
         )
         if primitive.kind == "random":
-            first = self._draws.setdefault(place, call)
-            call.redraws = None if first is call else first
+            if self._scope:
+                call.redraws = self._draws.get(place)
+            else:
+                self._draws[place] = call  # in place of one that drew nothing
         self.program.calls.append(call)
         return outputs
 
-    def _output(self, y: Any, operands: list[Tracer]) -> Tracer | None:
+    def _output(self, y: Any, operands: list[Any]) -> Tracer | None:
         if y is None:
             return None
         y = numpy.asarray(y) if isinstance(y, (numpy.generic, float, int)) else y
-        base = next((a.variable for a in operands if array_module(y).may_share_memory(y, a.stands_for)), None)
-        return Tracer(self, y, Variable(y.shape, y.dtype, y.strides, base))
+        shares = array_module(y).may_share_memory
+        view = next((i for i, a in enumerate(operands) if type(a) is Tracer and shares(y, a.stands_for)), None)
+        tracer = Tracer(self, y, Variable(y.shape, y.dtype, y.strides, view))
+        if view is not None and id(operands[view]) in self._views:
+            memory, (offset, *_), _ = self._views[id(operands[view])]
+            window = (_address(y) - _address(operands[view].stands_for) + offset, y.shape, y.strides, y.dtype)
+            self._note_view(tracer, memory, window)
+            memory.windows.setdefault(window, tracer)
+        return tracer
 
     def _check_static(self, primitive: Primitive, name: str, value: Any) -> None:
         for part in leaves(value):
@@ -213,6 +288,16 @@ class Trace:
                 where = f"jit, {primitive.label} at {user_line()}"
                 raise TraceError(message(where, "attributes that are no arrays", found, hint))
 
+    @contextmanager
+    def recomputing(self) -> Iterator[None]:
+        """For the calls of a checkpoint that computes again: what they repeat is not to be kept in memory."""
+        outer, self._scopes = self._scope, self._scopes + 1
+        self._scope = self._scopes
+        try:
+            yield
+        finally:
+            self._scope = outer
+
     def inspect(self, array: Array, look: Callable[[Array], None]) -> None:
         self.record(_inspect, [self.lift(array)], {"look": look})
 
@@ -220,45 +305,58 @@ class Trace:
         """A copy in that dtype."""
         return cast(self.lift(array), dtype)
 
+    def in_c_order(self, tracer: Tracer) -> Tracer:
+        return self.record(_copied, [self.lift(tracer)], {})
+
+    def laid_out_as(self, tracer: Tracer, value: Tracer) -> Tracer:
+        """`value` with the strides of `tracer`."""
+        return self.record(_moved, [self.lift(tracer), self.lift(value)], {})
+
     # What is changed at the end
 
     def assign(self, tensor: Tensor, value: Any) -> None:
         """Notes that the memory of `tensor` is given another value, which is what later reads see."""
         array = tensor.data
-        memory: _Memory | None
         if type(array) is Tracer:
-            memory, window = self._memories.get(id(array)), None
-            if memory is None:
-                hint = "make it outside of the jitted function; tensors are values here."
-                refuse("assign_ to a tensor from outside", "one made in the jitted function", hint)
+            inside = id(array) not in self._views
         else:
-            self._watch(tensor)
-            memory, window = self._place(array)
-        old = memory.current
+            inside = id(tensor) in self._made and id(owner_of(array)) in self._constants
+        if inside:
+            hint = "make it outside of the jitted function; tensors are values here."
+            refuse("assign_ to a tensor from outside", "one made in the jitted function", hint)
+        self.watch(tensor)
+        memory, window = self._views[id(array)][:2] if type(array) is Tracer else self._place(array)
+        if array_module(memory.array).empty_like(memory.array).strides != memory.array.strides:
+            hint = "pass a copy of it."
+            refuse("assign_ to memory without gaps", f"a view of shape {memory.array.shape} with strides", hint)
         value = self.lift(value) if hasattr(value, "dtype") else value
-        layout = (0, old.shape, old.strides, old.dtype)
-        if window is None and type(value) is Tracer and layout == (0, value.shape, value.strides, value.dtype):
+        if type(value) is Tracer and (0, value.shape, value.strides, value.dtype) == window == memory.layout:
             new = value
         else:
-            new = self.record(_written, [old, value], {"window": window or layout})
-        for tracer in (old, *memory.windows.values()):
-            tracer.stale = True
+            new = self.record(_written, [memory.current, value], {"window": window})
         memory.windows.clear()
-        memory.current, memory.written = Tracer(self, new.stands_for, new.variable), True
-        self._captured[id(memory.current)] = memory.current
+        memory.writes.append((next_sequence(), *_bytes(window)))
+        memory.current = Tracer(self, new.stands_for, new.variable)
+        self._note_view(memory.current, memory, memory.layout)
+        self._written[id(memory)] = memory
+
+    def _check_apart(self, arguments: list[Any]) -> None:
+        self.overwritten = {id(m.array) for m in self._written.values() if type(m.target) is Captured}
+        self.overwritten_arguments = [m.target.position for m in self._written.values() if type(m.target) is Argument]
+        check_apart(self.overwritten, self.overwritten_arguments, arguments)
 
     def read_grad(self, tensor: Tensor) -> Tensor | None:
-        if type(tensor.data) is Tracer:
+        if self._is_inside(tensor):
             return tensor._grad
         if id(tensor) not in self._grads:
             real = tensor._grad
-            self.gradients[id(tensor)] = (tensor, real is not None)
-            read = None if real is None else Tensor(self._input(real.data, Gradient(tensor)))
+            self.gradients[id(tensor)] = (tensor, layout_of(real))
+            read = None if real is None else Tensor(self._input(real.data, Gradient(tensor)).current)
             self._grads[id(tensor)] = read, read
         return self._grads[id(tensor)][1]
 
     def write_grad(self, tensor: Tensor, gradient: Tensor | None) -> None:
-        if type(tensor.data) is Tracer:
+        if self._is_inside(tensor):
             tensor._grad = gradient
         else:
             self.read_grad(tensor)
@@ -290,39 +388,62 @@ class Trace:
 
     # The end
 
-    def _finish(self, result: Any) -> list[Any]:
-        """Completes the program; returns the values of its ends."""
-        ends: list[Any] = [self._end(leaf) for leaf in leaves(result)]
-        count = len(ends)
-        targets: list[Any] = []
-        for memory in self._memories.values():
-            if memory.written:
-                targets.append(memory.target)
-                ends.append(memory.current)
+    def _finish(self, result: Any) -> None:
+        """Completes the program by its results and by what it changes."""
+        writes: list[tuple[Any, Any]] = [(memory.target, memory.current) for memory in self._written.values()]
         for key, (first, gradient) in self._grads.items():
             if gradient is not first:
-                targets.append(Gradient(self.gradients[key][0]))
-                ends.append(None if gradient is None else self.lift(gradient.data))
-        for target, first_number, number in self._numbers.values():
-            if number is not first_number:
-                targets.append(target)
-                ends.append(number)
-        operands = [_operand(end) for end in ends]
-        self.program.results = operands[:count]
-        self.program.writes = list(zip(targets, operands[count:], strict=True))
-        return [_value(end) for end in ends]
+                value = None if gradient is None else self.lift(gradient.data)
+                writes.append((Gradient(self.gradients[key][0]), value))
+        writes += [(target, number) for target, first, number in self._numbers.values() if number is not first]
+        self.program.results = [_operand(self._end(leaf)) for leaf in leaves(result)]
+        self.program.writes = [(target, _operand(value)) for target, value in writes]
 
     def _end(self, leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
+            self.watch(leaf)
             leaf = leaf.data
         return self.lift(leaf) if hasattr(leaf, "dtype") else leaf
 
 
+def plain(a: Any) -> Any:
+    """An argument; a NumPy scalar or 0-d array is the Python number that it is for operations too."""
+    return a.item() if isinstance(a, (numpy.generic, numpy.ndarray)) and a.ndim == 0 else a
+
+
 def is_number(a: Any) -> bool:
-    """Whether an argument is a number, not an array: Python's, NumPy's scalars, and 0-d NumPy arrays."""
-    if isinstance(a, (bool, numpy.bool_)):
-        return False
-    return isinstance(a, (int, float, numpy.generic)) or (type(a) is numpy.ndarray and a.ndim == 0)
+    return isinstance(a, (int, float)) and not isinstance(a, bool)
+
+
+def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any]) -> None:
+    """Raises TraceError if an argument shares memory with what the function overwrites beside it.
+
+    Args:
+        overwritten: the ids of arrays.
+        positions: of the arguments that it overwrites.
+    """
+    owners = [id(owner_of(a)) if hasattr(a, "dtype") else 0 for a in arguments]
+    shared = not overwritten.isdisjoint(owners) or any(owners.count(owners[i]) > 1 for i in positions)
+    if shared:
+        hint = "use the tensor in the function without passing it, or pass a copy."
+        refuse("arguments that share no memory with what assign_ overwrites", "one that does", hint)
+
+
+def kind_of_result(leaf: Any) -> Any:
+    """What a part of a result is made into: "tracked" for a Tensor that requires grad, else its type."""
+    return "tracked" if isinstance(leaf, Tensor) and leaf.requires_grad else type(leaf)
+
+
+def layout_of(gradient: Tensor | None) -> Any:
+    return None if gradient is None else (gradient.shape, gradient.data.strides, gradient.dtype)
+
+
+def owner_of(array: Array) -> Array:
+    """The array whose memory `array` is a part of: itself, or one further down."""
+    owner = array
+    while isinstance(owner.base, type(array)):
+        owner = owner.base
+    return owner
 
 
 def _value(a: Any) -> Any:
@@ -333,6 +454,13 @@ def _value(a: Any) -> Any:
 def _operand(a: Any) -> Any:
     """What a program calls a tracer or a traced number."""
     return a.variable if type(a) is Tracer else Scalar(a.name) if type(a) is HostNumber else a
+
+
+def _bytes(window: Window) -> tuple[int, int]:
+    """The first byte of a window and the one behind its last."""
+    offset, shape, strides, dtype = window
+    steps = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+    return offset + sum(s for s in steps if s < 0), offset + sum(s for s in steps if s > 0) + dtype.itemsize
 
 
 def _address(array: Array) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
 
-from ..autograd import HostNumber, Tensor, Tracer
+import numpy
+
+from ..autograd import HostNumber, Tensor, Tracer, on_host
 from ..errors import GradientError, message
 from ..state import state
 from . import device, elementwise, indexing, linalg, reductions, shape
@@ -23,14 +26,16 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "xor": elementwise.logical_xor,
 }
 
-ARITHMETIC: dict[str, tuple[str, Callable[..., Any], Callable[..., Any]]] = {
-    "add": ("+", operator.add, elementwise.add),
-    "sub": ("-", operator.sub, elementwise.subtract),
-    "mul": ("*", operator.mul, elementwise.multiply),
-    "truediv": ("/", operator.truediv, elementwise.divide),
-    "pow": ("**", operator.pow, elementwise.power),
+ARITHMETIC: dict[str, tuple[str, Callable[..., Any]]] = {
+    "add": ("{} + {}", operator.add),
+    "sub": ("{} - {}", operator.sub),
+    "mul": ("{} * {}", operator.mul),
+    "truediv": ("{} / {}", operator.truediv),
+    "floordiv": ("{} // {}", operator.floordiv),
+    "mod": ("{} % {}", operator.mod),
+    "pow": ("({}) ** {}", operator.pow),  # -2 ** n would be -(2 ** n)
 }
-"""What traced Python numbers do among themselves, and with arrays."""
+"""What traced Python numbers do among themselves."""
 
 COMPARISONS: dict[str, Callable[..., Any]] = {
     "eq": elementwise.equal,
@@ -94,38 +99,51 @@ def _transpose(self: Tensor, *axes: Any) -> Any:
 
 
 def _on_numbers(
-    symbol: str, on_numbers: Callable[..., Any], operation: Callable[..., Any], reflected: bool
+    text: str, on_numbers: Callable[..., Any], operation: Callable[..., Any] | None, reflected: bool
 ) -> Callable[..., Any]:
     """An operator of a traced number: arithmetic with numbers, an operation with arrays."""
 
     def apply(self: HostNumber, other: Any) -> Any:
         a, b = (other, self) if reflected else (self, other)
+        if isinstance(other, (numpy.generic, numpy.ndarray)) and other.ndim == 0:
+            # in NumPy's precision, as without jit, but the result is to be weak: a Python number
+            return on_host(lambda a, b: on_numbers(a, b).item(), a, b)
         if isinstance(other, (int, float, HostNumber)):
-            return self.recorder.host_call(f"{{}} {symbol} {{}}", on_numbers, a, b)
-        return operation(a, b)
+            return self._computed(text, on_numbers, a, b)
+        return NotImplemented if operation is None else operation(a, b)
 
     return apply
 
 
+def _of_tracer(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of Tracer: it refuses a tracer that was kept."""
+
+    @functools.wraps(method)
+    def checked(self: Tracer, *args: Any, **keywords: Any) -> Any:
+        self.check_open()
+        return method(self, *args, **keywords)
+
+    return checked
+
+
 def bind() -> None:
-    for kind in (Tensor, Tracer):
-        for name, operation in OPERATORS.items():
-            setattr(kind, f"__{name}__", _binary(operation))
-            setattr(kind, f"__r{name}__", _reflected(operation))
-        for name, operation in COMPARISONS.items():
-            setattr(kind, f"__{name}__", _binary(operation))
-        for operation in METHODS:
-            setattr(kind, operation.__name__, _method(operation))
-        for name, operation in UNARY.items():
-            setattr(kind, f"__{name}__", _unary(operation))
-        setattr(kind, "__getitem__", _binary(indexing.getitem))
-        setattr(kind, "transpose", _transpose)
-        setattr(kind, "T", property(_transpose, doc="The tensor with its axes reversed."))
+    methods: dict[str, Callable[..., Any]] = {"__getitem__": _binary(indexing.getitem), "transpose": _transpose}
+    for name, operation in OPERATORS.items():
+        methods |= {f"__{name}__": _binary(operation), f"__r{name}__": _reflected(operation)}
+    methods |= {f"__{name}__": _binary(operation) for name, operation in COMPARISONS.items()}
+    methods |= {f"__{name}__": _unary(operation) for name, operation in UNARY.items()}
+    methods |= {operation.__name__: _method(operation) for operation in METHODS}
+    for name, method in methods.items():
+        setattr(Tensor, name, method)
+        setattr(Tracer, name, _of_tracer(method))
+    for kind, transpose in ((Tensor, _transpose), (Tracer, _of_tracer(_transpose))):
+        setattr(kind, "T", property(transpose, doc="The tensor with its axes reversed."))
     for name, operation in OPERATORS.items():
         setattr(Tensor, f"__i{name}__", _in_place(name, operation))
-    for name, (symbol, on_numbers, operation) in ARITHMETIC.items():
-        setattr(HostNumber, f"__{name}__", _on_numbers(symbol, on_numbers, operation, reflected=False))
-        setattr(HostNumber, f"__r{name}__", _on_numbers(symbol, on_numbers, operation, reflected=True))
+    for name, (text, on_numbers) in ARITHMETIC.items():
+        on_arrays = OPERATORS.get(name)
+        setattr(HostNumber, f"__{name}__", _on_numbers(text, on_numbers, on_arrays, reflected=False))
+        setattr(HostNumber, f"__r{name}__", _on_numbers(text, on_numbers, on_arrays, reflected=True))
 
 
 bind()

@@ -70,6 +70,13 @@ def _softmax(xp: Any, a: Array, *, axis: int, out: Any = None) -> Array:
     return y
 
 
+def _softmax_steps(loops: Any, a: Any) -> Any:
+    """exp(a - max), and its sum."""
+    y = loops.apply("exp", loops.apply("subtract", a, loops.reduce("row_max", a)))
+    return y, loops.reduce("row_sum", y)
+
+
+_softmax.deflower("a", lambda loops, a, axis: loops.apply("divide", *_softmax_steps(loops, a)))
 _softmax.defvjp(lambda g, y, a, axis: y * (g - sum(g * y, axis=axis, keepdims=True)))
 
 
@@ -80,6 +87,12 @@ def _log_softmax(xp: Any, a: Array, *, axis: int, out: Any = None) -> Array:
     return y
 
 
+def _log_softmax_steps(loops: Any, a: Any) -> Any:
+    y = loops.apply("subtract", a, loops.reduce("row_max", a))
+    return loops.apply("subtract", y, loops.apply("log", loops.reduce("row_sum", loops.apply("exp", y))))
+
+
+_log_softmax.deflower("a", lambda loops, a, axis: _log_softmax_steps(loops, a))
 _log_softmax.defvjp(lambda g, y, a, axis: g - exp(y) * sum(g, axis=axis, keepdims=True))
 
 
@@ -131,6 +144,40 @@ def _cross_entropy_ids_gradient(
     return y
 
 
+def _is_chosen(loops: Any, ids: Any, ignore: int | None) -> tuple[Any, Any]:
+    """Whether a position is the id's (the first one's for an id to ignore), and the id's weight."""
+    ids = loops.cast(ids, "int64")
+    if ignore is None:
+        return loops.apply("equal", loops.index(-1), ids), None
+    kept = loops.apply("not_equal", ids, ignore)
+    return loops.apply("equal", loops.index(-1), loops.apply("where", kept, ids, 0)), kept
+
+
+def _cross_entropy_ids_steps(loops: Any, logits: Any, ids: Any, smoothing: float, ignore: int | None) -> Any:
+    rows = loops.apply("subtract", logits, loops.reduce("row_max", logits))
+    chosen, kept = _is_chosen(loops, ids, ignore)
+    at_id = loops.reduce("row_sum", loops.apply("where", chosen, rows, 0.0))
+    y = loops.apply("log", loops.reduce("row_sum", loops.apply("exp", rows)))
+    y = loops.apply("subtract", y, loops.apply("multiply", at_id, 1.0 - smoothing))
+    if smoothing:
+        average = loops.apply("divide", loops.reduce("row_sum", rows), loops.shape[-1])
+        y = loops.apply("subtract", y, loops.apply("multiply", average, smoothing))
+    return y if kept is None else loops.apply("where", kept, y, 0.0)
+
+
+def _cross_entropy_ids_gradient_steps(
+    loops: Any, g: Any, logits: Any, ids: Any, smoothing: float, ignore: int | None
+) -> Any:
+    y = loops.apply("divide", *_softmax_steps(loops, logits))
+    chosen, kept = _is_chosen(loops, ids, ignore)
+    if smoothing:
+        y = loops.apply("subtract", y, smoothing / loops.shape[-1])
+    y = loops.apply("subtract", y, loops.apply("where", chosen, 1.0 - smoothing, 0.0))
+    return loops.apply("multiply", y, g if kept is None else loops.apply("where", kept, g, 0.0))
+
+
+_cross_entropy_ids.deflower("logits", _cross_entropy_ids_steps)
+_cross_entropy_ids_gradient.deflower("logits", _cross_entropy_ids_gradient_steps)
 _cross_entropy_ids.defvjp(
     lambda g, y, logits, ids, smoothing, ignore: _cross_entropy_ids_gradient(
         g, logits, ids, smoothing=smoothing, ignore=ignore
@@ -167,6 +214,12 @@ def _cross_entropy_probabilities(xp: Any, logits: Array, targets: Array) -> Arra
     return -(targets * _log_softmax.forward(xp, logits, axis=logits.ndim - 1)).sum(axis=-1)
 
 
+def _cross_entropy_probabilities_steps(loops: Any, logits: Any, targets: Any) -> Any:
+    products = loops.apply("multiply", targets, _log_softmax_steps(loops, logits))
+    return loops.apply("negative", loops.reduce("row_sum", products))
+
+
+_cross_entropy_probabilities.deflower("logits", _cross_entropy_probabilities_steps)
 _cross_entropy_probabilities.defvjp(
     lambda g, y, logits, targets: _last(g) * (softmax(logits) * sum(targets, axis=-1, keepdims=True) - targets),
     lambda g, y, logits, targets: -_last(g) * log_softmax(logits),

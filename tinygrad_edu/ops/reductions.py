@@ -92,6 +92,15 @@ def _var(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, ddof: int,
     return xp.var(a, axis=axes, keepdims=keepdims, ddof=ddof, out=out)
 
 
+def _var_steps(loops: Any, a: Any, axes: tuple[int, ...], keepdims: bool, ddof: int) -> Any:
+    n = loops.shape[-1]
+    centred = loops.apply("subtract", a, loops.apply("divide", loops.reduce("row_sum", a), n))
+    return loops.apply("divide", loops.reduce("row_sum", loops.apply("multiply", centred, centred)), n - ddof)
+
+
+_var.deflower("a", _var_steps)
+
+
 def _var_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool, ddof: int) -> Any:
     centred = a - _mean(a, axes=axes, keepdims=True)
     return restore(g, a.shape, axes) * (2.0 / (count(a.shape, axes) - ddof)) * centred
@@ -108,6 +117,16 @@ def _logsumexp(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out:
     with numpy.errstate(divide="ignore"):  # the sum of nothing but exp(-inf) is 0, its logarithm -inf
         y = xp.log(y) + peak
     return into(out, y if keepdims else y.squeeze(axes))
+
+
+def _logsumexp_steps(loops: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    peak = loops.reduce("row_max", a)
+    peak = loops.apply("where", loops.apply("isfinite", peak), peak, 0.0)
+    total = loops.reduce("row_sum", loops.apply("exp", loops.apply("subtract", a, peak)))
+    return loops.apply("add", loops.apply("log", total), peak)
+
+
+_logsumexp.deflower("a", _logsumexp_steps)
 
 
 def _logsumexp_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Number, Tensor, live, on_host
+from ..autograd import Number, Tensor, live, on_host, settled
 from ..backend import Device, device, to_device, to_host
 from ..errors import GradientError, check_cast, check_names, check_number, message
 
@@ -129,6 +129,7 @@ class Optimizer:
         if all(p.grad is None for p in self.parameters):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
+        settled(self)
         step, new_values = self.iterations + 1, []
         for p, state in zip(self.parameters, self.states, strict=True):
             if p.grad is None:

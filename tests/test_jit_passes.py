@@ -1,0 +1,245 @@
+"""The passes of jit, one by one: programs in, programs out; and plans against eager mode where they write in place."""
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_edu as tg
+from tinygrad_edu import Tensor
+from tinygrad_edu.jit import fusion, memory, passes
+from tinygrad_edu.jit.planned import Planned
+from tinygrad_edu.jit.program import Variable
+from tinygrad_edu.jit.trace import Trace
+
+RANDOM = numpy.random.default_rng(0)
+X = RANDOM.standard_normal((4, 3)).astype("float32")
+W = tg.tensor(RANDOM.standard_normal((3, 5)).astype("float32"))
+B = tg.tensor(RANDOM.standard_normal(5).astype("float32"))
+IDS = numpy.array([0, 2, 1, 2])
+
+
+def recorded(function, *arrays):
+    """The program of a function of tensors."""
+    trace = Trace()
+    trace.run(function, tuple(map(Tensor, arrays)), {})
+    return trace.program
+
+
+def names(calls):
+    return [call.primitive.name.strip("_") for call in calls]
+
+
+def twice(x):
+    y = tg.exp(x)
+    return (y + tg.exp(x)).sum()
+
+
+def in_checkpoint(x):
+    w = tg.ones((4, 3), requires_grad=True)
+    tg.checkpoint(lambda w: tg.exp(w * x).sum(), w).backward()
+    return w.grad
+
+
+def checked(x):
+    tg.cross_entropy(x, tg.tensor(IDS))
+    return x + 1.0
+
+
+DEAD = {
+    "unused": (lambda x: (tg.exp(x), x + 1.0)[1], ["add"]),
+    "used by what is unused": (lambda x: (tg.exp(x) * 2.0, x + 1.0)[1], ["add"]),
+    "draws stay": (lambda x: (tg.uniform((2,)), x + 1.0)[1], ["draw", "add"]),
+    "checks stay": (checked, ["convert", "look_at", "add"]),
+    "what is written stays": (lambda x: (B.assign_(B * 2.0), x)[1], ["multiply"]),
+}
+
+
+@pytest.mark.parametrize("name", DEAD)
+def test_dead_code(name):
+    function, expected = DEAD[name]
+    program = recorded(function, X)
+    found = passes.without_dead_code(program)
+    assert names(found.calls) == expected
+    assert len(program.calls) >= len(found.calls)
+
+
+REPEATED = {
+    "equal calls": (twice, "exp", 1),
+    "other operands": (lambda x: tg.exp(x) + tg.exp(x + 1.0), "exp", 2),
+    "other attributes": (lambda x: x.sum(axis=0).sum() + x.sum(axis=1).sum(), "sum", 4),
+    "1 and 1.0": (lambda x: x * 1 + x * 1.0, "multiply", 2),
+    "draws": (lambda x: tg.uniform((4, 3)) + tg.uniform((4, 3)) * x, "draw", 2),
+    "what a checkpoint computes again": (in_checkpoint, "exp", 2),
+    "views of equal calls": (lambda x: (tg.exp(x).T + tg.exp(x).T).sum(), "transpose", 1),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_repetitions(name):
+    function, primitive, count = REPEATED[name]
+    program = recorded(function, X)
+    found = passes.without_repetitions(program)
+    assert names(found.calls).count(primitive) == count
+    made = {v for call in found.calls for v in call.makes()} | found.inputs.keys()
+    assert all(v in made for call in found.calls for v in call.reads())
+    assert all(end in made for end in found.ends() if type(end) is Variable)
+
+
+LOWERED = {
+    "linear": (lambda x: tg.linear(x, W, B), ["matmul", "add"]),
+    "mean of all": (lambda x: x.mean(), ["sum", "sum", "divide"]),
+    "mean of rows": (lambda x: x.mean(axis=1), ["sum", "divide"]),
+    "largest of all": (lambda x: x.max(), ["max", "max"]),
+    "sum of columns": (lambda x: x.sum(axis=0), ["sum"]),
+}
+
+
+@pytest.mark.parametrize("name", LOWERED)
+def test_lowered(name):
+    function, expected = LOWERED[name]
+    assert names(passes.lowered(recorded(function, X)).calls) == expected
+
+
+JOINED = {
+    "made here": (lambda x: tg.concatenate([(x + 1.0).ravel(), (x * 2.0).ravel()]), 0),
+    "an input": (lambda x: tg.concatenate([(x + 1.0).ravel(), x.ravel()]), 1),
+    "one thing twice": (lambda x: tg.concatenate([y := (x + 1.0).ravel(), y]), 1),
+    "a transposed array": (lambda x: tg.concatenate([(x + 1.0).T.ravel(), (x * 2.0).ravel()]), 1),
+    "made by a Python call": (lambda x: tg.concatenate([tg.cumsum(x), x.ravel() * 2.0]), 1),
+    "joined before": (lambda x: tg.concatenate([tg.concatenate([x.ravel() * 2.0, x.ravel() * 3.0]), x[0]]), 2),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_joined(name):
+    function, copies = JOINED[name]
+    assert names(passes.joined(recorded(function, X)).calls).count("convert") == copies
+    step = tg.jit(function)
+    for x in (X, X * 2, X * 3):
+        numpy.testing.assert_allclose(step(Tensor(x)).numpy(), function(Tensor(x)).numpy(), rtol=1e-6)
+
+
+UNITS = {
+    "a chain": (lambda x: tg.tanh(tg.exp(x) * 2.0 + 1.0), [["exp", "multiply", "add", "tanh"]]),
+    "softmax": (lambda x: tg.softmax(x) * 2.0, [["softmax", "multiply"]]),
+    "softmax over columns": (lambda x: tg.softmax(x, axis=0) * 2.0, [["softmax"], ["multiply"]]),
+    "a sum over rows in a chain": (lambda x: x / tg.exp(x).sum(axis=1, keepdims=True), [["exp", "sum", "divide"]]),
+    "a sum over columns ends it": (lambda x: tg.exp(x).sum(axis=0) * 2.0, [["exp", "sum"], ["multiply"]]),
+    "rows, then columns": (lambda x: tg.softmax(x).sum(axis=0), [["softmax"], ["sum"]]),
+    "two heads": (lambda x: (x * 2.0) + tg.exp(x), [["multiply", "exp", "add"]]),
+    "a product between": (
+        lambda x: (y := tg.exp(x)) + ((y @ W) @ W.T),
+        [["exp"], ["matmul"], ["matmul"], ["add"]],
+    ),
+    "another shape": (lambda x: tg.exp(x)[0] * 2.0, [["exp"], ["multiply"]]),
+    "a transposed operand": (lambda x: (y := tg.exp(x[:3])) + y.T, [["exp"], ["add"]]),
+    "bias and activation": (lambda x: tg.relu(tg.linear(x, W, B)), [["matmul"], ["add", "relu"]]),
+    "a norm": (
+        lambda x: (x - x.mean(axis=1, keepdims=True)) / tg.sqrt(x.var(axis=1, keepdims=True) + 1e-5),
+        [["sum", "divide", "subtract", "var", "add", "sqrt", "divide"]],
+    ),
+    "0-d": (lambda x: tg.exp(x.sum()) * 2.0, [["sum"], ["sum", "exp", "multiply"]]),
+    "half precision": (lambda x: tg.exp(x.astype("float16")) * 2.0, [["convert"], ["exp"], ["multiply"]]),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_units(name):
+    function, expected = UNITS[name]
+    program = passes.optimize(recorded(function, X), join=True)
+    units = fusion.Fusion(program).units
+    assert sorted(names(unit.calls) for unit in units) == sorted(expected)
+    done = set()
+    for unit in units:
+        assert unit.above <= done, "a unit runs before one that it needs"
+        done.add(unit)
+    step = tg.jit(function)
+    for x in (X, X * 2, X + 1):
+        numpy.testing.assert_allclose(step(Tensor(x)).numpy(), function(Tensor(x)).numpy(), rtol=2e-5, atol=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 300)), max_size=12))
+def test_blocks_alive_together_do_not_overlap(drawn):
+    blocks = [memory.Block(first, first + length, size) for first, length, size in drawn]
+    end = memory.place(blocks)
+    assert end >= memory.peak(blocks)
+    for i, a in enumerate(blocks):
+        assert a.offset % memory.ALIGNMENT == 0
+        assert a.offset + a.size <= end
+        for b in blocks[:i]:
+            apart = a.offset + max(a.size, 1) <= b.offset or b.offset + max(b.size, 1) <= a.offset
+            assert apart or a.last < b.first or b.last < a.first
+
+
+def test_an_output_takes_the_place_of_an_input_that_ends():
+    plan = Planned(recorded(lambda x: tg.exp(x @ W) @ W.T, X), compiled=True)
+    made = [v for v in plan.blocks if v.shape == (4, 5)]
+    assert len(made) == 2
+    assert plan.blocks[made[0]] is plan.blocks[made[1]]
+
+
+# Writing in place: each of these would be wrong if a group wrote what another one still reads
+
+
+def swap(a, b, x):
+    a.assign_(b * 1.5)
+    b.assign_(a * 0.5 + x)
+
+
+def cross(a, b, x):
+    old = a + 0.0
+    a.assign_(b + x)
+    b.assign_(old - x)
+
+
+def read_after(a, b, x):
+    a.assign_(a + x)
+    b.assign_(a * 2.0)
+
+
+def transposed(a, b, x):
+    a.assign_(a.T + x)
+
+
+def window(a, b, x):
+    a.assign_(a + x)
+    b.assign_(b + a[0, 0])
+
+
+def twice_written(a, b, x):
+    a.assign_(a + x)
+    b.assign_(tg.softmax(a))
+    a.assign_(a * 0.5)
+
+
+def return_old(a, b, x):
+    old = a.detach() * 1.0
+    a.assign_(a * 2.0)
+    return old + x
+
+
+def same_value(a, b, x):
+    y = a * 0.5 + x
+    a.assign_(y)
+    b.assign_(y)
+
+
+WRITES = [swap, cross, read_after, transposed, window, twice_written, return_old, same_value]
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("function", WRITES, ids=lambda function: function.__name__)
+def test_writes(function, fuse):
+    def world():
+        return tg.tensor(numpy.eye(3) + 1.0, dtype="float32"), tg.tensor(numpy.arange(9.0).reshape(3, 3) * 0.1)
+
+    x = tg.tensor([[0.1, 0.2, 0.3]] * 3)
+    eager, traced = world(), world()
+    eager, traced = ([t.astype("float32") for t in pair] for pair in (eager, traced))
+    step = tg.jit(lambda x: function(*traced, x), fuse=fuse)
+    for _ in range(4):
+        expected, found = function(*eager, x), step(x)
+        for a, b in zip((*eager, expected), (*traced, found), strict=True):
+            if a is not None:
+                numpy.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-6)

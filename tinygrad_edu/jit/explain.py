@@ -1,0 +1,73 @@
+"""`jit.explain`: what a traced function became, in words and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels import native
+from .fusion import Unit
+from .memory import peak
+from .planned import Planned
+from .program import Call
+
+
+def describe(plan: Planned) -> str:
+    """The units of a plan, a line each, then its arrays, memory and work."""
+    lines = [f"{i:4}  {_unit(plan, unit)}" for i, unit in enumerate(plan.fusion.units)]
+    before = sum(block.size for block in {id(b): b for b in plan.lifetimes.values()}.values())
+    steps = [step for code in plan.steps for step in code]
+    groups = [unit for unit in plan.kernels if len(unit.calls) > 1]
+    count = len(plan.recorded.calls)
+    lines += [
+        "",
+        f"operations    {count} recorded, {len(plan.program.calls)} after the passes, {len(plan.fusion.units)} units",
+        f"fused groups  {len(groups)}, of {sum(len(unit.calls) for unit in groups)} operations",
+        f"run by        {_how(plan)}",
+        f"buffers       {len(plan.blocks)} arrays in {_bytes(plan.size)}",
+        f"live bytes    {_bytes(before)} if each array had its own memory, {_bytes(peak(plan.lifetimes.values()))} at most "
+        f"alive at once, {_bytes(plan.size)} planned",
+        f"work          {sum(map(native.flops, steps)) / 1e6:,.3f} MFLOP, {_bytes(sum(map(native.traffic, steps)))} moved",
+    ]
+    return "\n".join(lines)
+
+
+def _how(plan: Planned) -> str:
+    if not plan.compiled:
+        return "NumPy, one call after the other (pip install 'tinygrad_edu[fast]' compiles them)"
+    threads = " and ".join(str(code.threads) for code in plan.codes)
+    return f"{len(plan.codes)} piece(s) of machine code on {threads or 'no'} thread(s)"
+
+
+def _unit(plan: Planned, unit: Unit) -> str:
+    names = [_name(call) for call in unit.calls]
+    made = [v for v in unit.makes() if v in plan.stored]
+    shapes = ", ".join(f"{v.dtype}{list(v.shape)}{' in place' if v in plan.targets else ''}" for v in made)
+    if unit in plan.kernels:
+        what = f"loops over {list(unit.shape or ())}" + (f", {unit.kind} sums and extremes" if unit.kind else "")
+    elif unit in plan.products:
+        what = "matrix product"
+    else:
+        what = "Python call" if plan.is_python(unit) else "laid side by side"
+    return f"{what}: {' '.join(names)}" + (f" -> {shapes}" if shapes else "")
+
+
+def _name(call: Call) -> str:
+    return call.primitive.name.strip("_")
+
+
+def _bytes(count: int) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024  # type: ignore[assignment]
+    return f"{count:.4g} GiB"
+
+
+def explain(step: Any) -> str:
+    """See `Jit.explain`."""
+    plans = [plan.replay for found in step.plans.values() for plan in found]
+    parts = []
+    for i, replay in enumerate(plans):
+        text = describe(replay) if isinstance(replay, Planned) else replay.source
+        parts.append(f"{step.__name__}, recording {i + 1} of {len(plans)}\n\n{text}")
+    return "\n\n".join(parts) or f"{step.__name__} has not been called yet"

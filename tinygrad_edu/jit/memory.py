@@ -1,0 +1,120 @@
+"""Memory: where the arrays that a plan makes lie in one buffer, so that those alive at the same time do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
+
+import numpy
+
+from .fusion import Fusion
+from .program import Program, Variable
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the longest vector."""
+
+
+@dataclass
+class Block:
+    """A piece of the buffer: alive from one unit to another, counted in their order; `offset` and `size` in bytes."""
+
+    first: int
+    last: int
+    size: int
+    offset: int = 0
+
+
+def lifetimes(
+    fusion: Fusion, program: Program, planned: Iterable[Variable], homes: dict[Variable, tuple[Variable, int]]
+) -> dict[Variable, Block]:
+    """A block for each of these variables (no views); those that are made inside of another share its block.
+
+    What is needed at the end lives one unit longer than all.
+    """
+    found: dict[Variable, Block] = {}
+    wanted = set(planned)
+    for i, unit in enumerate(fusion.units):
+        for v in unit.makes():
+            if v in wanted:
+                found[v] = Block(i, i, v.nbytes)
+        for v in map(fusion.root, unit.reads()):
+            if v in found:
+                found[v].last = i
+    for end in program.ends():
+        if type(end) is Variable and fusion.root(end) in found:
+            found[fusion.root(end)].last = len(fusion.units)
+    for v, (home, _) in homes.items():
+        found[home].first = min(found[home].first, found[v].first)
+        found[home].last = max(found[home].last, found[v].last)
+        found[v] = found[home]
+    return found
+
+
+def copied(blocks: dict[Variable, Block]) -> dict[Variable, Block]:
+    """Blocks that can be changed apart from these; variables that share one still do."""
+    copies = {id(block): replace(block) for block in blocks.values()}
+    return {v: copies[id(block)] for v, block in blocks.items()}
+
+
+def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Variable]) -> dict[Variable, Block]:
+    """The same, where an output of a group takes the place of an input that ends there and has the same layout."""
+    found = dict(blocks)
+    for i, unit in enumerate(fusion.units):
+        reads = list(dict.fromkeys(unit.reads()))
+        once = [a for a in reads if a in blocks and a not in homes and [fusion.root(b) for b in reads].count(a) == 1]
+        free = [a for a in once if a.shape == unit.shape and found[a].first < i == found[a].last]
+        for v in unit.makes():
+            if v not in found or v in homes or unit.forms.get(v) != "element":
+                continue
+            for a in free:
+                if (a.shape, a.strides, a.dtype) == (v.shape, v.strides, v.dtype):
+                    found[a].last = max(found[a].last, found[v].last)
+                    found[v] = found[a]
+                    free.remove(a)
+                    break
+    return found
+
+
+def place(blocks: Iterable[Block]) -> int:
+    """Gives each block its offset, the largest first, each as low as it can be; returns the size of the buffer."""
+    placed: list[Block] = []
+    end = 0
+    for block in sorted({id(b): b for b in blocks}.values(), key=lambda b: (-b.size, b.first)):
+        size = _rounded(block.size)
+        offset = 0
+        for other in sorted((o for o in placed if o.first <= block.last and block.first <= o.last), key=_offset):
+            if offset + size <= other.offset:
+                break
+            offset = max(offset, other.offset + _rounded(other.size))
+        block.offset = offset
+        placed.append(block)
+        end = max(end, offset + size)
+    return end
+
+
+def _offset(block: Block) -> int:
+    return block.offset
+
+
+def _rounded(size: int) -> int:
+    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+
+
+def buffer(size: int) -> numpy.ndarray[tuple[int], numpy.dtype[numpy.uint8]]:
+    """So many bytes, aligned."""
+    raw = numpy.empty(size + ALIGNMENT, numpy.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+def peak(blocks: Iterable[Block]) -> int:
+    """The most bytes that are alive at one time."""
+    changes: dict[int, int] = {}
+    for block in {id(b): b for b in blocks}.values():
+        changes[block.first] = changes.get(block.first, 0) + block.size
+        changes[block.last + 1] = changes.get(block.last + 1, 0) - block.size
+    most = now = 0
+    for time in sorted(changes):
+        now += changes[time]
+        most = max(most, now)
+    return most

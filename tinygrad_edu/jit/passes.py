@@ -1,0 +1,188 @@
+"""Passes: small functions from a program to a program that does the same with less.
+
+A program is a list of calls on variables that are written once, so each pass is one walk over the list. Calls that
+draw random numbers or look at values (kinds "random" and "effect") stay, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy
+
+from ..autograd import primitives
+from .fusion import pattern_of, product_of
+from .program import Call, Program, Variable
+
+KEPT = ("random", "effect")
+
+
+def optimize(program: Program, join: bool) -> Program:
+    """All passes, in their order. `join`: whether arrays are made in their places in a joined one."""
+    program = without_dead_code(without_repetitions(lowered(program)))
+    return joined(program) if join else program
+
+
+def without_dead_code(program: Program) -> Program:
+    """Leaves out the calls whose results nobody uses."""
+    needed = {end for end in program.ends() if type(end) is Variable}
+    calls = []
+    for call in reversed(program.calls):
+        if call.primitive.kind in KEPT or not needed.isdisjoint(call.makes()):
+            calls.append(call)
+            needed.update(call.reads())
+    inputs = {variable: source for variable, source in program.inputs.items() if variable in needed}
+    return replace(program, inputs=inputs, calls=calls[::-1])
+
+
+def without_repetitions(program: Program) -> Program:
+    """Computes equal calls (the same primitive, operands and attributes) once.
+
+    What a checkpoint computes again is not taken from what it computed first: that would keep it in memory.
+    """
+    known: dict[Any, Call] = {}
+    same: dict[Variable, Variable] = {}
+    calls = []
+    for call in program.calls:
+        call = renamed(call, same)
+        key = _identity(call)
+        first = known.get(key) if key is not None else None
+        if first is None:
+            calls.append(call)
+            if key is not None:
+                known[key] = call
+        else:
+            same.update(zip(call.makes(), first.makes(), strict=True))
+    return replace(program, calls=calls, **_renamed_ends(program, same))
+
+
+def _identity(call: Call) -> Any:
+    """What makes two calls equal, or None for one that is equal to no other."""
+    if call.primitive.kind in KEPT:
+        return None
+    operands = tuple((type(a), a) for a in call.operands)  # 1 == 1.0 == True
+    attributes = tuple((name, type(value), value) for name, value in sorted(call.attributes.items()))
+    key = call.primitive, call.scope, operands, attributes
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def lowered(program: Program) -> Program:
+    """Replaces calls by simpler ones that fuse or go to BLAS: x @ w + b, and reductions over all axes of a matrix."""
+    calls: list[Call] = []
+    for call in program.calls:
+        calls.extend(_LOWER.get(call.primitive.name, _unchanged)(call))
+    return replace(program, calls=calls)
+
+
+def is_joined(call: Call) -> bool:
+    """Whether arrays are joined so that each is one stretch of the result's memory, in which it can be made."""
+    y = call.outputs
+    return (
+        call.primitive.name == "_concatenate"
+        and call.xp is numpy
+        and call.attributes["axis"] == 0
+        and all(type(v) is Variable and v.size and _is_contiguous(v) for v in (*call.operands, y))
+    )
+
+
+def _is_contiguous(v: Variable) -> bool:
+    expected = v.dtype.itemsize
+    for n, stride in zip(v.shape[::-1], v.strides[::-1], strict=True):
+        if n > 1 and stride != expected:
+            return False
+        expected *= n
+    return True
+
+
+def joined(program: Program) -> Program:
+    """Copies what is joined but cannot be made in its place: inputs, what Python calls make, what is joined twice."""
+    roots, calls = program.roots(), list[Call]()
+    makers = {v: call for call in program.calls for v in call.makes() if v.view is None}
+    taken: set[Variable] = set()
+    for call in program.calls:
+        operands = list(call.operands)
+        for i, a in enumerate(operands if is_joined(call) else ()):
+            root = roots[a]
+            maker = makers.get(root)
+            if maker and root.size == a.size and root not in taken and _is_contiguous(root) and _is_made(maker):
+                taken.add(root)
+                continue
+            operands[i] = copy = Variable(a.shape, a.dtype, a.strides)
+            attributes = {"dtype": a.dtype, "source": a.dtype}
+            calls.append(Call(primitives["convert"], (a,), attributes, copy, call.xp, scope=call.scope))
+        calls.append(replace(call, operands=tuple(operands)) if is_joined(call) else call)
+    return replace(program, calls=calls)
+
+
+def _is_made(call: Call) -> bool:
+    """Whether machine code makes what a call returns."""
+    return pattern_of(call) is not None or product_of(call) is not None
+
+
+def _unchanged(call: Call) -> Iterable[Call]:
+    return (call,)
+
+
+def _lower_linear(call: Call) -> Iterable[Call]:
+    x, weight, bias = call.operands
+    y = call.outputs
+    product = Variable(y.shape, y.dtype, y.strides)
+    yield Call(primitives["_matmul"], (x, weight), {}, product, call.xp, scope=call.scope)
+    yield Call(primitives["add"], (product, bias), {}, y, call.xp, scope=call.scope)
+
+
+def _lower_full_reduction(call: Call) -> Iterable[Call]:
+    """First along the last axis, then over the rest: two steps that can run by rows."""
+    (a,) = call.operands
+    axes, y = call.attributes["axes"], call.outputs
+    if len(axes) != a.ndim or a.ndim < 2 or a.size == 0 or call.attributes["keepdims"]:
+        return (call,)
+    shape = a.shape[:-1]
+    strides = [y.dtype.itemsize]
+    for n in reversed(shape[1:]):
+        strides.insert(0, strides[0] * n)
+    rows = Variable(shape, y.dtype, tuple(strides))
+    first = Call(call.primitive, (a,), {"axes": (a.ndim - 1,), "keepdims": False}, rows, call.xp, scope=call.scope)
+    rest = {"axes": tuple(range(a.ndim - 1)), "keepdims": False}
+    return (first, *_lower_full_reduction(Call(call.primitive, (rows,), rest, y, call.xp, scope=call.scope)))
+
+
+def _lower_mean(call: Call) -> Iterable[Call]:
+    """The sum, divided by the number of elements."""
+    (a,), y = call.operands, call.outputs
+    if a.dtype != y.dtype or not a.size:
+        return (call,)
+    total = Variable(y.shape, y.dtype, y.strides)
+    first = Call(primitives["_sum"], (a,), call.attributes, total, call.xp, scope=call.scope)
+    second = Call(primitives["divide"], (total, a.size // max(1, y.size)), {}, y, call.xp, scope=call.scope)
+    return (*_lower_full_reduction(first), second)
+
+
+_LOWER = {
+    "_linear": _lower_linear,
+    "_mean": _lower_mean,
+    **dict.fromkeys(("_sum", "_max", "_min"), _lower_full_reduction),
+}
+
+
+def renamed(call: Call, names: dict[Variable, Variable]) -> Call:
+    """The call on other variables."""
+    if names.keys().isdisjoint(call.reads()):
+        return call
+    return replace(call, operands=tuple(names.get(a, a) if type(a) is Variable else a for a in call.operands))
+
+
+def _renamed_ends(program: Program, names: dict[Variable, Variable]) -> dict[str, Any]:
+    def new(end: Any) -> Any:
+        return names.get(end, end) if type(end) is Variable else end
+
+    return {
+        "results": [new(end) for end in program.results],
+        "writes": [(target, new(end)) for target, end in program.writes],
+    }

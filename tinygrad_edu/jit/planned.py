@@ -1,0 +1,304 @@
+"""Planned: a program as fused loops and matrix products in one buffer, and Python calls for the rest.
+
+Without llvmlite the loops run as NumPy calls in blocks; with it all that stands between two Python calls is one
+function of machine code.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+
+from ..autograd import uninterrupted
+from ..kernels import blocks, native
+from .fusion import Fusion, Unit, is_view, loops_of, product_of
+from .memory import buffer, copied, lifetimes, place, shared
+from .passes import is_joined, optimize
+from .program import Call, Captured, Program, Scalar, Variable
+from .replay import Replay
+
+LARGE = 1 << 15
+"""Elements from which on operations are fused without a compiler: below, NumPy's own calls are faster than blocks."""
+
+
+def has_compiler() -> bool:
+    """Whether llvmlite is here and not turned off by TINYGRAD_EDU_FAST=0."""
+    if os.environ.get("TINYGRAD_EDU_FAST") == "0":
+        return False
+    try:
+        import llvmlite  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class Planned(Replay):
+    """A program as a function of the (flattened) arguments, with memory of its own.
+
+    Attributes:
+        recorded, program: before and after the passes.
+        fusion: the units of the program, in their order.
+        kernels: the loops of each group.
+        products: the units that are matrix products, as `native.Gemm` has them.
+        stored: the variables that are needed outside of their unit.
+        targets: those that are written directly where they belong at the end.
+        homes: where in a joined array its parts are made.
+        lifetimes, blocks: from when to when a variable is needed, and where in the buffer it is.
+        size: of the buffer, in bytes.
+        codes, steps: the pieces of machine code, and what each does.
+    """
+
+    def __init__(self, program: Program, compiled: bool | None = None):
+        self.compiled = has_compiler() if compiled is None else compiled
+        self.recorded = program
+        self.program = optimize(program, join=self.compiled)
+        self.fusion = Fusion(self.program, 0 if self.compiled else LARGE)
+        self._lock = threading.Lock()
+        self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
+        self.stored = self._leave_their_units()
+        self.targets = self._in_place() if self.compiled else {}
+        self.kernels = {
+            unit: loops_of(unit, self.stored, self.fusion.root) for unit in self.fusion.units if unit.shape is not None
+        }
+        self.homes = self._homes()
+        made = [v for unit in self.fusion.units if not self.is_python(unit) for v in unit.makes()]
+        planned = [v for v in made if v in self.stored and v not in self.targets]
+        self.lifetimes = lifetimes(self.fusion, self.program, planned, self.homes)
+        self.blocks = shared(self.fusion, copied(self.lifetimes), self.homes)
+        self.size = place(self.blocks.values())
+        self._arrays = self._static_arrays()
+        self._named = self._views_by_name()
+        self.codes: list[native.Program] = []
+        self.steps: list[list[native.Step]] = []
+        super().__init__(self.program)
+
+    def _known_objects(self) -> dict[str, Any]:
+        helpers = {"uninterrupted": uninterrupted, "address": address, "loops": blocks.run, "matmul": numpy.matmul}
+        return super()._known_objects() | helpers
+
+    def __call__(self, arguments: list[Any]) -> Any:
+        with self._lock:
+            return super().__call__(arguments)
+
+    def _leave_their_units(self) -> set[Variable]:
+        """The variables that another unit reads, or that are needed at the end."""
+        root, maker = self.fusion.root, self.fusion.maker
+        ends = {root(end) for end in self.program.ends() if type(end) is Variable}
+        read = {root(v) for unit in self.fusion.units for v in unit.reads() if maker.get(root(v)) is not unit}
+        return (ends | read) & maker.keys()
+
+    def _in_place(self) -> dict[Variable, Captured]:
+        """What groups write directly where it belongs at the end, into captured arrays.
+
+        Such a group makes nothing else, and runs after all Python calls, which may raise, and after all that read the
+        old values.
+        """
+        fusion, found = self.fusion, dict[Variable, Captured]()
+        values = Counter(fusion.root(end) for end in self.program.ends() if type(end) is Variable)
+        captured = {id(s.array): v for v, s in self.program.inputs.items() if type(s) is Captured}
+        written = {v: target for target, v in self.program.writes if type(target) is Captured and type(v) is Variable}
+        for unit in [unit for unit in fusion.units if unit.shape is not None]:
+            targets = {v: written[v] for v in unit.makes() if v in self.stored and v in written}
+            olds = {captured.get(id(target.array)) for target in targets.values()}
+            others = [other for other in fusion.units if other is not unit]
+            readers = [other for other in others if not olds.isdisjoint(map(fusion.root, other.reads()))]
+            if (
+                targets.keys() == self.stored & set(unit.makes())
+                and all(unit.forms[v] == "element" and _lies_as(v, target.array) for v, target in targets.items())
+                and all(values[v] == 1 for v in targets)
+                and not any(old in values for old in olds)
+                and all(a.shape == unit.shape for a in unit.reads() if a in olds)
+                and not any(fusion.root(a) in olds and a not in olds for a in unit.reads())
+                and not any(unit in other.above for other in others if other in readers or self.is_python(other))
+                and not any(v in set(map(fusion.root, other.reads())) for other in others for v in targets)
+            ):
+                for other in others:
+                    if other in readers or self.is_python(other):
+                        fusion.order(other, unit)
+                found |= targets
+        fusion.sort()
+        return found
+
+    def _homes(self) -> dict[Variable, tuple[Variable, int]]:
+        """Of what is joined to one array: that array, and the bytes in it before its own."""
+        found: dict[Variable, tuple[Variable, int]] = {}
+        for unit in self.fusion.units:
+            if self._is_joined(unit):
+                before = 0
+                for a in unit.calls[0].reads():
+                    found[self.fusion.root(a)] = unit.calls[0].outputs, before
+                    before += a.nbytes
+        return found
+
+    def is_python(self, unit: Unit) -> bool:
+        """Whether a unit is a call of a Python function."""
+        return unit.shape is None and unit not in self.products and not self._is_joined(unit)
+
+    def _is_joined(self, unit: Unit) -> bool:
+        """Whether a unit does nothing, for its operands are made in their places."""
+        return self.compiled and is_joined(unit.calls[0])
+
+    def _static_arrays(self) -> dict[Variable, Any]:
+        """The arrays that are at the same place in each call: captured ones, what lies in the buffer, their views."""
+        memory = buffer(self.size)
+        found: dict[Variable, Any] = {v: s.array for v, s in self.program.inputs.items() if type(s) is Captured}
+        found |= {v: target.array for v, target in self.targets.items()}
+        for v in self.blocks:
+            home, before = self.homes.get(v, (v, 0))
+            found[v] = numpy.ndarray(v.shape, v.dtype, memory, self.blocks[home].offset + before, v.strides)
+        for call in self.program.calls:
+            if is_view(call) and call.operands[call.outputs.view] in found:
+                operands = [found[a] if type(a) is Variable else a for a in call.operands]
+                found[call.outputs] = call.primitive.forward(call.xp, *operands, **call.attributes)
+        return found
+
+    # Text
+
+    def _name(self, operand: Any) -> str:
+        if type(operand) is Variable and operand in self._arrays and operand not in self._names:
+            self._names[operand] = self._object("m", self._arrays[operand])
+        return super()._name(operand)
+
+    def _last_uses(self) -> dict[Variable, Call]:
+        last: dict[Variable, Call] = {}
+        for unit in self.fusion.units:
+            for call in unit.calls:
+                last |= dict.fromkeys((*call.reads(), *call.makes()), call)
+        ends = {*self.program.inputs, *self.program.ends()}
+        viewed = {call.operands[v.view] for v, call in self.fusion.views.items()}
+        return {v: call for v, call in last.items() if v not in self._arrays and v not in ends and v not in viewed}
+
+    def _is_shared(self, end: Any, times: Counter[Variable]) -> bool:
+        return super()._is_shared(end, times) or end in self._arrays
+
+    def _is_written(self, target: Any) -> bool:
+        return target in self.targets.values()
+
+    def _body(self) -> Iterator[str]:
+        yield from self._inputs()
+        yield from self._host()
+        yield from self._views(set(self.program.inputs))
+        waiting: list[Unit] = []
+        for unit in self.fusion.units:
+            if not self.is_python(unit):
+                waiting.append(unit)
+                continue
+            yield from self._machine(waiting)
+            waiting = []
+            yield from self._lines(unit.calls[0])
+            yield from self._views(set(unit.calls[0].makes()))
+        end = [*self._machine(waiting), *self._ends()]
+        if self.targets:  # from here on parameters change
+            yield "with uninterrupted():"
+            end = [f"    {line}" for line in end]
+        yield from end
+
+    def _views(self, known: set[Variable]) -> Iterator[str]:
+        """The views of arrays that are new in each call, as soon as these are there."""
+        for call in self.program.calls:
+            if is_view(call) and call.outputs in self._named and call.operands[call.outputs.view] in known:
+                known.add(call.outputs)
+                yield self._call(call)
+
+    def _views_by_name(self) -> set[Variable]:
+        """The views that are needed as arrays, not only as places in memory: by Python calls and at the end."""
+        needed = {v for unit in self.fusion.units if not self.compiled or self.is_python(unit) for v in unit.reads()}
+        needed |= {end for end in self.program.ends() if type(end) is Variable}
+        for call in reversed(self.program.calls):
+            if is_view(call) and call.outputs in needed:
+                needed.add(call.operands[call.outputs.view])
+        return {v for v in needed if v in self.fusion.views and v not in self._arrays}
+
+    def _machine(self, units: list[Unit]) -> Iterator[str]:
+        """Loops and matrix products: one call of machine code, or NumPy's one by one."""
+        slots: dict[Variable, int] = {}
+        scalars: dict[Scalar, int] = {}
+        steps = list(self._steps(units, slots, scalars))
+        if not steps:
+            return
+        self.steps.append(steps)
+        if self.compiled:
+            yield from self._compile(steps, slots, scalars)
+        else:
+            yield from self._as_numpy(units)
+
+    def _steps(
+        self, units: list[Unit], slots: dict[Variable, int], scalars: dict[Scalar, int]
+    ) -> Iterator[native.Step]:
+        """The units as steps on the slots of tables, in which they get theirs."""
+        for unit in units:
+            if unit in self.products:
+                (call,) = unit.calls
+                places = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
+                yield native.Gemm(**self.products[unit], **dict(zip("abc", places, strict=True)))
+            elif unit in self.kernels:
+                kernel = self.kernels[unit]
+                arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))
+                numbers = tuple(scalars.setdefault(scalar, len(scalars)) for scalar in kernel.scalars)
+                yield native.Launch(kernel.loops, arrays, numbers)
+
+    def _compile(
+        self, steps: list[native.Step], slots: dict[Variable, int], scalars: dict[Scalar, int]
+    ) -> Iterator[str]:
+        code = native.program(steps, buffers=[self._piece(v) for v in slots])
+        self.codes.append(code)
+        pointers, numbers = self._object("pointers", code.pointers), self._object("scalars", code.scalars)
+        roots = {v: self.fusion.root(v) for v in slots}
+        for root in dict.fromkeys(roots.values()):
+            if root not in self._arrays:
+                yield f"at_{self._name(root)} = address({self._name(root)})"
+        for v, i in slots.items():
+            if roots[v] in self._arrays:
+                code.pointers[i] = address(self._arrays[v])
+            else:
+                yield f"{pointers}[{i}] = at_{self._name(roots[v])} + {self._offset(v)}"
+        for scalar, i in scalars.items():
+            yield f"{numbers}[{i}] = {scalar.name}"
+        yield f"{self._object('run', code.run)}()"
+
+    def _as_numpy(self, units: list[Unit]) -> Iterator[str]:
+        for unit in units:
+            if unit in self.products:
+                (call,) = unit.calls
+                yield f"matmul({', '.join(map(self._name, call.operands))}, out={self._name(call.outputs)})"
+            elif unit in self.kernels:
+                kernel = self.kernels[unit]
+                arrays = (f"({''.join(f'{self._name(v)}, ' for v in part)})" for part in (kernel.inputs, kernel.outputs))
+                scalars = "".join(f"{scalar.name}, " for scalar in kernel.scalars)
+                yield f"loops({self._object('k', kernel.loops)}, {', '.join(arrays)}, ({scalars}))"
+
+    def _offset(self, v: Variable) -> int:
+        """The bytes from the start of an array to that of a view of it."""
+        root = self.fusion.root(v)
+        start = numpy.lib.stride_tricks.as_strided(numpy.empty(1, root.dtype), root.shape, root.strides)
+        return address(self._seen(v, root, start)) - address(start)
+
+    def _seen(self, v: Variable, root: Variable, array: Any) -> Any:
+        """A view of `array`, which stands for its root."""
+        if v is root:
+            return array
+        call = self.fusion.views[v]
+        operands = list(call.operands)
+        assert v.view is not None
+        operands[v.view] = self._seen(operands[v.view], root, array)
+        return call.primitive.forward(call.xp, *operands, **call.attributes)
+
+    def _piece(self, v: Variable) -> int:
+        """A number for the memory that an array lies in: one for the whole buffer, whose parts are used again."""
+        root = self.fusion.root(v)
+        return 0 if root in self.blocks else id(self._arrays.get(root, root))
+
+
+def address(array: Any) -> int:
+    """Where the first element is."""
+    place: int = array.__array_interface__["data"][0]
+    return place
+
+
+def _lies_as(v: Variable, array: Any) -> bool:
+    return bool((v.shape, v.strides, v.dtype) == (array.shape, array.strides, array.dtype))

@@ -1,0 +1,1 @@
+"""Fast paths behind the definitions: fused loops and what runs them."""
