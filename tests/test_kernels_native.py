@@ -615,21 +615,49 @@ def test_products_are_not_shared_with_a_blas_that_has_threads_of_its_own(monkeyp
 
 @needs_llvm
 @needs_blas
-def test_blas_uses_one_thread_within_a_program_only(two_blas_threads, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_blas_uses_one_thread_within_a_program_only(two_blas_threads, share_all, threads):
     a, b, c = (numpy.ones((200, 200), "float32") for _ in range(3))
-    program = native.program([plain_gemm(200, 200, 200)], 1)
+    pool.set_threads(2)
+    program = native.program([plain_gemm(200, 200, 200)] * 3, threads)
     run_on(program, (a, b, c))
     assert two_blas_threads() == 2
+    assert (c == 200).all()
     seen = []
+    watch = ctypes.CFUNCTYPE(None)(lambda: seen.append(two_blas_threads()))
+    program._table[3] = blas.address_of(watch)  # in the place of BLAS
+    program.run()
+    assert seen == [1] * 3 * threads
+    assert two_blas_threads() == 2
 
-    def fail(*_):
-        seen.append(two_blas_threads())
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "_alone", fail)
-    with pytest.raises(KeyboardInterrupt):
+@needs_llvm
+@needs_fork
+def test_a_child_forked_during_a_program_has_its_blas_threads_back(two_blas_threads):
+    program = native.program([plain_gemm(200, 200, 200)], 1)
+    inside, leave = threading.Event(), threading.Event()
+
+    @ctypes.CFUNCTYPE(None)
+    def wait():
+        inside.set()
+        leave.wait()
+
+    program._table[3] = blas.address_of(wait)
+    user = threading.Thread(target=program.run)
+    user.start()
+    inside.wait()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        seen = [two_blas_threads()]
+        watch = ctypes.CFUNCTYPE(None)(lambda: seen.append(two_blas_threads()))
+        program._table[3] = blas.address_of(watch)
         program.run()
-    assert seen == [1]
+        os._exit(0 if [*seen, two_blas_threads()] == [2, 1, 2] else 1)
+    leave.set()
+    user.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert two_blas_threads() == 2
 
 

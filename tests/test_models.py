@@ -207,7 +207,7 @@ def test_each_epoch_has_its_own_order():
             return x
 
     model = Sequential([Look(), Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit=False)
     model.fit(X[:20], Y[:20], batch_size=10, epochs=2, verbose=0)
     first, second = np.concatenate(seen[:2]), np.concatenate(seen[2:])
     assert (first != second).any()
@@ -419,6 +419,7 @@ def test_a_loss_that_overrides_call_gets_the_output_of_the_model(kind, y):
             return super().call(y_true, y_pred) * 2.0
 
     model = classifier(kind.logits_of, Own(), metrics=None)
+    model.compile("sgd", model.loss, jit=False)
     found = model.evaluate(X, y, batch_size=50)
     np.testing.assert_allclose(seen[-1], model.predict(X, batch_size=50))
     model.compile("sgd", kind())

@@ -23,6 +23,7 @@ from .autograd import (
 from .backend import Device, Generator, default_device, device, memory_in_use, seed, synchronize, use_device
 from .errors import DeviceError, GradientError, ShapeError, TraceError
 from .jit import jit
+from .kernels.pool import set_threads
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
 from .state import default_dtype, use_dtype
@@ -31,7 +32,7 @@ __all__ = [
     "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "ShapeError", "Tensor", "TraceError",
     "callbacks", "checkpoint", "datasets", "default_device", "default_dtype", "device", "enable_grad", "grad",
     "gradcheck", "hessian", "hvp", "initializers", "jacobian", "jit", "jvp", "layers", "losses", "memory_in_use",
-    "metrics", "models", "no_grad", "optimizers", "seed", "synchronize", "tensor", "use_device", "use_dtype",
+    "metrics", "models", "no_grad", "optimizers", "seed", "set_threads", "synchronize", "tensor", "use_device", "use_dtype",
     "value_and_grad", "vjp",
 ]
 __all__ += _operations

@@ -1,7 +1,7 @@
 """Metrics, with Keras's names: numbers that tell how good predictions are, gathered over any number of batches.
 
 A metric keeps a sum and a count on the device, so that uneven batches are weighted right and nothing waits for the
-device before `result()`.
+device before `result()`. All that it computes are operations on tensors, so that it can be part of a jitted step.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import losses
-from .autograd import Tensor
-from .backend import array_module
+import numpy
+
+from . import losses, ops
+from .autograd import Tensor, no_grad
+from .backend import array_module, to_device
 from .errors import ShapeError, check_number, choice, message
 
 
 class Metric:
-    """The base class. A subclass defines `values(y_true, y_pred)`: for arrays of NumPy or CuPy, a number per row.
+    """The base class. A subclass defines `values(y_true, y_pred)`: for tensors, a tensor with a number per row.
 
     `update_state` adds a batch, `result` gives the mean over all rows since `reset_state`.
 
@@ -34,36 +36,46 @@ class Metric:
 
     def reset_state(self) -> None:
         """Forgets all batches."""
-        self.total: Any = 0.0
-        self.count: Any = 0.0
+        if not hasattr(self, "total"):
+            self.total, self.count = (Tensor(numpy.zeros(())) for _ in range(2))
+        self.total.assign_(0.0)
+        self.count.assign_(0.0)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Adds a batch of targets and predictions (tensors, arrays or lists), weighted row by row if weights are given.
 
         Raises ShapeError for shapes that do not match.
         """
-        y_pred = as_array(y_pred)
-        y_true = as_array(y_true, y_pred)
-        kept = self.kept(y_true, y_pred.shape)
-        self.add(self.values(y_true, y_pred), sample_weight, kept)
+        with no_grad():
+            y_pred = as_tensor(y_pred)
+            y_true = as_tensor(y_true, y_pred)
+            kept = self.kept(y_true, y_pred.shape)
+            self.add(self.values(y_true, y_pred), sample_weight, kept)
 
     def add(self, values: Any, sample_weight: Any = None, kept: Any = None) -> None:
-        """Adds an array of values, weighted along its first axis if weights are given, and element by element by
+        """Adds a tensor of values, weighted along its first axis if weights are given, and element by element by
         `kept`."""
-        xp = array_module(values)
-        weights: Any = 1.0 if kept is None else kept
+        values = values.astype("float64")
+        if sample_weight is None and kept is None:
+            self.accumulate(ops.sum(values), values.size)
+            return
+        weights = ops.ones_like(values) if kept is None else ops.broadcast_to(kept.astype("float64"), values.shape)
         if sample_weight is not None:
-            rows = losses.check_weights(self.name, as_array(sample_weight, values), values.shape[0])
+            rows = losses.check_weights(self.name, as_tensor(sample_weight, values), values.shape[0])
             weights = weights * rows.astype("float64").reshape(-1, *(1,) * (values.ndim - 1))
-        if isinstance(weights, float):
-            self.accumulate(values.sum(dtype="float64"), values.size)
-        else:
-            weights = xp.broadcast_to(weights, values.shape)
-            self.accumulate((values * weights).sum(dtype="float64"), weights.sum(dtype="float64"))
+        self.accumulate(ops.sum(values * weights), ops.sum(weights))
 
     def accumulate(self, total: Any, count: Any) -> None:
-        """Adds a sum of values and how many they were: numbers, or arrays without axes."""
-        self.total, self.count = self.total + total, self.count + count  # new objects, for copies that are kept
+        """Adds a sum of values (a tensor without axes) and how many they were (such a tensor, or a number)."""
+        if self.total.device != total.device:
+            self.total, self.count = self.total.to(total.device), self.count.to(total.device)
+        self.total.assign_(self.total + total.astype("float64"))
+        self.count.assign_(self.count + (count.astype("float64") if isinstance(count, Tensor) else count))
+
+    def later(self) -> Callable[[], float]:
+        """A function that gives the result as it is now, and waits for the device only when it is called."""
+        total, count = self.total.data.copy(), self.count.data.copy()
+        return lambda: _ratio(total, count)
 
     def kept(self, y_true: Any, shape: tuple[int, ...]) -> Any:
         """Which values count, for predictions of that shape; None stands for all."""
@@ -74,8 +86,7 @@ class Metric:
 
     def result(self) -> float:
         """The mean so far; 0.0 before the first batch. Waits for the device."""
-        count = float(self.count)
-        return float(self.total) / count if count else 0.0
+        return _ratio(self.total, self.count)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {self.result():.6g}>"
@@ -85,8 +96,8 @@ class Mean(Metric):
     """The mean of numbers, one or an array: `update_state(values, sample_weight=None)`, a weight for each row."""
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
-        array = _with_rows(as_array(values))
-        self.add(array, None if sample_weight is None else _with_rows(as_array(sample_weight, array)))
+        rows = _with_rows(as_tensor(values))
+        self.add(rows, None if sample_weight is None else _with_rows(as_tensor(sample_weight, rows)))
 
 
 class MeanSquaredError(Metric):
@@ -154,23 +165,29 @@ class FunctionMetric(Metric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         y_true = losses.match_own(self.name, y_true, y_pred.shape)
-        values = as_array(self.function(Tensor(y_true), Tensor(y_pred)), y_pred)
+        values = as_tensor(self.function(y_true, y_pred), y_pred)
         if values.dtype.kind not in "fiub":
             raise TypeError(message(self.name, "numbers from the function", f"dtype {values.dtype}"))
         losses.check_result(self.name, values, y_pred.shape)
-        xp = array_module(y_pred)
-        return values if values.ndim else xp.broadcast_to(values, y_pred.shape[:1])
+        return values if values.ndim else ops.broadcast_to(values, y_pred.shape[:1])
 
 
-def as_array(value: Any, like: Any = None) -> Any:
-    """The array of a tensor; a list or a host array becomes one beside `like`."""
+def as_tensor(value: Any, like: Any = None) -> Any:
+    """A tensor as it is; a list or an array becomes one, beside `like`."""
     if isinstance(value, Tensor):
-        return value.data
-    return (array_module(value) if like is None else array_module(value, like)).asarray(value)
+        return value
+    array = array_module(value).asarray(value)
+    if array_module(array) is numpy and like is not None:
+        array = to_device(array, like.device)
+    return Tensor(array)
 
 
-def _with_rows(array: Any) -> Any:
-    return array.reshape(1) if array.ndim == 0 else array
+def _ratio(total: Any, count: Any) -> float:
+    return float(total) / float(count) if float(count) else 0.0
+
+
+def _with_rows(x: Any) -> Any:
+    return x.reshape(1) if x.ndim == 0 else x
 
 
 def _difference(where: str, y_true: Any, y_pred: Any) -> Any:
@@ -179,7 +196,7 @@ def _difference(where: str, y_true: Any, y_pred: Any) -> Any:
 
 
 def _per_row(values: Any) -> Any:
-    return values.mean(axis=-1, dtype="float64") if values.ndim > 1 else values
+    return ops.mean(values.astype("float64"), axis=-1) if values.ndim > 1 else values
 
 
 METRICS: dict[str, type[Metric]] = {

@@ -135,7 +135,7 @@ class Tracer(_Unreadable):
         """The same values in C order: itself if it has that, for a traced value never changes."""
         return self if self.stands_for.flags.c_contiguous else self.recorder.in_c_order(self)
 
-    def __iadd__(self, other: Any) -> Tracer:
+    def __iadd__(self, other: Any) -> Tracer:  # type: ignore[misc]
         """The sum, laid out as this array: where NumPy would overwrite it."""
         y = self + other
         return y if y.strides == self.strides else self.recorder.laid_out_as(self, y)
@@ -194,14 +194,16 @@ class Number:
     def __get__(self, owner: Any, kind: type) -> Any:
         if owner is None:
             return self
-        value = owner.__dict__[self.name]
-        return value if state.trace is None else state.trace.read_number(owner, self.name, value)
+        values = owner.__dict__["_numbers"]
+        return values[self.name] if state.trace is None else state.trace.read_number(values, self.name)
 
     def __set__(self, owner: Any, value: Any) -> None:
-        if state.trace is None or self.name not in owner.__dict__:
-            owner.__dict__[self.name] = value
+        # in a dict of their own, so that a recording need not hold the owner
+        values = owner.__dict__.setdefault("_numbers", {})
+        if state.trace is None or self.name not in values:
+            values[self.name] = value
         else:
-            state.trace.write_number(owner, self.name, value)
+            state.trace.write_number(values, self.name, value)
 
 
 def on_host(function: Callable[..., float], *numbers: Any) -> Any:

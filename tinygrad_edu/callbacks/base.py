@@ -95,14 +95,28 @@ class CallbackList:
             for name in dir(callback):
                 if name.startswith("on_") and name not in hooks:
                     raise choice("fit", f"the hooks of {type(callback).__name__}", name, hooks)
-        self.callbacks = list(callbacks)
+        self._hooks = {
+            name: [getattr(callback, name) for callback in callbacks if _defines(callback, name)] for name in hooks
+        }
         for callback in callbacks:
             callback.set_model(model)
             callback.set_params(params)
 
     def call(self, hook: str, *arguments: Any) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook)(*arguments)
+        for method in self._hooks[hook]:
+            method(*arguments)
+
+    def has(self, hook: str) -> bool:
+        """Whether a callback defines a hook."""
+        return bool(self._hooks[hook])
+
+
+def _defines(callback: Callback, hook: str) -> bool:
+    return getattr(callback, hook).__func__ is not getattr(Callback, hook) if _is_method(callback, hook) else True
+
+
+def _is_method(callback: Callback, hook: str) -> bool:
+    return hasattr(getattr(callback, hook), "__func__")
 
 
 class History(Callback):

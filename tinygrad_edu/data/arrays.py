@@ -71,7 +71,9 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         order = default_generator.permutation(self.rows, device_of(self.arrays[0])) if self.shuffle else None
         for start in range(0, self.rows, self.batch_size):
-            part: Any = slice(start, start + self.batch_size)
-            if order is not None:
-                part = order[part]
-            yield tuple(None if array is None else array[part] for array in self.arrays)
+            part = slice(start, start + self.batch_size)
+            if order is None:
+                yield tuple(None if array is None else array[part] for array in self.arrays)
+            else:
+                rows = order[part]
+                yield tuple(None if array is None else array.take(rows, axis=0) for array in self.arrays)

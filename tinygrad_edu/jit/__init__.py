@@ -1,5 +1,8 @@
 """jit: a training step recorded once (trace) and replayed fast (plan, run)."""
 
-from .step import Jit, jit
+from .explain import explain
+from .step import Jit, jit, weakly
 
-__all__ = ["Jit", "jit"]
+setattr(jit, "explain", explain)  # as users call it: tg.jit.explain(step)
+
+__all__ = ["Jit", "explain", "jit", "weakly"]

@@ -18,15 +18,16 @@ def describe(plan: Planned) -> str:
     steps = [step for code in plan.steps for step in code]
     groups = [unit for unit in plan.kernels if len(unit.calls) > 1]
     count = len(plan.recorded.calls)
+    own, alive = _bytes(before), _bytes(peak(plan.lifetimes.values()))
+    flops, moved = sum(map(native.flops, steps)) / 1e6, _bytes(sum(map(native.traffic, steps)))
     lines += [
         "",
         f"operations    {count} recorded, {len(plan.program.calls)} after the passes, {len(plan.fusion.units)} units",
         f"fused groups  {len(groups)}, of {sum(len(unit.calls) for unit in groups)} operations",
         f"run by        {_how(plan)}",
         f"buffers       {len(plan.blocks)} arrays in {_bytes(plan.size)}",
-        f"live bytes    {_bytes(before)} if each array had its own memory, {_bytes(peak(plan.lifetimes.values()))} at most "
-        f"alive at once, {_bytes(plan.size)} planned",
-        f"work          {sum(map(native.flops, steps)) / 1e6:,.3f} MFLOP, {_bytes(sum(map(native.traffic, steps)))} moved",
+        f"live bytes    {own} if each array had its own memory, {alive} at most alive at once, {_bytes(plan.size)} planned",
+        f"work          {flops:,.3f} MFLOP, {moved} moved",
     ]
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ Views are not computed: a view of a value in the group is that value, any other 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -60,7 +61,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Pattern:
-    """How one call loops: over a shape, reducing `inner` axes as `kind` says, by itself or as a composite in between."""
+    """How one call loops: over a shape, reducing `inner` axes as `kind` says, itself or as a composite in between."""
 
     shape: Shape
     inner: int | None = None
@@ -129,13 +130,8 @@ class Fusion:
     def root(self, v: Variable) -> Variable:
         """What a view is a part of; any other variable itself."""
         while v in self.views:
-            v = self._viewed(v)
+            v = viewed(self.views[v], v)
         return v
-
-    def _viewed(self, v: Variable) -> Variable:
-        assert v.view is not None
-        viewed: Variable = self.views[v].operands[v.view]
-        return viewed
 
     def order(self, first: Unit, second: Unit) -> None:
         """Notes that one unit must run before another."""
@@ -184,7 +180,8 @@ class Fusion:
         if unit.shape is None or len(unit.calls) >= LARGEST:
             return False
         if pattern.inner is not None:
-            fits = pattern.shape == unit.shape and unit.kind in ("", pattern.kind) and unit.inner in (None, pattern.inner)
+            alike = unit.kind in ("", pattern.kind) and unit.inner in (None, pattern.inner)
+            fits = alike and pattern.shape == unit.shape
         else:
             fits = pattern.shape == unit.shape or pattern.shape in unit.row_shapes()
         inner = unit.inner if pattern.inner is None else pattern.inner
@@ -211,7 +208,7 @@ class Fusion:
         if a.shape not in allowed:
             return False
         while a in self.views:  # the value with other axes of length 1, or repeated along its row
-            name, before = self.views[a].primitive.name, self._viewed(a)
+            name, before = self.views[a].primitive.name, viewed(self.views[a], a)
             moved = name == "_reshape" and a.shape in as_row and before.shape in as_row
             repeated = name == "broadcast_to" and a.shape == unit.shape and before.shape == as_row[0]
             if not (moved or repeated):
@@ -260,6 +257,15 @@ def is_view(call: Call) -> bool:
     return type(call.outputs) is Variable and call.outputs.view is not None
 
 
+def viewed(call: Call, v: Variable | None = None) -> Variable:
+    """The operand of which a call's output (that one, if it has several) is a view."""
+    v = call.outputs if v is None else v
+    assert v is not None
+    assert v.view is not None
+    operand: Variable = call.operands[v.view]
+    return operand
+
+
 def pattern_of(call: Call) -> Pattern | None:
     """How a call loops; None if it does not, or not so that it could be fused."""
     pattern = _pattern(call)
@@ -302,7 +308,7 @@ def _reduced(call: Call, a: Variable) -> tuple[int, ...]:
 def _is_dense(v: Variable) -> bool:
     """Whether a new array can lie in memory like that: without gaps and repetitions."""
     expected = v.dtype.itemsize
-    for length, stride in sorted(((n, s) for n, s in zip(v.shape, v.strides, strict=True) if n > 1), key=lambda a: a[1]):
+    for stride, length in sorted((s, n) for n, s in zip(v.shape, v.strides, strict=True) if n > 1):
         if stride != expected:
             return False
         expected *= length
@@ -331,7 +337,11 @@ def product_of(call: Call) -> dict[str, Any] | None:
     return {
         "dtype": a.dtype.name,
         **dict(zip("mnk", (*c.shape, a.shape[1]), strict=True)),
-        "transpose_a": left[0], "transpose_b": right[0], "lda": left[1], "ldb": right[1], "ldc": c.shape[1],
+        "transpose_a": left[0],
+        "transpose_b": right[0],
+        "lda": left[1],
+        "ldb": right[1],
+        "ldc": c.shape[1],
     }
 
 
@@ -435,7 +445,7 @@ def _operand(a: Variable, level: Shape, shape: Shape, inner: int) -> Operand:
     merged = steps[len(shape) - inner :]
     lengths = shape[len(shape) - inner :]
     long = [(n, step) for n, step in zip(lengths, merged, strict=True) if n > 1]
-    for (_, outer), (n, step) in zip(long, long[1:], strict=False):
+    for (_, outer), (n, step) in itertools.pairwise(long):
         if outer != n * step:
             raise Unsupported("reduced axes that do not follow each other in memory")
     return Operand(a.dtype.name, (*steps[: len(shape) - inner], long[-1][1] if long else 0))

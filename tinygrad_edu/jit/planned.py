@@ -16,7 +16,7 @@ import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native
-from .fusion import Fusion, Unit, is_view, loops_of, product_of
+from .fusion import Fusion, Unit, is_view, loops_of, product_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_joined, optimize
 from .program import Call, Captured, Program, Scalar, Variable
@@ -58,7 +58,7 @@ class Planned(Replay):
         self.recorded = program
         self.program = optimize(program, join=self.compiled)
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
         self.stored = self._leave_their_units()
         self.targets = self._in_place() if self.compiled else {}
@@ -66,8 +66,8 @@ class Planned(Replay):
             unit: loops_of(unit, self.stored, self.fusion.root) for unit in self.fusion.units if unit.shape is not None
         }
         self.homes = self._homes()
-        made = [v for unit in self.fusion.units if not self.is_python(unit) for v in unit.makes()]
-        planned = [v for v in made if v in self.stored and v not in self.targets]
+        laid = [v for unit in self.fusion.units if not self.is_python(unit) for v in unit.makes()]
+        planned = [v for v in laid if v in self.stored and v not in self.targets]
         self.lifetimes = lifetimes(self.fusion, self.program, planned, self.homes)
         self.blocks = shared(self.fusion, copied(self.lifetimes), self.homes)
         self.size = place(self.blocks.values())
@@ -152,7 +152,7 @@ class Planned(Replay):
             home, before = self.homes.get(v, (v, 0))
             found[v] = numpy.ndarray(v.shape, v.dtype, memory, self.blocks[home].offset + before, v.strides)
         for call in self.program.calls:
-            if is_view(call) and call.operands[call.outputs.view] in found:
+            if is_view(call) and viewed(call) in found:
                 operands = [found[a] if type(a) is Variable else a for a in call.operands]
                 found[call.outputs] = call.primitive.forward(call.xp, *operands, **call.attributes)
         return found
@@ -201,7 +201,7 @@ class Planned(Replay):
     def _views(self, known: set[Variable]) -> Iterator[str]:
         """The views of arrays that are new in each call, as soon as these are there."""
         for call in self.program.calls:
-            if is_view(call) and call.outputs in self._named and call.operands[call.outputs.view] in known:
+            if is_view(call) and call.outputs in self._named and viewed(call) in known:
                 known.add(call.outputs)
                 yield self._call(call)
 
@@ -211,7 +211,7 @@ class Planned(Replay):
         needed |= {end for end in self.program.ends() if type(end) is Variable}
         for call in reversed(self.program.calls):
             if is_view(call) and call.outputs in needed:
-                needed.add(call.operands[call.outputs.view])
+                needed.add(viewed(call))
         return {v for v in needed if v in self.fusion.views and v not in self._arrays}
 
     def _machine(self, units: list[Unit]) -> Iterator[str]:
@@ -235,7 +235,7 @@ class Planned(Replay):
             if unit in self.products:
                 (call,) = unit.calls
                 places = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
-                yield native.Gemm(**self.products[unit], **dict(zip("abc", places, strict=True)))
+                yield native.Gemm(**(self.products[unit] | dict(zip("abc", places, strict=True))))
             elif unit in self.kernels:
                 kernel = self.kernels[unit]
                 arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))
@@ -268,9 +268,9 @@ class Planned(Replay):
                 yield f"matmul({', '.join(map(self._name, call.operands))}, out={self._name(call.outputs)})"
             elif unit in self.kernels:
                 kernel = self.kernels[unit]
-                arrays = (f"({''.join(f'{self._name(v)}, ' for v in part)})" for part in (kernel.inputs, kernel.outputs))
-                scalars = "".join(f"{scalar.name}, " for scalar in kernel.scalars)
-                yield f"loops({self._object('k', kernel.loops)}, {', '.join(arrays)}, ({scalars}))"
+                parts = [map(self._name, part) for part in (kernel.inputs, kernel.outputs, kernel.scalars)]
+                tuples = ["".join(f"{name}, " for name in part).join("()") for part in parts]
+                yield f"loops({self._object('k', kernel.loops)}, {', '.join(tuples)})"
 
     def _offset(self, v: Variable) -> int:
         """The bytes from the start of an array to that of a view of it."""

@@ -97,9 +97,9 @@ class Gradient:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribute:
-    """A target: an attribute of an object that holds a Python number."""
+    """A target: the Python number of that name among `values`."""
 
-    owner: Any
+    values: dict[str, Any]
     name: str
 
 

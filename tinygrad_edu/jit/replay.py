@@ -62,8 +62,14 @@ class Replay:
     def _known_objects(self) -> dict[str, Any]:
         """What the text may name."""
         return {
-            "asarray": numpy.asarray, "setitem": setitem, "setattr": setattr, "commit": commit, "Tensor": Tensor,
-            "record_write": record_write, "region": region, "generator": default_generator,
+            "asarray": numpy.asarray,
+            "setitem": setitem,
+            "setattr": setattr,
+            "commit": commit,
+            "Tensor": Tensor,
+            "record_write": record_write,
+            "region": region,
+            "generator": default_generator,
         }
 
     def _body(self) -> Iterator[str]:
@@ -146,14 +152,14 @@ class Replay:
 
         def own(end: Any) -> str:
             copied = type(end) is Variable and self._is_shared(end, times)
-            return self._name(end) + (".copy()" if copied else "")
+            return self._name(end) + (".copy('K')" if copied else "")
 
         for i, end in enumerate(self.program.results):
             yield f"r{i} = {own(end)}"
         effects, regions = [], []
         for i, (target, value) in enumerate(self.program.writes):
             if type(target) is Attribute:
-                owner = self._object("d", target.owner.__dict__)
+                owner = self._object("d", target.values)
                 effects.append(f"(setitem, {owner}, {target.name!r}, {self._name(value)})")
             elif type(target) is Gradient:
                 yield f"w{i} = {'None' if value is None else f'Tensor({own(value)})'}"
@@ -166,7 +172,7 @@ class Replay:
                     regions.append(self._object("region", region(target.array)))
                 if not self._is_written(target):
                     outside = type(value) is Variable and self._roots[value] in self.program.inputs
-                    yield f"w{i} = {self._name(value)}" + (".copy()" if outside else "")
+                    yield f"w{i} = {self._name(value)}" + (".copy('K')" if outside else "")
                     effects.append(f"(setitem, {name}, ..., w{i})")
         if self._draws:
             effects.append("(setitem, done, 'yes', True)")

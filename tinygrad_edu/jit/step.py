@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import repeat
@@ -45,7 +46,11 @@ class Plan:
         for tensor, layout in self._gradients:
             if (tensor._grad is not None or layout is not None) and layout_of(tensor._grad) != layout:
                 return False
-        return all(tuple(map(vars(owner).get, names)) == values for owner, names, values in self._settings)
+        for owner, names, values in self._settings:
+            found = owner()
+            if found is None or tuple(map(vars(found).get, names)) != values:
+                return False
+        return True
 
     def is_stale(self) -> bool:
         """Whether an array that the program reads is no longer its tensor's, so that it will not fit again."""
@@ -187,6 +192,18 @@ def jit(function: Callable[..., Any] | None = None, *, cache_size: int = 32, fus
     if function is None:
         return functools.partial(jit, cache_size=cache_size, fuse=fuse)
     return Jit(function, cache_size, fuse)
+
+
+def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method as a function that does not hold its object, so that an object may hold its own methods jitted."""
+    reference = weakref.WeakMethod(method)
+
+    @functools.wraps(method)
+    def function(*args: Any, **keywords: Any) -> Any:
+        return reference()(*args, **keywords)  # type: ignore[misc]
+
+    del function.__wrapped__
+    return function
 
 
 def _kind(a: Any) -> Any:

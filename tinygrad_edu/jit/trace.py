@@ -6,6 +6,7 @@ the new value. So an error or an interrupt leaves everything as it was.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -83,7 +84,7 @@ class Trace:
         program: what has been recorded.
         watched: tensors that the program depends on, with what must stay the same: data and requires_grad.
         gradients: tensors whose `.grad` was read or set, with its layout at the start, None if there was none.
-        settings: objects whose plain attributes the function has used, with the names and values of these.
+        settings: references to objects whose plain attributes the function has used, with their names and values.
         closed: whether the call is over, so that tracers are no longer of use.
     """
 
@@ -99,6 +100,7 @@ class Trace:
         self._constants: dict[int, Array] = {}  # arrays that it made
         self._grads: dict[int, tuple[Tensor | None, Tensor | None]] = {}  # at the start, and now
         self._numbers: dict[tuple[int, str], tuple[Attribute, Any, Any]] = {}  # where, at the start, and now
+        self._computed: dict[Any, HostNumber] = {}  # the arithmetic of Python numbers that was done before
         self._draws: dict[Any, Call] = {}
         self._kept: list[Any] = []  # objects whose id is a key above
         self._written: dict[int, _Memory] = {}
@@ -184,7 +186,8 @@ class Trace:
                 for name, value in vars(owner).items()
                 if isinstance(value, (bool, int, float, str)) and not isinstance(getattr(type(owner), name, 0), Number)
             }
-            self.settings[id(owner)] = owner, tuple(found), tuple(found.values())
+            self._kept.append(owner)
+            self.settings[id(owner)] = weakref.ref(owner), tuple(found), tuple(found.values())
 
     def lift(self, array: Array) -> Tracer:
         """The tracer of the current value of an array, which may be a part of a larger one."""
@@ -364,23 +367,27 @@ class Trace:
 
     # Python numbers
 
-    def read_number(self, owner: Any, name: str, value: float) -> Any:
-        if (id(owner), name) not in self._numbers:
-            self._kept.append(owner)
-            values = owner.__dict__
-            number = self._host(HostCall(f"h{len(self.program.host)}", lambda: values[name], ()), value)
-            self._numbers[id(owner), name] = Attribute(owner, name), number, number
-        return self._numbers[id(owner), name][2]
+    def read_number(self, values: dict[str, Any], name: str) -> Any:
+        if (id(values), name) not in self._numbers:
+            call = HostCall(f"h{len(self.program.host)}", lambda: values[name], ())
+            number = self._host(call, values[name])
+            self._numbers[id(values), name] = Attribute(values, name), number, number
+        return self._numbers[id(values), name][2]
 
-    def write_number(self, owner: Any, name: str, value: Any) -> None:
-        self.read_number(owner, name, owner.__dict__[name])
-        self._numbers[id(owner), name] = *self._numbers[id(owner), name][:2], value
+    def write_number(self, values: dict[str, Any], name: str, value: Any) -> None:
+        self.read_number(values, name)
+        self._numbers[id(values), name] = *self._numbers[id(values), name][:2], value
 
     def host_call(self, text: str | None, function: Callable[..., Any], *operands: Any) -> HostNumber:
         """A Python number computed from others, now and at each call."""
-        value = function(*map(_value, operands))
-        call = HostCall(f"h{len(self.program.host)}", function, tuple(map(_operand, operands)), text)
-        return self._host(call, value)
+        value, named = function(*map(_value, operands)), tuple(map(_operand, operands))
+        call = HostCall(f"h{len(self.program.host)}", function, named, text)
+        if text is None or not all(type(a) in (int, float, Scalar) for a in named):
+            return self._host(call, value)
+        key = (text, *((type(a), a) for a in named))
+        if key not in self._computed:
+            self._computed[key] = self._host(call, value)
+        return self._computed[key]
 
     def _host(self, call: HostCall, value: Any) -> HostNumber:
         self.program.host.append(call)

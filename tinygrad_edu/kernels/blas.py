@@ -154,9 +154,67 @@ def one_thread() -> _OneThread:
     return _one_thread
 
 
+# The same for machine code, which no Ctrl-C can leave half done: each thread calls it with 1 before its first product
+# and with -1 after its last. The state: a lock, how many threads are in between, the count to put back, and the
+# addresses of the library's two calls.
+ONE_THREAD_TEXT = """
+define internal void @one_thread(ptr %state, i64 %change) noinline {
+  %open.place = getelementptr i64, ptr %state, i64 1
+  %before.place = getelementptr i64, ptr %state, i64 2
+  br label %lock
+lock:
+  %pair = cmpxchg ptr %state, i64 0, i64 1 acq_rel acquire
+  %locked = extractvalue { i64, i1 } %pair, 1
+  br i1 %locked, label %count, label %lock
+count:
+  %open = load i64, ptr %open.place
+  %open.now = add i64 %open, %change
+  store i64 %open.now, ptr %open.place
+  %first = icmp eq i64 %open, 0
+  br i1 %first, label %save, label %look
+save:
+  %get.place = getelementptr i64, ptr %state, i64 3
+  %get = load ptr, ptr %get.place
+  %threads = call i32 %get()
+  %threads.wide = zext i32 %threads to i64
+  store i64 %threads.wide, ptr %before.place
+  br label %look
+look:
+  %before = load i64, ptr %before.place
+  %last = icmp eq i64 %open.now, 0
+  %ends = or i1 %first, %last
+  %several = icmp ne i64 %before, 1
+  %sets = and i1 %ends, %several
+  br i1 %sets, label %set, label %unlock
+set:
+  %set.place = getelementptr i64, ptr %state, i64 4
+  %put = load ptr, ptr %set.place
+  %wanted = select i1 %first, i64 1, i64 %before
+  call void %put(i64 %wanted)
+  br label %unlock
+unlock:
+  store atomic i64 0, ptr %state release, align 8
+  ret void
+}
+"""
+
+
+@functools.cache
+def one_thread_state() -> numpy.ndarray[Any, Any]:
+    """The state for the text above. Only for a library whose thread count can be set."""
+    blas = find()
+    assert blas is not None
+    return numpy.array([0, 0, 1, address_of(blas.get_threads), address_of(blas.set_threads)], numpy.int64)
+
+
 def _forked() -> None:
-    # the blocks of other threads end with those threads, and one of them may have held the lock
+    """The child of a fork has none of the other threads: their blocks are over, and so is their hold on the locks."""
     _one_thread._lock = threading.Lock()
+    if one_thread_state.cache_info().currsize:
+        state, blas = one_thread_state(), find()
+        if state[1] and blas and blas.set_threads:
+            blas.set_threads(int(state[2]))
+        state[:2] = 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -169,33 +168,29 @@ class Program:
     thread at a time may run it; different programs may run at the same time.
     """
 
-    def __init__(self, text: str, slots: int, scalars: int, threads: int, calls_blas: bool, brief: bool):
+    def __init__(self, text: str, slots: int, scalars: int, threads: int, brief: bool):
         self.text, self.threads = text, threads
         self._code = Code(text, ["program"])
-        self._table = numpy.zeros(slots + 2, numpy.int64)
+        self._table = numpy.zeros(slots + 3, numpy.int64)
         self.pointers = self._table[:slots]
         self.scalars = numpy.zeros(max(1, scalars))
         if library := blas.find():
-            self._table[slots:] = library.sgemm, library.dgemm
-        self._guard: AbstractContextManager[Any] = blas.one_thread() if calls_blas else nullcontext()
+            self._table[slots : slots + 2] = library.sgemm, library.dgemm
+            if library.set_threads:
+                self._table[slots + 2] = blas.one_thread_state().ctypes.data
         self._tables = ctypes.c_void_p(self._table.ctypes.data), ctypes.c_void_p(self.scalars.ctypes.data)
         self._address = ctypes.c_void_p(self._code.addresses["program"])
         prototype = ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE
         types = [ctypes.c_int64] * 2 + [ctypes.c_void_p] * 3
         self._alone: Callable[..., None] = prototype(None, *types)(self._code.addresses["program"])
         self._arguments = ctypes.c_int64(0), ctypes.c_int64(1), *self._tables, None
-        self._simple = threads == 1 and not calls_blas
 
     def run(self) -> None:
         """Runs all steps on what the tables point to, and returns when they are done."""
-        if self._simple:
+        if self.threads == 1:
             self._alone(*self._arguments)
-            return
-        with self._guard:
-            if self.threads == 1:
-                self._alone(*self._arguments)
-            else:
-                pool.run(self._address, self.threads, *self._tables)
+        else:
+            pool.run(self._address, self.threads, *self._tables)
 
 
 def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence[int] | None = None) -> Program:
@@ -208,9 +203,9 @@ def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence
     """
     slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
-    steps = [step for step in steps if not _empty(step)]
     large = [step for step in steps if isinstance(step, Gemm) and not _small(step)]
-    if large and blas.find() is None:
+    library = blas.find()
+    if large and library is None:
         raise RuntimeError(message("program", "a BLAS library for large products", f"none, for {large[0]}"))
     threads = pool.threads() if threads is None else threads
     shared = [threads > 1 and _shared(step) for step in steps]
@@ -218,14 +213,9 @@ def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence
     saved = sum(time for time, share in zip(times, shared, strict=True) if share) * (1 - 1 / threads)
     if saved < _WORTH_WAKING or not any(shared):
         threads, shared = 1, [False] * len(steps)
-    text = _text(steps, shared, _barriers(steps, shared, buffers), threads, slots)
-    return Program(text, slots, scalars, threads, bool(large), sum(times) < _BRIEF)
-
-
-def _empty(step: Step) -> bool:
-    if isinstance(step, Gemm):
-        return 0 in (step.m, step.n, step.batch)
-    return split(step.loops)[1] == 0
+    guarded = bool(large and library and library.set_threads)
+    text = _text(steps, shared, _barriers(steps, shared, buffers), threads, slots, guarded)
+    return Program(text, slots, scalars, threads, sum(times) < _BRIEF)
 
 
 def _shared(step: Step) -> bool:
@@ -278,10 +268,20 @@ define internal i64 @bound(i64 %i, i64 %threads, i64 %length, i64 %granularity) 
 """
 
 
-def _text(steps: Sequence[Step], shared: Sequence[bool], barriers: Sequence[bool], threads: int, slots: int) -> str:
-    """The module. The same steps always give the same text."""
+def _text(
+    steps: Sequence[Step],
+    shared: Sequence[bool],
+    barriers: Sequence[bool],
+    threads: int,
+    slots: int,
+    guarded: bool = False,
+) -> str:
+    """The module. The same steps always give the same text. If `guarded`, BLAS is told to use one thread meanwhile."""
     functions: dict[Any, tuple[str, str]] = {}  # what each is made of: its name and text
     code = llvm.Code()
+    state = _slot(code, slots + 2) if guarded else ""
+    if guarded:
+        code.add(f"call void @one_thread(ptr {state}, i64 1)")
     for step, share, barrier in zip(steps, shared, barriers, strict=True):
         # the slots do not count: equal steps on other arrays share a function
         made_of = step.loops if isinstance(step, Launch) else (replace(step, a=0, b=0, c=0), share and threads)
@@ -303,6 +303,8 @@ def _text(steps: Sequence[Step], shared: Sequence[bool], barriers: Sequence[bool
             function = _slot(code, slots + (step.dtype == "float64"))
             code.add(f"call void @{functions[made_of][0]}({who}, {places}, ptr {function})")
         code.label(label)
+    if guarded:
+        code.add(f"call void @one_thread(ptr {state}, i64 -1)")
     tables = [len(step.arrays) for step in steps if isinstance(step, Launch)]
     numbers = [len(step.scalars) for step in steps if isinstance(step, Launch)]
     main = [
@@ -314,8 +316,8 @@ def _text(steps: Sequence[Step], shared: Sequence[bool], barriers: Sequence[bool
         "  ret void",
         "}",
     ]
-    parts = [_BOUND, pool.barrier_text() if threads > 1 else "", *(text for _, text in functions.values())]
-    return _joined([*parts, "\n".join(main)])
+    parts = [_BOUND, pool.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
+    return _joined([*parts, *(text for _, text in functions.values()), "\n".join(main)])
 
 
 def _slot(code: llvm.Code, slot: int, table: str = "arrays", type: str = "ptr") -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import os
+import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from ..autograd import Tensor
 from ..backend import Device, to_device, to_host
 from ..callbacks import Callback, CallbackList, History, LazyLogs, ProgressBar
 from ..data import Batches, as_rows, check_lengths
-from ..errors import ShapeError, check_integer, check_number, choice, message
+from ..errors import ShapeError, TraceError, check_integer, check_number, choice, message
+from ..jit import jit, weakly
 from ..layers import ACTIVATIONS, ActivatedLayer
 from ..layers.activations import name_of
 from ..state import Switch
@@ -47,18 +49,27 @@ class Model(ActivatedLayer):
     _metrics_given: Sequence[Any] = ()
     _ready: dict[Any, tuple[int, ...]] = {}  # noqa: RUF012 -- replaced, never written into, before `compile`
     """Shapes of one output, by what they depend on: what has been checked since `compile`."""
+    _jit: str | bool = "auto"
+    _steps: _Steps | None = None
+    _mean_loss: Any = None
 
-    def compile(self, optimizer: Any, loss: Any, metrics: Sequence[Any] | None = None) -> None:
+    def compile(
+        self, optimizer: Any, loss: Any, metrics: Sequence[Any] | None = None, jit: str | bool = "auto"
+    ) -> None:
         """Chooses how to train.
 
         Args:
             optimizer: a name ("adam", "sgd", "adamw") or an optimizer.
             loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred).
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred).
+            jit: whether steps are recorded and replayed (see `tinygrad_edu.jit`); "auto" does so where it can, and
+                else warns once, with the reason.
 
         Raises ValueError for an unknown name. A cross-entropy of the probabilities of a last sigmoid or softmax is
         computed from its logits, so that it cannot overflow.
         """
+        if jit not in ("auto", True, False):
+            raise choice("compile", "jit", jit, ("auto", "True", "False"))
         chosen, chosen_loss = optimizers.get(optimizer), losses.get(loss)
         if chosen_loss.reduction == "none":
             raise ValueError(message("compile", "a loss that is reduced to one number", "reduction='none'"))
@@ -68,7 +79,12 @@ class Model(ActivatedLayer):
         if self.optimizer is not None:
             self.optimizer.release()
         self.optimizer, self.loss, self._metrics_given, self.metrics = chosen, chosen_loss, given, made
-        self._ready = {}
+        self._jit = jit
+        self._forget_steps()
+
+    def _forget_steps(self) -> None:
+        """Makes the model ready anew, after it was changed."""
+        self._ready, self._steps = {}, None
 
     # Training
 
@@ -134,10 +150,12 @@ class Model(ActivatedLayer):
     def _fit_epoch(self, epoch: int, batches: Batches, held_out: Rows | None, hooks: CallbackList) -> None:
         hooks.call("on_epoch_begin", epoch, {})
         self._reset()
+        train, watched = self._step("train"), hooks.has("on_train_batch_end")
         for step, rows in enumerate(batches):
             hooks.call("on_train_batch_begin", step, {})
-            self._train_batch(*rows)
-            hooks.call("on_train_batch_end", step, LazyLogs(self._results_later()))
+            train(*rows)
+            if watched:
+                hooks.call("on_train_batch_end", step, LazyLogs(self._results_later()))
             if self.stop_training:
                 break
         logs = self._results()
@@ -148,6 +166,14 @@ class Model(ActivatedLayer):
             logs |= {f"val_{name}": value for name, value in tested.items()}
         hooks.call("on_epoch_end", epoch, logs)
 
+    def _step(self, name: str) -> Callable[..., None]:
+        """What runs one batch: `_train_batch` or `_test_batch`, recorded and replayed if `compile` says so."""
+        if self._jit is False:
+            return getattr(self, f"_{name}_batch")
+        if self._steps is None or self._steps.settings != _settings(self):
+            self._steps = _Steps(self)
+        return getattr(self._steps, name)
+
     def _train_batch(self, x: Any, y: Any, weight: Any) -> None:
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
@@ -155,8 +181,13 @@ class Model(ActivatedLayer):
         self.optimizer.minimize(loss)
         self._track(loss, y, output)
 
+    def _test_batch(self, x: Any, y: Any, weight: Any) -> None:
+        with Switch("grad_enabled", False):
+            loss, output = self._forward(x, y, weight, training=False)
+            self._track(loss, y, output)
+
     def _forward(self, x: Any, y: Any, weight: Any, training: bool) -> tuple[Tensor, Any]:
-        """The loss of a batch, and the array it was computed from: logits or the output."""
+        """The loss of a batch, and what it was computed from: logits or the output."""
         expected = (x.shape[0], *self._make_ready(x))
         loss, function = self.loss, self.call
         assert loss is not None
@@ -165,21 +196,22 @@ class Model(ActivatedLayer):
         output = self.run(function, Tensor(x), training=training)
         if output.shape != expected:
             raise ShapeError(message(self.where, f"an output of shape {expected}", f"shape {output.shape}"))
-        return loss.compute(Tensor(y), output, None if weight is None else Tensor(weight)), output.data
+        return loss.compute(Tensor(y), output, None if weight is None else Tensor(weight)), output.detach()
 
     def _track(self, loss: Tensor, y: Any, output: Any) -> None:
         assert self.loss is not None
         count = self.loss.count(y)
-        self._mean_loss.accumulate(loss.data.astype("float64") * count, count)
+        self._mean_loss.accumulate(loss.detach().astype("float64") * count, count)
         if self.metrics:
             if self._from_logits and self.activation is not None:
                 output = self.activation(output)
             for metric in self.metrics:
-                metric.update_state(y, output)
+                metric.update_state(Tensor(y), output)
 
     def _reset(self) -> None:
-        self._mean_loss = metrics.Mean("loss")
-        for metric in self.metrics:
+        if self._mean_loss is None:
+            self._mean_loss = metrics.Mean("loss")
+        for metric in (self._mean_loss, *self.metrics):
             metric.reset_state()
 
     def _results(self) -> dict[str, float]:
@@ -187,15 +219,14 @@ class Model(ActivatedLayer):
 
     def _results_later(self) -> Callable[[], dict[str, float]]:
         """A function that gives the results as they are now, and waits for the device only when it is called."""
-        now = [copy.copy(metric) for metric in (self._mean_loss, *self.metrics)]
-        return lambda: {metric.name: metric.result() for metric in now}
+        now = {metric.name: metric.later() for metric in (self._mean_loss, *self.metrics)}
+        return lambda: {name: result() for name, result in now.items()}
 
     def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
         self._reset()
-        with Switch("grad_enabled", False):
-            for x, y, weight in Batches(rows, batch_size):
-                loss, output = self._forward(x, y, weight, training=False)
-                self._track(loss, y, output)
+        test = self._step("test")
+        for batch in Batches(rows, batch_size):
+            test(*batch)
         return self._results()
 
     # Use
@@ -237,7 +268,7 @@ class Model(ActivatedLayer):
         rows = self._prepare("train_on_batch", x, y, sample_weight, train=True)
         rows = weigh_classes("train_on_batch", rows, class_weight, self._make_ready(rows[0]), self.dtype)
         self._reset()
-        self._train_batch(*rows)
+        self._step("train")(*rows)
         return self._as_asked(self._results(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -386,6 +417,42 @@ class Model(ActivatedLayer):
         if return_dict:
             return results
         return list(results.values()) if len(results) > 1 else results["loss"]
+
+
+class _Steps:
+    """A model's steps under jit, and the settings of its layers when they were recorded.
+
+    A step that cannot be recorded runs without jit if `compile(jit="auto")` was asked for.
+    """
+
+    def __init__(self, model: Model):
+        self.settings = _settings(model)
+        self.train = self._recorded(model, weakly(model._train_batch))
+        self.test = self._recorded(model, weakly(model._test_batch))
+
+    @staticmethod
+    def _recorded(model: Model, batch: Callable[..., None]) -> Callable[..., None]:
+        step = jit(batch, cache_size=8)
+        if model._jit is True:
+            return step
+        weak = weakref.ref(model)
+
+        def run(x: Any, y: Any, weight: Any) -> None:
+            try:
+                step(x, y, weight)
+            except TraceError as error:
+                model = weak()
+                assert model is not None
+                model._jit = False
+                warnings.warn(f"{model.where} runs without jit: {error}", stacklevel=4)
+                batch(x, y, weight)
+
+        return run
+
+
+def _settings(model: Model) -> Any:
+    """What a recorded step takes as given: the modes and the configurations of the layers."""
+    return [(layer.mode, layer.get_config()) for _, layer in model._layers()]
 
 
 def _batch_size(where: str, value: int | None) -> int:

@@ -72,11 +72,12 @@ class Sequential(Model):
             layer.name = next(name for name in free if name not in names)
         if not self.trainable:
             layer.trainable = False
-        self._ready = {}
+        self._forget_steps()
 
     def pop(self) -> Layer:
         """Takes the last layer off and returns it."""
-        self._ready, self.output_shapes = {}, self.output_shapes[: len(self.layers) - 1]
+        self._forget_steps()
+        self.output_shapes = self.output_shapes[: len(self.layers) - 1]
         return self.layers.pop()
 
     def get_layer(self, name: str) -> Layer:

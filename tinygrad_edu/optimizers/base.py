@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy
 
+from .. import ops
 from ..autograd import Number, Tensor, live, on_host, settled
-from ..backend import Device, device, to_device, to_host
+from ..backend import Array, Device, array_module, device, to_device, to_host
 from ..errors import GradientError, check_cast, check_names, check_number, message
+from ..jit import jit, weakly
 
 State = dict[str, Any]
 """What an optimizer keeps per parameter: names and arrays of the parameter's shape."""
+
+LARGE = 1 << 15
+"""Elements from which on a parameter is updated by itself; smaller ones lie together in one array."""
 
 _owners: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Optimizer]]] = {}
 """Which optimizer a parameter belongs to, by the parameter's id."""
@@ -26,7 +32,8 @@ class Optimizer:
 
     A subclass defines `init(parameter)`, the state at the start, and `apply(parameter, gradient, state,
     learning_rate, step)`, which returns the new parameter and state. Both see arrays and use only operators and
-    primitives.
+    primitives. Parameters that are small are laid into one array, and `apply` sees many of them as one; a rule that is
+    not element-wise says so by `elementwise = False`.
 
     Args:
         learning_rate: the size of a step; may be set again at any time.
@@ -45,6 +52,8 @@ class Optimizer:
     _learning_rate = Number()
     never_negative: tuple[str, ...] = ("iterations", "learning_rate")
     """The names in the state whose numbers are at least 0."""
+    elementwise = True
+    """Whether `apply` does the same to each element, whatever the parameter's shape."""
 
     def __init__(self, learning_rate: float, weight_decay: float | None = None):
         self.where = type(self).__name__
@@ -55,6 +64,8 @@ class Optimizer:
         self.parameters: list[Tensor] = []
         self.states: list[dict[str, Tensor]] = []
         self.iterations = 0
+        self._segments: list[Segment] = []
+        self._update = jit(weakly(self._updated))
 
     @property
     def learning_rate(self) -> float:
@@ -106,14 +117,25 @@ class Optimizer:
         for p in chosen:
             _owners[id(p)] = (weakref.ref(p, functools.partial(_forget, id(p))), weakref.ref(self))
         self.parameters = chosen
-        self.states = [{name: Tensor(array) for name, array in self.init(p.data).items()} for p in chosen]
+        self._lay_out()
         return self
+
+    def _lay_out(self) -> None:
+        """Puts small parameters of one kind together, and makes the state."""
+        together: dict[Any, list[int]] = {}
+        for i, p in enumerate(self.parameters):
+            apart = not self.elementwise or p.size >= LARGE
+            together.setdefault(i if apart else (p.device, p.dtype), []).append(i)
+        self._segments = [Segment([self.parameters[i] for i in numbers], self.init) for numbers in together.values()]
+        states = {id(p): part for segment in self._segments for p, part in segment.parts()}
+        self.states = [states[id(p)] for p in self.parameters]
 
     def release(self) -> None:
         """Lets go of the parameters, so that another optimizer can train them. Forgets the state."""
         for p in self.parameters:
             _owners.pop(id(p), None)
-        self.parameters, self.states, self.iterations = [], [], 0
+        self.parameters, self.states, self.iterations, self._segments = [], [], 0, []
+        self._update = jit(weakly(self._updated))
 
     def minimize(self, loss: Tensor) -> None:
         """One step down the gradient of `loss`: backward, `step`, `zero_grad`."""
@@ -129,20 +151,22 @@ class Optimizer:
         if all(p.grad is None for p in self.parameters):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
+        self._update([None if p.grad is None else p.grad.data for p in self.parameters])
+
+    def _updated(self, gradients: list[Any]) -> None:
+        """One step; under `jit`, so that it runs as few loops and changes all or nothing."""
         settled(self)
-        step, new_values = self.iterations + 1, []
-        for p, state in zip(self.parameters, self.states, strict=True):
-            if p.grad is None:
-                continue
-            array = live(p.data)
-            if self.weight_decay:
-                array = array - array * (self.weight_decay * self._learning_rate)
-            old = {name: live(t.data) for name, t in state.items()}
-            array, new = self.apply(array, live(p.grad.data), old, self._learning_rate, step)
-            new_values += [(p, array), *((t, new[name]) for name, t in state.items())]
-        # all is computed before anything changes: an interrupt or an error above leaves no half a step
-        for t, array in new_values:
-            t.assign_(array)
+        step, rate = self.iterations + 1, self._learning_rate
+        found = {id(p): g for p, g in zip(self.parameters, gradients, strict=True)}
+        for segment in self._segments:
+            for value, gradient, state in segment.updates(found):
+                array = live(value.data)
+                if self.weight_decay:
+                    array = array - array * (self.weight_decay * rate)
+                array, new = self.apply(array, gradient, {k: live(t.data) for k, t in state.items()}, rate, step)
+                value.assign_(array)
+                for name, t in state.items():
+                    t.assign_(new[name])
         self.iterations = step
 
     def zero_grad(self) -> None:
@@ -185,12 +209,63 @@ class Optimizer:
     def to(self, target: str | Device) -> Optimizer:
         """Moves the state to a device, to follow a model that was moved; returns the optimizer."""
         chosen = device(target)
-        for t in self._named_state().values():
-            t.data = to_device(t.data, chosen)
+        values = [{name: to_device(t.data, chosen) for name, t in state.items()} for state in self.states]
+        for p in self.parameters:
+            p.data = to_device(p.data, chosen)
+        self._lay_out()
+        for state, value in zip(self.states, values, strict=True):
+            for name, t in state.items():
+                t.assign_(value[name])
         return self
 
     def __repr__(self) -> str:
         return f"<{self.where} learning_rate={self._learning_rate:g}>"
+
+
+class Segment:
+    """Parameters that are updated as one, and their state: small ones as stretches of one flat array, or a single
+    one.
+
+    Attributes:
+        value: all parameters; the only one itself, where there is one.
+        state: of `value`.
+    """
+
+    def __init__(self, parameters: list[Tensor], init: Callable[[Array], State]):
+        self.parameters = parameters
+        if len(parameters) == 1:
+            self.value = parameters[0]
+        else:
+            first = parameters[0].data
+            self.value = Tensor(array_module(first).concatenate([p.data.reshape(-1) for p in parameters]))
+            for p, part in zip(parameters, self._cut(self.value.data), strict=True):
+                p.data = part
+        self.state = {name: Tensor(array) for name, array in init(self.value.data).items()}
+
+    def _cut(self, array: Array) -> list[Array]:
+        """The stretches of a flat array that belong to the parameters, in their shapes."""
+        ends = list(itertools.accumulate(p.size for p in self.parameters))
+        starts = [0, *ends[:-1]]
+        return [array[i:j].reshape(p.shape) for i, j, p in zip(starts, ends, self.parameters, strict=True)]
+
+    def parts(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Each parameter with its part of the state."""
+        if len(self.parameters) == 1:
+            yield self.value, self.state
+            return
+        cut = {name: self._cut(t.data) for name, t in self.state.items()}
+        for i, p in enumerate(self.parameters):
+            yield p, {name: Tensor(arrays[i]) for name, arrays in cut.items()}
+
+    def updates(self, gradients: dict[int, Any]) -> Iterator[tuple[Tensor, Any, dict[str, Tensor]]]:
+        """What to update, with its gradient and state: all at once, or one by one where a gradient is missing."""
+        given = [gradients[id(p)] for p in self.parameters]
+        if len(given) > 1 and not any(g is None for g in given):
+            yield self.value, ops.concatenate([ops.ravel(g) for g in given]), self.state
+            return
+        for (p, state), g in zip(self.parts(), given, strict=True):
+            if g is not None:
+                yield p, g, state
 
 
 def at_least_zero(where: str, name: str, value: Any) -> float:
