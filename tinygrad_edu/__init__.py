@@ -29,10 +29,10 @@ from .ops import __all__ as _operations
 from .state import default_dtype, use_dtype
 
 __all__ = [
-    "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "ShapeError", "Tensor", "TraceError",
-    "callbacks", "checkpoint", "datasets", "default_device", "default_dtype", "device", "enable_grad", "grad",
-    "gradcheck", "hessian", "hvp", "initializers", "jacobian", "jit", "jvp", "layers", "losses", "memory_in_use",
-    "metrics", "models", "no_grad", "optimizers", "seed", "set_threads", "synchronize", "tensor", "use_device", "use_dtype",
-    "value_and_grad", "vjp",
+    "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "ShapeError", "Tensor",
+    "TraceError", "callbacks", "checkpoint", "datasets", "default_device", "default_dtype", "device", "enable_grad",
+    "grad", "gradcheck", "hessian", "hvp", "initializers", "jacobian", "jit", "jvp", "layers", "losses",
+    "memory_in_use", "metrics", "models", "no_grad", "optimizers", "seed", "set_threads", "synchronize", "tensor",
+    "use_device", "use_dtype", "value_and_grad", "vjp",
 ]
 __all__ += _operations

@@ -26,7 +26,7 @@ def describe(plan: Planned) -> str:
         f"fused groups  {len(groups)}, of {sum(len(unit.calls) for unit in groups)} operations",
         f"run by        {_how(plan)}",
         f"buffers       {len(plan.blocks)} arrays in {_bytes(plan.size)}",
-        f"live bytes    {own} if each array had its own memory, {alive} at most alive at once, {_bytes(plan.size)} planned",
+        f"live bytes    {own} with memory for each array, {alive} alive at once at most, {_bytes(plan.size)} planned",
         f"work          {flops:,.3f} MFLOP, {moved} moved",
     ]
     return "\n".join(lines)

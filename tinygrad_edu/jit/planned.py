@@ -170,8 +170,8 @@ class Planned(Replay):
             for call in unit.calls:
                 last |= dict.fromkeys((*call.reads(), *call.makes()), call)
         ends = {*self.program.inputs, *self.program.ends()}
-        viewed = {call.operands[v.view] for v, call in self.fusion.views.items()}
-        return {v: call for v, call in last.items() if v not in self._arrays and v not in ends and v not in viewed}
+        kept = ends | self._arrays.keys() | {viewed(call, v) for v, call in self.fusion.views.items()}
+        return {v: call for v, call in last.items() if v not in kept}
 
     def _is_shared(self, end: Any, times: Counter[Variable]) -> bool:
         return super()._is_shared(end, times) or end in self._arrays
