@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from . import THREAD_VARIABLES
+from .peers import ENTRIES, OURS, PEERS, REFERENCE
 
 ROWS = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "rows")]))
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+GROUPS = ("all", "training", "core")
 
 
 def cores() -> int:
@@ -23,20 +28,32 @@ def cores() -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Times tinygrad_edu beside its peers.")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--rows", default="all", help=f"names with commas between, of: {', '.join(ROWS)}")
+    names = ", ".join((*GROUPS, *ROWS))
+    parser.add_argument("--rows", default="all", help=f"names with commas between, of: {names}")
+    parser.add_argument(
+        "--peers", help=f"in the training rows, of {', '.join(PEERS)}; by default all, with --quick only {REFERENCE}"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds: does it run, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write every figure and every raw time to FILE")
-    parser.add_argument("--threads", type=int, default=cores(), help="of BLAS and of PyTorch (default: %(default)s)")
+    parser.add_argument("--chart", metavar="FILE", help="draw the training rows into FILE, a PNG")
+    parser.add_argument("--threads", type=int, default=cores(), help="of each framework (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=float, default=180.0, metavar="SECONDS", help="for one answer of a framework (%(default)s)"
+    )
     options = parser.parse_args(arguments)
-    options.rows = ROWS if options.rows == "all" else options.rows.split(",")
-    unknown = sorted(set(options.rows) - set(ROWS))
-    if unknown:
-        parser.error(f"--rows: expected names of {', '.join(ROWS)}, received {', '.join(unknown)}")
+    options.peers = options.peers.split(",") if options.peers else [REFERENCE] if options.quick else list(PEERS)
+    options.rows = options.rows.split(",")
+    if options.chart and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--chart needs matplotlib: pip install 'tinygrad-edu[viz]'")
+    for option, names, known in (("--rows", options.rows, (*GROUPS, *ROWS)), ("--peers", options.peers, PEERS)):
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            parser.error(f"{option}: expected names of {', '.join(known)}, received {', '.join(unknown)}")
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the rows one after the other; returns 1 if a result was wrong, else 0."""
+    """Runs the rows one after the other; returns 1 if a result of ours was wrong, else 0."""
     options = parse(arguments)
     for variable in THREAD_VARIABLES:  # BLAS reads them when NumPy is imported, which is below
         os.environ[variable] = str(options.threads)
@@ -45,21 +62,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = harness.Settings(options.device, options.quick, options.threads)
     facts = harness.machine(settings)
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
-    tables, wrong = [], []
-    for name in options.rows:
-        row = importlib.import_module(f"{__package__}.rows.{name}")
+    modules = {name: importlib.import_module(f"{__package__}.rows.{name}") for name in ROWS}
+    networks = {name: module.NETWORK for name, module in modules.items() if hasattr(module, "NETWORK")}
+    groups = {"all": ROWS, "training": list(networks), "core": [name for name in ROWS if name not in networks]}
+    rows = list(dict.fromkeys(name for given in options.rows for name in groups.get(given, [given])))
+    found: dict[str, Any] = {"machine": facts, "tables": [], "wrong": []}
+    smallest_first = sorted(networks, key=lambda name: networks[name].operations("forward"))
+    networks = {name: networks[name] for name in smallest_first if name in rows}
+    if networks and options.device != "cpu":
+        print(f"\nskipped: {', '.join(networks)}: training rows run on the CPU only")
+    elif networks:
+        training_rows(found, networks, options)
+    for name in [name for name in rows if not hasattr(modules[name], "NETWORK")]:
         try:
-            table = row.run(settings)
+            table = modules[name].run(settings)
         except AssertionError as error:
             print(f"\n{name}: WRONG RESULT, no figures: {error}", flush=True)
-            wrong.append(name)
+            found["wrong"].append(name)
             continue
-        print("\n" + table.text(), flush=True)
-        tables.append(table)
+        add(found, table)
     if options.json:
-        found = {"machine": facts, "tables": [table.facts() for table in tables], "wrong": wrong}
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return 1 if wrong else 0
+    if options.chart and "training" in found:
+        from .chart import draw
+
+        draw(found, Path(options.chart))
+    return 1 if found["wrong"] else 0
+
+
+def training_rows(found: dict[str, Any], networks: dict[str, Any], options: argparse.Namespace) -> None:
+    """Measures them, and prints and adds to `found` what came out."""
+    from . import figures, report, sizes, training
+    from .session import Session
+
+    session = Session(options.threads, options.limit, options.quick)
+    records = [training.run(row, network, [*OURS, *options.peers], session) for row, network in networks.items()]
+    frameworks = report.frameworks(records, lambda name: sizes.installed_bytes(ENTRIES[name]))
+    for table in report.tables(records, session.best, frameworks):
+        add(found, table)
+    for record in records:
+        for name in record["wrong"]:
+            print(f"\n{record['row']}: WRONG RESULT of {name}: {record['skipped'][name]}", flush=True)
+            found["wrong"].append(f"{record['row']}: {name}")
+    found["training"] = {
+        "best calibration": session.best,
+        "frameworks": frameworks,
+        "rows": [record | {"figures": figures.summary(record, session.best)} for record in records],
+    }
+
+
+def add(found: dict[str, Any], table: Any) -> None:
+    print("\n" + table.text(), flush=True)
+    found["tables"].append(table.facts())
 
 
 if __name__ == "__main__":

@@ -155,7 +155,6 @@ def machine(settings: Settings) -> dict[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "tinygrad_edu": tg.__version__,
-        "peer": torch_for(settings)[1],
     }
     return facts | ({"mode": "quick: sizes too small for figures that mean anything"} if settings.quick else {})
 

@@ -1,6 +1,7 @@
 """The benchmarks run and check their results; how fast anything is, no test asks."""
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 import tinygrad_edu as tg
 
 ROOT = Path(__file__).parents[1]
-NAMES = {"graph", "imports", "matmul", "memory", "overhead"}
+CORE = {"graph", "imports", "matmul", "memory", "overhead"}
+TRAINING = {"perceptron", "deep", "xor", "mnist", "wide", "big", "autoencoder"}
 
 
 @pytest.fixture
@@ -30,13 +32,27 @@ def command(harness, monkeypatch):
     return main
 
 
-def test_quick_run_of_every_row(tmp_path):
-    arguments = ["-m", "benchmarks", "--quick", "--threads", "1", "--json", str(tmp_path / "out.json")]
+def test_rows_are_found(command):
+    assert set(command.ROWS) == CORE | TRAINING
+
+
+def test_quick_run(tmp_path):
+    """Of the core and of one training row, beside PyTorch if it is there."""
+    arguments = ["-m", "benchmarks", "--quick", "--rows", "core,xor", "--threads", "1"]
+    arguments += ["--json", str(tmp_path / "out.json")]
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "out.json").read_text())
-    assert {table["title"] for table in found["tables"]} == NAMES
+    assert {table["title"] for table in found["tables"]} >= CORE
     assert found["wrong"] == []
+    (row,) = found["training"]["rows"]
+    if importlib.util.find_spec("torch"):
+        assert {"eager", "torch", "sgemm"} <= set(row["frameworks"])
+        assert row["frameworks"]["eager"]["losses"] == pytest.approx(row["frameworks"]["torch"]["losses"], rel=1e-3)
+        assert all(found["seconds"]["eager"] > 0 for rounds in row["rounds"].values() for found in rounds)
+        assert row["figures"]["ratios"]["step"]["eager / torch"][0] > 0
+    else:
+        assert "no losses of PyTorch to agree with: No module named 'torch'" in row["skipped"]["eager"]
     assert found["machine"]["threads"] == "1"
     assert "quick" in found["machine"]["mode"]
     for table in found["tables"]:
@@ -55,7 +71,7 @@ def test_peers_that_are_absent_are_named_and_skipped(command, harness, monkeypat
     finally:
         harness.torch_for.cache_clear()
     printed = capsys.readouterr().out
-    assert "peer: PyTorch absent: not installed" in printed
+    assert "Peer: PyTorch absent: not installed" in printed
     assert "| - " in printed.replace("- |", "| - ") or " - |" in printed
 
 
@@ -70,12 +86,13 @@ def test_a_wrong_result_gets_no_figures(command, monkeypatch, capsys, tmp_path):
     assert json.loads(path.read_text())["wrong"] == ["matmul"]
 
 
-def test_unknown_rows(command, capsys):
+@pytest.mark.parametrize("option", ["--rows", "--peers"])
+def test_unknown_names(command, capsys, option):
     with pytest.raises(SystemExit):
-        command.main(["--rows", "overhead,speed"])
-    assert (
-        "--rows: expected names of graph, imports, matmul, memory, overhead, received speed" in capsys.readouterr().err
-    )
+        command.main([option, "speed,jax"])
+    printed = capsys.readouterr().err
+    assert f"{option}: expected names of " in printed
+    assert "received jax, speed" in printed if option == "--rows" else "received speed" in printed
 
 
 def test_candidates_take_turns(harness):

@@ -56,9 +56,12 @@ class World:
             "row": Tensor(stats[1]),
             "back": Tensor(stats[0, ::-1]),
         }
-        self.twin = Tensor(self.b.data)  # another tensor on the array of b
         first, second = (RULES[i]() for i in rules)
+        first.elementwise = rules[1] % 2 == 0  # whether its parameters are laid into one array
         self.optimizers = [first.build([self.w, self.b, self.k, self.table]), second.build([self.u])]
+        for optimizer in self.optimizers:
+            optimizer._update = optimizer._updated  # without a plan of its own, which rounds differently
+        self.twin = Tensor(self.b.data)  # another tensor on the array of b
 
     def __getattr__(self, name):
         return self.__dict__["tensors"][name]

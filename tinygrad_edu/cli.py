@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(title="commands", metavar="COMMAND")
     add_train(commands)
     add_check(commands)
+    add_bench(commands)
     return top
 
 
@@ -112,6 +114,21 @@ def run_check(arguments: argparse.Namespace) -> int:
     from .checks import run_check
 
     return int(run_check(device=arguments.device, op=arguments.op) or 0)
+
+
+def add_bench(commands: Any) -> None:
+    text = "measure speed beside other frameworks, in a checkout of the source"
+    # "-" begins no option here: all that follows, also --help, is for the benchmarks
+    bench = commands.add_parser("bench", help=text, add_help=False, prefix_chars="+")
+    bench.add_argument("options", nargs="*")
+    bench.set_defaults(run=run_bench)
+
+
+def run_bench(arguments: argparse.Namespace) -> int:
+    if not Path("benchmarks", "__main__.py").is_file():
+        hint = "they are not part of the installed package: get the source of tinygrad_edu and run this in its folder."
+        raise ValueError(message("bench", "the folder 'benchmarks' in the current one", repr(os.getcwd()), hint))
+    return subprocess.call([sys.executable, "-m", "benchmarks", *arguments.options])
 
 
 def _dataset(text: str) -> str:

@@ -67,15 +67,20 @@ class Metric:
 
     def accumulate(self, total: Any, count: Any) -> None:
         """Adds a sum of values (a tensor without axes) and how many they were (such a tensor, or a number)."""
-        if self.total.device != total.device:
-            self.total, self.count = self.total.to(total.device), self.count.to(total.device)
+        for t in (self.total, self.count):  # they go where the values are
+            t.data = to_device(t.data, total.device)
         self.total.assign_(self.total + total.astype("float64"))
         self.count.assign_(self.count + (count.astype("float64") if isinstance(count, Tensor) else count))
 
     def later(self) -> Callable[[], float]:
         """A function that gives the result as it is now, and waits for the device only when it is called."""
-        total, count = self.total.data.copy(), self.count.data.copy()
-        return lambda: _ratio(total, count)
+        both = array_module(self.total.data).stack([self.total.data, self.count.data])  # which are read as one
+
+        def ratio() -> float:
+            total, count = both.tolist()
+            return total / count if count else 0.0
+
+        return ratio
 
     def kept(self, y_true: Any, shape: tuple[int, ...]) -> Any:
         """Which values count, for predictions of that shape; None stands for all."""
@@ -86,7 +91,7 @@ class Metric:
 
     def result(self) -> float:
         """The mean so far; 0.0 before the first batch. Waits for the device."""
-        return _ratio(self.total, self.count)
+        return self.later()()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}: {self.result():.6g}>"
@@ -180,10 +185,6 @@ def as_tensor(value: Any, like: Any = None) -> Any:
     if array_module(array) is numpy and like is not None:
         array = to_device(array, like.device)
     return Tensor(array)
-
-
-def _ratio(total: Any, count: Any) -> float:
-    return float(total) / float(count) if float(count) else 0.0
 
 
 def _with_rows(x: Any) -> Any:

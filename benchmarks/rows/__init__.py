@@ -1,2 +1,2 @@
-"""One file per benchmark, with a function `run(settings)` that returns a `harness.Table`. A new file is found by its
-name."""
+"""One file per benchmark, which is found by its name: with a `NETWORK` that is trained beside the peers, or, for the
+core, with a function `run(settings)` that returns a `harness.Table`."""

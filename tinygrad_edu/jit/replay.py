@@ -117,7 +117,7 @@ class Replay:
             yield f"with generator.replay(place{id(c.redraws)}):"
             yield "    " + self._call(c)
         for v in c.makes():
-            if v.shape == ():  # NumPy makes scalars of 0-d arrays
+            if v.shape == () and c.xp is numpy:  # which makes scalars of 0-d arrays
                 yield f"{self._name(v)} = asarray({self._name(v)})"
         dead = [self._name(v) for v in {*c.reads(), *c.makes()} if self._last.get(v) is c]
         if dead:

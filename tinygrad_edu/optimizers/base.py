@@ -127,7 +127,7 @@ class Optimizer:
             apart = not self.elementwise or p.size >= LARGE
             together.setdefault(i if apart else (p.device, p.dtype), []).append(i)
         self._segments = [Segment([self.parameters[i] for i in numbers], self.init) for numbers in together.values()]
-        states = {id(p): part for segment in self._segments for p, part in segment.parts()}
+        states = {id(p): part for segment in self._segments for p, part in segment.parts}
         self.states = [states[id(p)] for p in self.parameters]
 
     def release(self) -> None:
@@ -229,6 +229,7 @@ class Segment:
     Attributes:
         value: all parameters; the only one itself, where there is one.
         state: of `value`.
+        parts: each parameter with its part of the state.
     """
 
     def __init__(self, parameters: list[Tensor], init: Callable[[Array], State]):
@@ -241,6 +242,10 @@ class Segment:
             for p, part in zip(parameters, self._cut(self.value.data), strict=True):
                 p.data = part
         self.state = {name: Tensor(array) for name, array in init(self.value.data).items()}
+        self.parts = [(self.value, self.state)]
+        if len(parameters) > 1:
+            cut = {name: self._cut(t.data) for name, t in self.state.items()}
+            self.parts = [(p, {k: Tensor(arrays[i]) for k, arrays in cut.items()}) for i, p in enumerate(parameters)]
 
     def _cut(self, array: Array) -> list[Array]:
         """The stretches of a flat array that belong to the parameters, in their shapes."""
@@ -248,22 +253,13 @@ class Segment:
         starts = [0, *ends[:-1]]
         return [array[i:j].reshape(p.shape) for i, j, p in zip(starts, ends, self.parameters, strict=True)]
 
-    def parts(self) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Each parameter with its part of the state."""
-        if len(self.parameters) == 1:
-            yield self.value, self.state
-            return
-        cut = {name: self._cut(t.data) for name, t in self.state.items()}
-        for i, p in enumerate(self.parameters):
-            yield p, {name: Tensor(arrays[i]) for name, arrays in cut.items()}
-
     def updates(self, gradients: dict[int, Any]) -> Iterator[tuple[Tensor, Any, dict[str, Tensor]]]:
         """What to update, with its gradient and state: all at once, or one by one where a gradient is missing."""
         given = [gradients[id(p)] for p in self.parameters]
         if len(given) > 1 and not any(g is None for g in given):
             yield self.value, ops.concatenate([ops.ravel(g) for g in given]), self.state
             return
-        for (p, state), g in zip(self.parts(), given, strict=True):
+        for (p, state), g in zip(self.parts, given, strict=True):
             if g is not None:
                 yield p, g, state
 
