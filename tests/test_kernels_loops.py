@@ -50,6 +50,12 @@ EPSILON = {"float32": 2.0**-24, "float64": 2.0**-53}  # half a unit in the last 
 # Running
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """So that NumPy's loops run in many blocks, and on all threads, with small arrays too."""
+    monkeypatch.setattr(blocks, "BLOCK", 256)
+
+
 @functools.cache
 def machine_code(loops):
     """A function of (arrays, scalars, start, stop)."""

@@ -239,7 +239,8 @@ class Segment:
         else:
             first = parameters[0].data
             self.value = Tensor(array_module(first).concatenate([p.data.reshape(-1) for p in parameters]))
-            for p, part in zip(parameters, self._cut(self.value.data), strict=True):
+            self._stretches = self._cut(self.value.data)
+            for p, part in zip(parameters, self._stretches, strict=True):
                 p.data = part
         self.state = {name: Tensor(array) for name, array in init(self.value.data).items()}
         self.parts = [(self.value, self.state)]
@@ -253,10 +254,15 @@ class Segment:
         starts = [0, *ends[:-1]]
         return [array[i:j].reshape(p.shape) for i, j, p in zip(starts, ends, self.parameters, strict=True)]
 
+    def _is_whole(self) -> bool:
+        """Whether the parameters still lie where they were put; `detach`, for jit notes what is asked for a tensor."""
+        return all(p.detach().data is a for p, a in zip(self.parameters, self._stretches, strict=True))
+
     def updates(self, gradients: dict[int, Any]) -> Iterator[tuple[Tensor, Any, dict[str, Tensor]]]:
-        """What to update, with its gradient and state: all at once, or one by one where a gradient is missing."""
+        """What to update, with its gradient and state: all at once, or one by one where a gradient is missing or a
+        parameter was given another array."""
         given = [gradients[id(p)] for p in self.parameters]
-        if len(given) > 1 and not any(g is None for g in given):
+        if len(given) > 1 and not any(g is None for g in given) and self._is_whole():
             yield self.value, ops.concatenate([ops.ravel(g) for g in given]), self.state
             return
         for (p, state), g in zip(self.parts, given, strict=True):
