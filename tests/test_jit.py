@@ -876,10 +876,8 @@ class Net:
         self.places, self.stop = 0, None
 
     def here(self, x):
-        """A place where Ctrl-C can come."""
-        return self.bomb(x)
+        """`x`, and a place where Ctrl-C can come."""
 
-    def bomb(self, x):
         def forward(xp, a):
             self.places += 1
             if self.places == self.stop:

@@ -290,3 +290,14 @@ def test_state_moves():
     assert {str(t.device) for t in optimizer.states[0].values()} == {"cuda:0"}
     optimizer.minimize(w.sum())
     assert optimizer.state_dict()["0.momentum"].shape == (2,)
+
+
+@pytest.mark.parametrize("when", ["before the first step", "after it"])
+def test_a_parameter_that_was_given_another_array_is_trained_on(when):
+    a, b = (tg.tensor([1.0, 2.0], requires_grad=True) for _ in "ab")
+    optimizer = SGD(0.25, momentum=0.5).build([a, b])
+    for n in range(3):
+        if n == (when == "after it"):
+            a.data = a.data.copy()
+        optimizer.minimize((a * a + b * b).sum())
+        assert a.tolist() == b.tolist()

@@ -64,11 +64,20 @@ def _bytes(count: int) -> str:
     return f"{count:.4g} GiB"
 
 
-def explain(step: Any) -> str:
-    """See `Jit.explain`."""
+def explain(step: Any) -> None:
+    """Prints what a jitted function became, for each of its recordings: the fused groups and what else runs, its
+    arrays and their bytes, floating-point operations and bytes moved.
+
+    >>> import tinygrad_edu as tg
+    >>> step = tg.jit(lambda x: (tg.exp(x) * 2.0).sum(axis=1))
+    >>> y = step(tg.ones((4, 3)))
+    >>> tg.jit.explain(step)  # doctest: +ELLIPSIS
+    <lambda>, recording 1 of 1
+    ...
+    """
     plans = [plan.replay for found in step.plans.values() for plan in found]
     parts = []
     for i, replay in enumerate(plans):
         text = describe(replay) if isinstance(replay, Planned) else replay.source
         parts.append(f"{step.__name__}, recording {i + 1} of {len(plans)}\n\n{text}")
-    return "\n\n".join(parts) or f"{step.__name__} has not been called yet"
+    print("\n\n".join(parts) or f"{step.__name__} has not been called yet")

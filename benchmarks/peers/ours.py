@@ -1,0 +1,106 @@
+"""tinygrad_edu: eager, and with `jit` on generated machine code or on NumPy."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import tracemalloc
+from typing import Any
+
+import tinygrad_edu as tg
+from tinygrad_edu import layers, losses, metrics, models, optimizers
+
+from .. import network as constants
+from ..network import Network
+from . import Absent
+from .base import Peer, train
+
+LOSSES: dict[str, Any] = {
+    "binary": tg.binary_cross_entropy_with_logits,
+    "classes": tg.cross_entropy,
+    "squares": lambda output, y: tg.mean(tg.square(output - y)),
+}
+
+
+class Eager(Peer):
+    jit: Any = False
+
+    def __init__(self, network: Network):
+        super().__init__(network)
+        *hidden, last = network.widths[1:]
+        dense = [layers.Dense(width, activation=network.activation) for width in hidden]
+        self.model = models.Sequential([layers.Input(network.widths[:1]), *dense, layers.Dense(last)])
+        self.model.set_weights([array for pair in network.weights() for array in pair])
+        self.optimizer = optimizers.Adam(constants.LEARNING_RATE, constants.BETA_1, constants.BETA_2, constants.EPSILON)
+        self.parameters = self.model.trainable_weights
+        self.x, self.y = map(tg.tensor, network.first_batch())
+        if network.through_fit:
+            known = inspect.signature(self.model.compile).parameters
+            self.model.compile(
+                self.optimizer,
+                losses.BinaryCrossentropy(from_logits=True),
+                [metrics.BinaryAccuracy(threshold=0.0)],
+                **({"jit": self.jit} if "jit" in known else {}),
+            )
+        self.optimizer.build(self.parameters)
+        self.functions = {"forward": self.loss, "gradient": self.loss_and_gradients, "step": self.train}
+
+    def loss(self, x: Any, y: Any) -> Any:
+        return LOSSES[self.network.loss](self.model(x), y)
+
+    def loss_and_gradients(self, x: Any, y: Any) -> Any:
+        loss = self.loss(x, y)
+        loss.backward()
+        gradients = [parameter.grad for parameter in self.parameters]
+        self.optimizer.zero_grad()
+        return loss, *gradients
+
+    def train(self, x: Any, y: Any) -> Any:
+        loss = self.loss(x, y)
+        self.optimizer.minimize(loss)
+        return loss
+
+    def forward(self) -> Any:
+        return self.functions["forward"](self.x, self.y)
+
+    def gradient(self) -> Any:
+        return self.functions["gradient"](self.x, self.y)
+
+    def step(self) -> Any:
+        return self.functions["step"](self.x, self.y)
+
+    def fit(self, x: Any, y: Any, epochs: int) -> float:
+        history = self.model.fit(x, y, self.network.batch, epochs=epochs, verbose=0, shuffle=False)
+        return history.history["loss"][-1]
+
+    @classmethod
+    def peak_bytes(cls, network: Network) -> int:
+        """From Python's own record of allocations, which NumPy's arrays are in (with some kilobytes that are not)."""
+        data = network.first_batch()
+        tracemalloc.start()
+        peer = cls(network)
+        train(peer, data, 2)
+        tracemalloc.reset_peak()
+        train(peer, data, 1)
+        return tracemalloc.get_traced_memory()[1]
+
+
+class JitNumPy(Eager):
+    """Without llvmlite: the environment of its worker tells the package to do as if it were absent."""
+
+    jit = "auto"
+
+    def __init__(self, network: Network):
+        if not hasattr(tg, "jit"):
+            raise Absent("tinygrad_edu has no jit")
+        super().__init__(network)
+        self.functions = {name: tg.jit(function) for name, function in self.functions.items()}
+
+
+class Jit(JitNumPy):
+    """With llvmlite, the extra `fast`."""
+
+    def __init__(self, network: Network):
+        if importlib.util.find_spec("llvmlite") is None:
+            raise Absent("llvmlite is not installed: pip install 'tinygrad-edu[fast]'")
+        super().__init__(network)

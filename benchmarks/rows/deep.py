@@ -1,0 +1,5 @@
+"""A deep and narrow network through `fit`."""
+
+from ..network import Network
+
+NETWORK = Network(widths=(20, 128, 64, 32, 16, 1), batch=32, loss="binary", batches=100)

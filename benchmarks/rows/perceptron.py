@@ -1,0 +1,5 @@
+"""The smallest network: what `fit` costs beside its arithmetic."""
+
+from ..network import Network
+
+NETWORK = Network(widths=(2, 1), batch=32, loss="binary", batches=100)

@@ -1,0 +1,161 @@
+"""The run of a training row: processes are started, losses compared, rounds timed.
+
+It gives a record, which goes into the JSON file: raw times and facts, nothing computed. `figures` reads it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from .network import Network
+from .peers import OURS, REFERENCE, SGEMM
+from .session import Failure, Session, Worker
+
+Record = dict[str, Any]
+
+STEPS, TOLERANCE = 20, 1e-3
+"""A framework counts only if so many of its first losses are PyTorch's, but for this share of them."""
+KEPT, QUICK_KEPT, AT_MOST, TOO_SLOW = 15, 2, 60, 1.3
+"""Rounds wanted, and in a quick run; rounds tried; how many times the best of the session a calibration may take."""
+
+
+def run(row: str, network: Network, names: Sequence[str], session: Session) -> Record:
+    """Measures the frameworks of these names on one row. Who drops out is named in the record under "skipped", with the
+    reason; of ours, who drops out for another reason than being absent or too slow, also under "wrong"."""
+    network = network.quick() if session.quick else network
+    record: Record = {
+        "row": row,
+        "network": str(network),
+        "operations": {phase: network.operations(phase) for phase in network.phases},
+        "steps": {phase: network.batches if phase == "fit" else 1 for phase in network.phases},
+        "frameworks": {},
+        "skipped": {},
+        "wrong": [],
+        "rounds": {phase: [] for phase in network.phases},
+        "rounds wanted": QUICK_KEPT if session.quick else KEPT,
+        "too slow": None if session.quick else TOO_SLOW,
+    }
+    workers: dict[str, Worker] = {}
+
+    def drop(name: str, failure: Failure) -> None:
+        record["frameworks"].pop(name, None)
+        record["skipped"][name] = str(failure)
+        if name in OURS and not failure.absent:
+            record["wrong"].append(name)
+        if name in workers:
+            workers.pop(name).close()
+
+    try:
+        with tempfile.TemporaryDirectory() as caches:
+            for name in dict.fromkeys((REFERENCE, *names, SGEMM)):
+                progress(f"{row}: {name} starts")
+                try:
+                    workers[name], record["frameworks"][name] = prepare(name, row, session, str(Path(caches, name)))
+                except Failure as failure:
+                    drop(name, failure)
+            for name, fault in disagreements(record).items():
+                drop(name, fault)
+            if REFERENCE in workers and REFERENCE not in names:
+                workers.pop(REFERENCE).close()
+                del record["frameworks"][REFERENCE]
+            if set(workers) - {SGEMM}:
+                take_turns(record, workers, session, drop)
+    finally:
+        for worker in workers.values():
+            worker.close()
+        progress("")
+    return record
+
+
+def prepare(name: str, row: str, session: Session, caches: str) -> tuple[Worker, Record]:
+    """A worker that is warm, and what was learned on the way: the first call with empty caches on disk, in a process
+    that then ends; the most bytes of tensors, in another; and in the one that stays, the first call with full caches,
+    the losses, and how often to repeat each phase."""
+    facts: Record = {}
+    if name != SGEMM:
+        with closing(session.worker(name, row, caches)) as other:
+            facts["imports"] = [other.ask("hello")["import"]]
+            facts["first cold"] = other.ask("first")["seconds"]
+        with closing(session.worker(name, row, caches)) as other:
+            facts["imports"].append(other.ask("hello")["import"])
+            facts["peak bytes"] = other.ask("peak")["bytes"]
+    worker = session.worker(name, row, caches)
+    hello = worker.ask("hello")
+    facts |= {"version": hello["version"], "phases": hello["phases"], "iterations": {}}
+    if name == SGEMM:
+        facts["threads"] = worker.ask("build")["threads"]
+    else:
+        first = worker.ask("first")
+        facts |= {"first warm": first["seconds"], "threads": first["threads"]}
+        facts["imports"].append(hello["import"])
+        facts["losses"] = [first["loss"], *worker.ask("losses", start=1, stop=STEPS)["losses"]]
+    if facts["threads"] not in (None, session.threads):
+        worker.close()
+        raise Failure(f"uses {facts['threads']} threads, not {session.threads}")
+    for phase in hello["phases"]:
+        facts["iterations"][phase] = worker.ask("tune", phase=phase, seconds=session.turn)["times"]
+    return worker, facts
+
+
+def disagreements(record: Record) -> dict[str, Failure]:
+    """The frameworks whose first losses are not PyTorch's."""
+    found = {}
+    losses = {name: facts["losses"] for name, facts in record["frameworks"].items() if name != SGEMM}
+    for name, values in losses.items():
+        if REFERENCE not in losses:
+            why = f"no losses of PyTorch to agree with: {record['skipped'][REFERENCE]}"
+            found[name] = Failure(why, absent=True)
+            continue
+        for step, (value, expected) in enumerate(zip(values, losses[REFERENCE], strict=True)):
+            if not abs(value - expected) <= TOLERANCE * abs(expected):  # NaN must not pass
+                found[name] = Failure(f"wrong: the loss of step {step} is {value:.6g}, PyTorch's {expected:.6g}")
+                break
+    return found
+
+
+def take_turns(
+    record: Record, workers: dict[str, Worker], session: Session, drop: Callable[[str, Failure], None]
+) -> None:
+    """Rounds until enough of each phase are kept, or too many were tried. A round is a calibration, and then one phase
+    by each framework in turns, another one first each time."""
+    wanted = record["rounds wanted"]
+    for number in range(wanted + 1 if session.quick else AT_MOST):
+        progress(f"{record['row']}: round {number + 1}")
+        for phase, rounds in record["rounds"].items():
+            if sum(kept(record, phase, session.best)) >= wanted:
+                continue
+            turns = [name for name in workers if phase in record["frameworks"][name]["phases"]]
+            first = number % max(1, len(turns))
+            found: Record = {"calibration": session.calibrate(), "seconds": {}, "cpu": {}}
+            rounds.append(found)
+            for name in turns[first:] + turns[:first]:
+                session.rest()
+                try:
+                    times = record["frameworks"][name]["iterations"][phase]
+                    answer = workers[name].ask("run", phase=phase, times=times)
+                except Failure as failure:
+                    drop(name, failure)
+                    continue
+                found["seconds"][name], found["cpu"][name] = answer["seconds"], answer["cpu"]
+    for name in [name for name in workers if name != SGEMM]:
+        try:
+            record["frameworks"][name]["resident bytes"] = workers[name].ask("resident")["bytes"]
+        except Failure as failure:
+            drop(name, failure)
+
+
+def kept(record: Record, phase: str, best: float) -> list[bool]:
+    """For each round of a phase, whether its calibration says that the machine was quiet; in a quick run all count."""
+    limit = record["too slow"]
+    return [limit is None or found["calibration"] <= limit * best for found in record["rounds"][phase]]
+
+
+def progress(text: str) -> None:
+    """One line that changes, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
