@@ -1136,3 +1136,18 @@ def test_transforms(name):
         x = t(n, 0.5, -1)
         assert same(function(x), TRANSFORMS[name](x))
     assert traces(function) == 1
+
+
+def test_settings_of_layers_between_calls():
+    layer = tg.layers.Dropout(0.5)
+    function, x = jit(lambda x: layer(x)), tg.ones((1000,))
+    shares = []
+    for change in (lambda: None, layer.train, lambda: setattr(layer, "rate", 0.1), layer.eval, layer.train):
+        change()
+        shares.append(float((function(x).numpy() == 0).mean()))
+    assert shares == pytest.approx([0.0, 0.5, 0.1, 0.0, 0.1], abs=0.06)
+
+
+def test_a_layer_is_built_before():
+    with pytest.raises(tg.TraceError, match="expected a layer that is built"):
+        jit(tg.layers.Dense(3))(tg.ones((2, 2)))

@@ -222,11 +222,11 @@ def check_array(array: Array, look: Callable[[Array], None]) -> None:
         state.trace.inspect(array, look)
 
 
-def settled(owner: Any) -> None:
-    """Says that what follows depends on the plain attributes of `owner` (numbers and names): where one has changed, a
-    jitted function is traced anew."""
+def settled(owner: Any, *names: str) -> None:
+    """Says that what follows depends on the plain attributes of `owner` (numbers and texts), and on those of these
+    names: where one has changed, a jitted function is traced anew."""
     if state.trace is not None:
-        state.trace.note_settings(owner)
+        state.trace.note_settings(owner, names)
 
 
 def live(array: Array) -> Array:

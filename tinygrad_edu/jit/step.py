@@ -46,9 +46,9 @@ class Plan:
         for tensor, layout in self._gradients:
             if (tensor._grad is not None or layout is not None) and layout_of(tensor._grad) != layout:
                 return False
-        for owner, names, values in self._settings:
-            found = owner()
-            if found is None or tuple(map(vars(found).get, names)) != values:
+        for reference, settings, values in self._settings:
+            owner = reference()
+            if owner is None or settings(owner) != values:
                 return False
         return True
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, NoReturn
 
 import numpy
 
-from ..autograd import HostNumber, Number, Primitive, Tensor, Tracer, cast, next_sequence, refuse, user_line
+from ..autograd import HostNumber, Primitive, Tensor, Tracer, cast, next_sequence, refuse, user_line
 from ..backend import Array, array_module, default_generator
 from ..errors import GradientError, TraceError, message
 from ..state import Switch, state
@@ -84,7 +85,7 @@ class Trace:
         program: what has been recorded.
         watched: tensors that the program depends on, with what must stay the same: data and requires_grad.
         gradients: tensors whose `.grad` was read or set, with its layout at the start, None if there was none.
-        settings: references to objects whose plain attributes the function has used, with their names and values.
+        settings: references to objects whose plain attributes the function used, how to get these, and their values.
         closed: whether the call is over, so that tracers are no longer of use.
     """
 
@@ -92,7 +93,7 @@ class Trace:
         self.program = Program()
         self.watched: dict[int, tuple[Tensor, Any, bool]] = {}
         self.gradients: dict[int, tuple[Tensor, Any]] = {}
-        self.settings: dict[int, tuple[Any, tuple[str, ...], tuple[Any, ...]]] = {}
+        self.settings: dict[int, tuple[Any, attrgetter[Any], Any]] = {}
         self.closed = False
         self._memories: dict[int, _Memory] = {}  # by the array that owns it
         self._views: dict[int, tuple[_Memory, Window, Tracer]] = {}  # which tracers are parts of a memory
@@ -178,16 +179,14 @@ class Trace:
             hint = "freeze it before the call, or use detach()."
             refuse("requires_grad as it is", "another value for a tensor from outside", hint)
 
-    def note_settings(self, owner: Any) -> None:
-        """Notes that the program holds for the plain attributes of `owner` as they are."""
+    def note_settings(self, owner: Any, more: tuple[str, ...]) -> None:
+        """Notes that the program holds for the plain attributes of `owner`, and for some more, as they are."""
         if id(owner) not in self.settings:
-            found = {
-                name: value
-                for name, value in vars(owner).items()
-                if isinstance(value, (bool, int, float, str)) and not isinstance(getattr(type(owner), name, 0), Number)
-            }
+            plain = [name for name, value in vars(owner).items() if isinstance(value, (bool, int, float, str))]
             self._kept.append(owner)
-            self.settings[id(owner)] = weakref.ref(owner), tuple(found), tuple(found.values())
+            if plain or more:
+                settings = attrgetter(*plain, *more)
+                self.settings[id(owner)] = weakref.ref(owner), settings, settings(owner)
 
     def lift(self, array: Array) -> Tracer:
         """The tracer of the current value of an array, which may be a part of a larger one."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from .. import initializers
-from ..autograd import Tensor, tensor
+from ..autograd import Tensor, settled, tensor
 from ..backend import Device, default_device, device, to_device, to_host
 from ..errors import ShapeError, check_cast, check_integer, check_names, choice, message
 from ..state import Switch, state
@@ -141,6 +141,7 @@ class Layer:
         """What `layer(x)` does, for another method of this layer in place of `call`."""
         if training is None:
             training = state.training if self.mode is None else self.mode
+        settled(self, "mode")
         if self._call_takes_training and function == self.call:
             keywords["training"] = training
         try:
@@ -156,6 +157,9 @@ class Layer:
     def build_once(self, input_shape: Shape, target: Device | None = None) -> None:
         """Builds, if that was not done, on the device chosen by `to`, or on `target`, or on the default device."""
         if not self.built:
+            if state.trace is not None and type(self).build is not Layer.build:
+                hint = "call it once before the jitted function."
+                state.trace.forbid("a layer that is built", "one that is not", hint)
             try:
                 with Switch("device", self._device or target or state.device):
                     self.build(input_shape)

@@ -170,7 +170,7 @@ class Model(ActivatedLayer):
         """What runs one batch: `_train_batch` or `_test_batch`, recorded and replayed if `compile` says so."""
         if self._jit is False:
             return getattr(self, f"_{name}_batch")
-        if self._steps is None or self._steps.settings != _settings(self):
+        if self._steps is None:
             self._steps = _Steps(self)
         return getattr(self._steps, name)
 
@@ -420,13 +420,12 @@ class Model(ActivatedLayer):
 
 
 class _Steps:
-    """A model's steps under jit, and the settings of its layers when they were recorded.
+    """A model's steps under jit.
 
     A step that cannot be recorded runs without jit if `compile(jit="auto")` was asked for.
     """
 
     def __init__(self, model: Model):
-        self.settings = _settings(model)
         self.train = self._recorded(model, weakly(model._train_batch))
         self.test = self._recorded(model, weakly(model._test_batch))
 
@@ -448,11 +447,6 @@ class _Steps:
                 batch(x, y, weight)
 
         return run
-
-
-def _settings(model: Model) -> Any:
-    """What a recorded step takes as given: the modes and the configurations of the layers."""
-    return [(layer.mode, layer.get_config()) for _, layer in model._layers()]
 
 
 def _batch_size(where: str, value: int | None) -> int:
