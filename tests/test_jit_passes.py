@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import tinygrad_edu as tg
 from tinygrad_edu import Tensor
-from tinygrad_edu.jit import fusion, memory, passes
+from tinygrad_edu.jit import fusion, memory, passes, planned
 from tinygrad_edu.jit.planned import Planned
 from tinygrad_edu.jit.program import Variable
 from tinygrad_edu.jit.trace import Trace
@@ -243,3 +243,48 @@ def test_writes(function, fuse):
         for a, b in zip((*eager, expected), (*traced, found), strict=True):
             if a is not None:
                 numpy.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-6)
+
+
+COLUMN = tg.tensor([[1.0], [2.0], [3.0], [4.0]])
+HALVES = numpy.array([[True, False], [False, False], [True, True], [False, True]])
+
+LIKE_EAGER = {
+    "ones times a sum": lambda x: tg.ones_like(x) * x.sum(axis=-1, keepdims=True),
+    "a repeated column": lambda x: tg.broadcast_to(COLUMN, (4, 3)) + x.sum(axis=-1, keepdims=True),
+    "softmax of a repeated column": lambda x: tg.softmax(tg.broadcast_to(COLUMN, (4, 3))) + 0.0 * x,
+    "a repeated sum": lambda x: tg.broadcast_to(tg.tanh(x).sum(axis=-1, keepdims=True), (4, 3)) * 2.0,
+    "zeros and a mean": lambda x: tg.zeros_like(x) + tg.exp(x).mean(axis=-1, keepdims=True),
+    "0.0 and -0.0": lambda x: tg.concatenate([1.0 / (x * x * 0.0 + 0.0), 1.0 / (x * x * -0.0 - 0.0)]),
+    "largest of booleans": lambda x: tg.tensor(HALVES).max(axis=-1).astype("float32") + x[:, 0],
+    "integers and a large float": lambda x: (tg.tensor([16777217, 5, 1, 2]) > 16777216.5) + x[:, 0],
+    "two groups and a sum over both axes": lambda x: (
+        (lambda a: a - a.sum(axis=(1, 2), keepdims=True))(tg.exp(x.reshape(2, 3, 2)))
+        + tg.tanh((x * 2.0).reshape(2, 2, 3).transpose(0, 2, 1)) * x.reshape(2, 3, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("compiled", ["0", "1"])
+@pytest.mark.parametrize("name", LIKE_EAGER)
+def test_like_eager(name, compiled, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_EDU_FAST", compiled)
+    monkeypatch.setattr(planned, "LARGE", 0)
+    step = tg.jit(LIKE_EAGER[name])
+    for x in (X, X * 2, X - 1):
+        with numpy.errstate(divide="ignore"):
+            expected, found = LIKE_EAGER[name](Tensor(x)).numpy(), step(Tensor(x)).numpy()
+        numpy.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_other_byte_orders():
+    step = tg.jit(lambda x: x * 2 + 1)
+    for kind in (">f4", ">i8", "<f4"):
+        assert step(Tensor(numpy.arange(3, dtype=kind))).tolist() == [1, 3, 5]
+
+
+def test_sums_of_long_rows():
+    x = numpy.full(3_000_000, 0.1, dtype="float32")
+    step = tg.jit(lambda x: ((x * 1.5).sum(), x.mean()))
+    total, mean = step(Tensor(x))
+    assert total.item() == pytest.approx(450_000, rel=1e-6)
+    assert mean.item() == pytest.approx(0.1, rel=1e-6)

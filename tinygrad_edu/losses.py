@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import ops
-from .autograd import Tensor, check_array, tensor
+from .autograd import Tensor, check_array, settled, tensor
 from .backend import array_module
 from .errors import ShapeError, check_cast, check_number, choice, message
 from .ops.networks import _cross_entropy_ids, _cross_entropy_probabilities
@@ -196,6 +196,7 @@ class Loss:
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss of targets that `prepare` has seen; reads no value back from a device."""
+        settled(self)
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
             if values.shape[:1] != sample_weight.shape:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from . import losses, ops
-from .autograd import Tensor, no_grad
+from .autograd import Tensor, no_grad, settled
 from .backend import array_module, to_device
 from .errors import ShapeError, check_number, choice, message
 
@@ -46,6 +46,7 @@ class Metric:
 
         Raises ShapeError for shapes that do not match.
         """
+        settled(self)
         with no_grad():
             y_pred = as_tensor(y_pred)
             y_true = as_tensor(y_true, y_pred)

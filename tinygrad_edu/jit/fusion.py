@@ -16,12 +16,16 @@ from typing import Any
 
 import numpy
 
-from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand
+from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
 from .program import Call, Program, Scalar, Variable
 
 REDUCTIONS = {"_sum": "sum", "_max": "max", "_min": "min", "sum_to": "sum"}
 LARGEST = 100
 """Calls in one group: with more there would be too many arrays and numbers to keep at hand."""
+
+LONGEST = 1 << 14
+"""Elements that are added up one after the other (in each lane of a vector); NumPy adds longer rows by pairs, which
+loses less."""
 
 Shape = tuple[int, ...]
 
@@ -94,6 +98,7 @@ class Fusion:
         self.views = {v: call for call in program.calls for v in call.makes() if v.view is not None}
         self.maker: dict[Variable, Unit] = {}
         self.units: list[Unit] = []
+        self._places = {call: i for i, call in enumerate(program.calls)}
         previous: Unit | None = None
         for call in program.calls:
             if is_view(call):
@@ -106,7 +111,6 @@ class Fusion:
                 if previous is not None:
                     self.order(previous, unit)
                 previous = unit
-        self._places = {call: i for i, call in enumerate(program.calls)}
         self.sort()
 
     def sort(self) -> None:
@@ -166,7 +170,7 @@ class Fusion:
                 continue
             if chosen is None:
                 chosen = unit
-            elif self._can_merge(unit, chosen):
+            elif self._can_merge(unit, chosen, call, pattern):
                 self._merge(unit, chosen)
         unit = self._add(chosen or Unit([], pattern.shape), call)
         if pattern.inner is not None:
@@ -216,22 +220,25 @@ class Fusion:
             a = before
         return True
 
-    def _can_merge(self, first: Unit, second: Unit) -> bool:
-        """Whether two groups over the same shape can run as one."""
+    def _can_merge(self, first: Unit, second: Unit, call: Call, pattern: Pattern) -> bool:
+        """Whether two groups over the same shape, and a call that reads both, can run as one."""
         if first.shape != second.shape or len(first.calls) + len(second.calls) >= LARGEST:
             return False
-        if first.kind and second.kind and (first.kind, first.inner) != (second.kind, second.inner):
+        reductions = {(part.kind, part.inner) for part in (first, second, pattern) if part.kind}
+        if len(reductions) > 1:
             return False
         for one, other in ((first, second), (second, first)):
             if any(one in unit.above for unit in other.above):
                 return False
-        inner = first.inner or second.inner
-        for call in second.calls:
-            pattern = pattern_of(call)
-            inside = [a for a in call.reads() if self.maker.get(self.root(a)) is first]
-            if pattern is None or not all(self._can_read(first, a, pattern, inner) for a in inside):
-                return False
-        return True
+        kind, inner = next(iter(reductions), ("", None))
+        for reader in (*first.calls, *second.calls, call):
+            how = pattern if reader is call else pattern_of(reader)
+            for a in reader.reads():
+                owner = self.maker.get(self.root(a))
+                if owner in (first, second) and (how is None or not self._can_read(owner, a, how, inner)):
+                    return False
+        calls = sorted([*first.calls, *second.calls, call], key=self._places.__getitem__)
+        return _is_supported(Unit(calls, first.shape, inner, kind), self.root)
 
     def _merge(self, first: Unit, second: Unit) -> None:
         """Moves all of the first group into the second."""
@@ -277,23 +284,28 @@ def pattern_of(call: Call) -> Pattern | None:
 
 def _pattern(call: Call) -> Pattern | None:
     primitive, y = call.primitive, call.outputs
-    if not all(v.size and _is_dense(v) for v in call.makes()) or call.xp is not numpy:
+    if call.xp is not numpy or not all(v.size and _is_dense(v) for v in call.makes()) or not _is_native(call):
         return None
     if primitive.kind == "elementwise" and primitive.expression:
         return Pattern(y.shape)
     if primitive.name in REDUCTIONS:
         (a,) = call.operands
         axes = _reduced(call, a)
-        if axes and axes == tuple(range(a.ndim - len(axes), a.ndim)):
+        if axes and axes == tuple(range(a.ndim - len(axes), a.ndim)) and math.prod(a.shape) <= LONGEST * y.size:
             return Pattern(a.shape, len(axes), "row")
         if axes and axes == tuple(range(len(axes))) and primitive.name in ("_sum", "sum_to"):
             return Pattern(a.shape, a.ndim - len(axes), "column")
     if primitive.lower is not None:
         over = call.operands[primitive.lowers_over]
         axes = call.attributes.get("axes", (call.attributes.get("axis", over.ndim - 1),))
-        if tuple(axes) == (over.ndim - 1,):
+        if tuple(axes) == (over.ndim - 1,) and over.shape[-1] <= LONGEST:
             return Pattern(over.shape, 1, "row", composite=True)
     return None
+
+
+def _is_native(call: Call) -> bool:
+    """Whether all bytes are in the order of this machine."""
+    return all(v.dtype.isnative for v in (*call.reads(), *call.makes()))
 
 
 def _reduced(call: Call, a: Variable) -> tuple[int, ...]:
@@ -318,14 +330,14 @@ def _is_dense(v: Variable) -> bool:
 def _is_supported(unit: Unit, root: Callable[[Variable], Variable]) -> bool:
     try:
         loops_of(unit, set(unit.makes()), root)
-    except Unsupported:
+    except ValueError:  # Unsupported, or steps that do not fit together
         return False
     return True
 
 
 def product_of(call: Call) -> dict[str, Any] | None:
     """A call as a `native.Gemm` without its slots, if it is a matrix product that BLAS can do."""
-    if call.primitive.name != "_matmul" or call.xp is not numpy:
+    if call.primitive.name != "_matmul" or call.xp is not numpy or not _is_native(call):
         return None
     a, b = call.operands
     c = call.outputs
@@ -400,14 +412,25 @@ def loops_of(unit: Unit, stored: set[Variable], root: Callable[[Variable], Varia
         pattern = _pattern(call)
         assert pattern is not None
         floats = [v.dtype.name for v in (*call.makes(), *call.reads()) if v.dtype.kind == "f"]
-        builder.dtype = floats[0] if floats else "float32"
+        builder.dtype = floats[0] if floats else "float64"  # in which integers meet Python's floats
         values = [value(a, call, pattern) for a in call.operands]
         attributes = {name: value(a, call, pattern) for name, a in call.attributes.items()}
         made |= zip(call.makes(), _steps(builder, call, values, attributes, pattern), strict=True)
     outputs = [v for v in unit.makes() if v in stored]
     for v in outputs:
+        if v.shape == shape and unit.forms.get(v, "element") == "element":
+            made[v] = _spread(builder, made[v])
         builder.store(made[v], _operand(v, rows if unit.kind == "row" and v.shape == rows else shape, shape, inner))
     return Kernel(collapse(builder.finish()), tuple(loads), tuple(outputs), tuple(scalars))
+
+
+def _spread(builder: Builder, step: Step) -> Step:
+    """A step that is stored for each position; one that is the same all along a row must be told so."""
+    so_far = Loops(builder.shape, tuple(builder.inputs), (), builder.scalars, tuple(builder.ops))
+    if levels(so_far)[step.position] != "row":
+        return step
+    everywhere = builder.apply("greater_equal", builder.index(-1), 0)
+    return builder.apply("where", everywhere, step, step)
 
 
 def _steps(

@@ -14,7 +14,7 @@ import numpy
 
 from ..autograd import primitives
 from .fusion import pattern_of, product_of
-from .program import Call, Program, Variable
+from .program import Call, Program, Variable, typed
 
 KEPT = ("random", "effect")
 
@@ -62,9 +62,8 @@ def _identity(call: Call) -> Any:
     """What makes two calls equal, or None for one that is equal to no other."""
     if call.primitive.kind in KEPT:
         return None
-    operands = tuple((type(a), a) for a in call.operands)  # 1 == 1.0 == True
-    attributes = tuple((name, type(value), value) for name, value in sorted(call.attributes.items()))
-    key = call.primitive, call.scope, operands, attributes
+    attributes = tuple((name, typed(value)) for name, value in sorted(call.attributes.items()))
+    key = call.primitive, call.scope, tuple(map(typed, call.operands)), attributes
     try:
         hash(key)
     except TypeError:

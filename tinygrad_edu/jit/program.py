@@ -166,3 +166,10 @@ def rebuild(tree: Any, parts: Iterator[Any]) -> Any:
             return branches
         return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
     return next(parts)
+
+
+def typed(value: Any) -> Any:
+    """What tells constants apart: True, 1 and 1.0 are equal, and so are 0.0 and -0.0, but not the same."""
+    if isinstance(value, (tuple, frozenset)):
+        return type(value), *map(typed, value)
+    return (type(value), repr(value)) if isinstance(value, float) else (type(value), value)

@@ -15,7 +15,7 @@ from ..backend import default_generator, device_of
 from ..errors import check_integer, message
 from ..state import state
 from .planned import Planned
-from .program import leaves, rebuild
+from .program import leaves, rebuild, typed
 from .replay import Replay
 from .trace import Trace, check_apart, is_number, layout_of, plain
 
@@ -113,7 +113,7 @@ class Jit:
         flat = not any(isinstance(a, (tuple, list, dict)) for a in args)
         form = len(args) if flat else repr(rebuild(args, repeat(0)))
         switches = (state.grad_enabled, state.training, state.dtype, state.device)
-        key = (form, tuple(map(_kind, arguments)), tuple((n, _static(static[n])) for n in sorted(static)), switches)
+        key = (form, tuple(map(_kind, arguments)), tuple((n, typed(static[n])) for n in sorted(static)), switches)
         wrong = [a for a in leaves(static) if isinstance(a, Tensor) or hasattr(a, "dtype")]
         if not wrong:
             try:
@@ -219,13 +219,6 @@ def _kind(a: Any) -> Any:
     if type(a) is Tracer:
         a.check_open()
     return kind, a.shape, a.dtype, a.strides, device_of(a)
-
-
-def _static(value: Any) -> Any:
-    """What of a static value decides: True, 1 and 1.0 are equal, and so are 0.0 and -0.0, but not the same."""
-    if isinstance(value, (tuple, frozenset)):
-        return type(value), *map(_static, value)
-    return (type(value), repr(value)) if isinstance(value, float) else (type(value), value)
 
 
 def _is_hashable(a: Any) -> bool:

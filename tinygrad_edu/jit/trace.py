@@ -180,13 +180,13 @@ class Trace:
             refuse("requires_grad as it is", "another value for a tensor from outside", hint)
 
     def note_settings(self, owner: Any, more: tuple[str, ...]) -> None:
-        """Notes that the program holds for the plain attributes of `owner`, and for some more, as they are."""
+        """Notes that the program holds for the settings of `owner`, and for some more attributes, as they are."""
         if id(owner) not in self.settings:
-            plain = [name for name, value in vars(owner).items() if isinstance(value, (bool, int, float, str))]
+            names = [name for name, value in vars(owner).items() if name[0] != "_" and _is_setting(value)]
             self._kept.append(owner)
-            if plain or more:
-                settings = attrgetter(*plain, *more)
-                self.settings[id(owner)] = weakref.ref(owner), settings, settings(owner)
+            if names or more:
+                settings = attrgetter(*names, *more)
+                self.settings[id(owner)] = weakref.ref(owner), settings, _copied_lists(settings(owner))
 
     def lift(self, array: Array) -> Tracer:
         """The tracer of the current value of an array, which may be a part of a larger one."""
@@ -410,6 +410,17 @@ class Trace:
             self.watch(leaf)
             leaf = leaf.data
         return self.lift(leaf) if hasattr(leaf, "dtype") else leaf
+
+
+def _copied_lists(value: Any) -> Any:
+    """Lists, dicts and tuples as new ones, which stay as they are."""
+    return rebuild(value, leaves(value))
+
+
+def _is_setting(value: Any) -> bool:
+    """Whether an attribute is something that can be compared: numbers, texts, functions, and collections of them."""
+    kinds = (bool, int, float, str, type(None))
+    return callable(value) or all(isinstance(leaf, kinds) or callable(leaf) for leaf in leaves(value))
 
 
 def plain(a: Any) -> Any:

@@ -437,11 +437,14 @@ class _Steps:
         weak = weakref.ref(model)
 
         def run(x: Any, y: Any, weight: Any) -> None:
+            model = weak()
+            assert model is not None
+            if model._jit is False:
+                batch(x, y, weight)
+                return
             try:
                 step(x, y, weight)
             except TraceError as error:
-                model = weak()
-                assert model is not None
                 model._jit = False
                 warnings.warn(f"{model.where} runs without jit: {error}", stacklevel=4)
                 batch(x, y, weight)
