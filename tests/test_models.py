@@ -2,6 +2,8 @@
 
 # ruff: noqa: E501 -- the tables hold whole error texts, a case a line
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -789,3 +791,23 @@ def test_the_training_loop_does_not_wait_for_the_device():
         copies.append(len(counts.device_to_host))
     per_epoch = (copies[1] - copies[0]) / 2
     assert per_epoch <= 3  # the loss and the metrics at the end of each epoch, and none of the five batches
+
+
+def test_a_changed_loss_is_recorded_anew_and_an_unchanged_one_is_not():
+    loss, traced = losses.SparseCategoricalCrossentropy(), []
+
+    class Look(Layer):
+        def call(self, x):
+            traced.append(1)
+            return x
+
+    model = Sequential([Look(), Dense(3, activation="softmax")])
+    model.compile("sgd", loss)
+    model.fit(X, IDS, batch_size=25, verbose=0)
+    before = len(traced)
+    gc.collect()
+    model.fit(X, IDS, batch_size=25, verbose=0)
+    assert len(traced) == before
+    loss.ignore_class = 1
+    model.fit(X, IDS, batch_size=25, verbose=0)
+    assert len(traced) > before

@@ -160,6 +160,8 @@ class Loss:
     logits_of: str | None = None
     """The activation that makes the loss's probabilities of logits, if there is one."""
     from_logits = False
+    _user_made: Loss | None = None
+    """For a copy that `on_logits` made, the loss itself."""
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None):
         self.name = name or type(self).__name__
@@ -196,7 +198,7 @@ class Loss:
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss of targets that `prepare` has seen; reads no value back from a device."""
-        settled(self)
+        settled(self._user_made or self)  # the copy for logits does not last
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
             if values.shape[:1] != sample_weight.shape:
@@ -221,7 +223,7 @@ class Loss:
     def on_logits(self) -> Loss:
         """The same loss, to be computed from what the sigmoid or softmax is applied to."""
         other = copy.copy(self)
-        other.from_logits = True
+        other.from_logits, other._user_made = True, self
         return other
 
 
