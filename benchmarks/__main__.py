@@ -81,8 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found["wrong"].append(name)
             continue
         add(found, table)
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    save(found, options.json)
     if options.chart and "training" in found:
         from .chart import draw
 
@@ -96,7 +95,11 @@ def training_rows(found: dict[str, Any], networks: dict[str, Any], options: argp
     from .session import Session
 
     session = Session(options.threads, options.limit, options.quick)
-    records = [training.run(row, network, [*OURS, *options.peers], session) for row, network in networks.items()]
+    records: list[training.Record] = []
+    for row, network in networks.items():
+        records.append(training.run(row, network, [*OURS, *options.peers], session))
+        found["training"] = {"best calibration": session.best, "rows": records}
+        save(found, options.json)  # a long run that is cut short leaves its raw times
     frameworks = report.frameworks(records, lambda name: sizes.installed_bytes(ENTRIES[name]))
     for table in report.tables(records, session.best, frameworks):
         add(found, table)
@@ -104,11 +107,14 @@ def training_rows(found: dict[str, Any], networks: dict[str, Any], options: argp
         for name in record["wrong"]:
             print(f"\n{record['row']}: WRONG RESULT of {name}: {record['skipped'][name]}", flush=True)
             found["wrong"].append(f"{record['row']}: {name}")
-    found["training"] = {
-        "best calibration": session.best,
-        "frameworks": frameworks,
-        "rows": [record | {"figures": figures.summary(record, session.best)} for record in records],
-    }
+    found["training"]["frameworks"] = frameworks
+    for record in records:
+        record["figures"] = figures.summary(record, session.best)
+
+
+def save(found: dict[str, Any], path: str | None) -> None:
+    if path:
+        Path(path).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def add(found: dict[str, Any], table: Any) -> None:
