@@ -20,8 +20,8 @@ import numpy as np
 from . import THREAD_VARIABLES
 from .peers import ENTRIES
 
-REST = 0.05
-"""Seconds of rest before each turn: after their work, OpenBLAS's threads spin for some 30 ms before they sleep, and
+REST = 0.15
+"""Seconds of rest before each turn: after their work, OpenBLAS's threads spin for some 100 ms before they sleep, and
 would take the cores from the next framework."""
 
 

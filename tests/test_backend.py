@@ -1,10 +1,12 @@
 """Devices, random numbers, memory, and the thread-local defaults."""
 
+import os
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +36,27 @@ def generator():
 @pytest.fixture
 def no_cuda(monkeypatch):
     monkeypatch.setattr(devices, "cuda_status", lambda: (False, "there is none in this test"))
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [({}, [(-3, 1 << 25), (-1, 1 << 30)]), ({"TINYGRAD_EDU_MALLOC": "0"}, []), ({"MALLOC_TRIM_THRESHOLD_": "1"}, [])],
+)
+def test_freed_memory_is_kept(monkeypatch, variables, expected):
+    for name in ("TINYGRAD_EDU_MALLOC", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+    library = SimpleNamespace(mallopt=lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr("ctypes.CDLL", lambda name: library)
+    backend.keep_freed_memory()
+    assert calls == (expected if os.name == "posix" else [])
+    del library.mallopt
+    backend.keep_freed_memory()  # another C library
 
 
 # Devices

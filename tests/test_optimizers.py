@@ -253,6 +253,30 @@ def test_a_step_that_fails_changes_nothing():
     assert not optimizer.states[0]["momentum"].numpy().any()
 
 
+class WarmUp(SGD):
+    def apply(self, parameter, gradient, state, learning_rate, step):
+        return parameter - gradient * (learning_rate if step > 1 else 0.0), state
+
+
+def test_a_rule_that_branches_runs_without_jit():
+    first, second = weight(), weight().astype("float64").detach().requires_grad_()
+    optimizer = WarmUp(0.5).build([first, second])
+    with pytest.warns(UserWarning, match=r"WarmUp runs without jit: .*'return .*no control flow on a traced") as caught:
+        optimizer.minimize(first.sum() + second.sum())
+    assert caught[0].filename == __file__
+    assert (first.tolist(), optimizer.iterations) == ([1.0, 2.0], 1)
+    optimizer.minimize(first.sum() + second.sum())  # without another warning
+    assert (first.tolist(), second.tolist(), optimizer.iterations) == ([0.5, 1.5], [0.5, 1.5], 2)
+    with pytest.raises(tg.TraceError):
+        tg.jit(lambda: optimizer.minimize(first.sum() + second.sum()))()
+    assert optimizer.iterations == 2
+    model = tg.models.Sequential([tg.layers.Dense(1, input_shape=(1,))])
+    model.compile(WarmUp(0.5), "mse")
+    with pytest.warns(UserWarning, match="runs without jit") as caught:
+        model.fit([[1.0], [2.0]], [1.0, 2.0], verbose=0)
+    assert [str(c.message).split(": ")[0] for c in caught] == ["Sequential runs without jit", "WarmUp runs without jit"]
+
+
 def test_a_freed_parameter_is_forgotten():
     w = weight()
     key, optimizer = id(w), SGD()

@@ -5,6 +5,7 @@ from .devices import (
     special_functions, synchronize, to_device, to_host, use_device,
 )
 from .dtypes import as_dtype
+from .malloc import keep_freed_memory
 from .random import Generator, default_generator, seed
 
 __all__ = [
@@ -12,3 +13,5 @@ __all__ = [
     "default_generator", "device", "device_of", "memory_in_use", "seed", "special_functions", "synchronize",
     "to_device", "to_host", "use_device",
 ]
+
+keep_freed_memory()

@@ -75,7 +75,7 @@ def explain(step: Any) -> None:
     <lambda>, recording 1 of 1
     ...
     """
-    plans = [plan.replay for found in step.plans.values() for plan in found]
+    plans = [plan.replay for plan in reversed(step.plans)]
     parts = []
     for i, replay in enumerate(plans):
         text = describe(replay) if isinstance(replay, Planned) else replay.source

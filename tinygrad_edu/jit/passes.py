@@ -86,11 +86,11 @@ def is_joined(call: Call) -> bool:
         call.primitive.name == "_concatenate"
         and call.xp is numpy
         and call.attributes["axis"] == 0
-        and all(type(v) is Variable and v.size and _is_contiguous(v) for v in (*call.operands, y))
+        and all(type(v) is Variable and v.size and is_contiguous(v) for v in (*call.operands, y))
     )
 
 
-def _is_contiguous(v: Variable) -> bool:
+def is_contiguous(v: Variable) -> bool:
     expected = v.dtype.itemsize
     for n, stride in zip(v.shape[::-1], v.strides[::-1], strict=True):
         if n > 1 and stride != expected:
@@ -109,7 +109,7 @@ def joined(program: Program) -> Program:
         for i, a in enumerate(operands if is_joined(call) else ()):
             root = roots[a]
             maker = makers.get(root)
-            if maker and root.size == a.size and root not in taken and _is_contiguous(root) and _is_made(maker):
+            if maker and root.size == a.size and root not in taken and is_contiguous(root) and _is_made(maker):
                 taken.add(root)
                 continue
             operands[i] = copy = Variable(a.shape, a.dtype, a.strides)

@@ -6,6 +6,7 @@ function of machine code.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections import Counter
@@ -18,12 +19,16 @@ from ..autograd import uninterrupted
 from ..kernels import blocks, native
 from .fusion import Fusion, Unit, is_view, loops_of, product_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
-from .passes import is_joined, optimize
-from .program import Call, Captured, Program, Scalar, Variable
+from .passes import is_contiguous, is_joined, optimize
+from .program import Call, Captured, Gradient, Program, Scalar, Variable
 from .replay import Replay
 
 LARGE = 1 << 15
 """Elements from which on operations are fused without a compiler: below, NumPy's own calls are faster than blocks."""
+
+
+LASTING = 1 << 16
+"""Bytes from which on results are made in arrays of their own; smaller ones are copied from the buffer."""
 
 
 def has_compiler() -> bool:
@@ -48,6 +53,7 @@ class Planned(Replay):
         stored: the variables that are needed outside of their unit.
         targets: those that are written directly where they belong at the end.
         homes: where in a joined array its parts are made.
+        lasting: large results and gradients, which are made in new arrays, where they stay.
         lifetimes, blocks: from when to when a variable is needed, and where in the buffer it is.
         size: of the buffer, in bytes.
         codes, steps: the pieces of machine code, and what each does.
@@ -67,7 +73,8 @@ class Planned(Replay):
         }
         self.homes = self._homes()
         laid = [v for unit in self.fusion.units if not self.is_python(unit) for v in unit.makes()]
-        planned = [v for v in laid if v in self.stored and v not in self.targets]
+        self.lasting = self._lasting(laid)
+        planned = [v for v in laid if v in self.stored and v not in self.targets and v not in self.lasting]
         self.lifetimes = lifetimes(self.fusion, self.program, planned, self.homes)
         self.blocks = shared(self.fusion, copied(self.lifetimes), self.homes)
         self.size = place(self.blocks.values())
@@ -75,10 +82,12 @@ class Planned(Replay):
         self._named = self._views_by_name()
         self.codes: list[native.Program] = []
         self.steps: list[list[native.Step]] = []
+        self._copies: list[str] = []
         super().__init__(self.program)
 
     def _known_objects(self) -> dict[str, Any]:
         helpers = {"uninterrupted": uninterrupted, "address": address, "loops": blocks.run, "matmul": numpy.matmul}
+        helpers |= {"empty": numpy.empty, "empty_like": numpy.empty_like}
         return super()._known_objects() | helpers
 
     def __call__(self, arguments: list[Any]) -> Any:
@@ -101,7 +110,7 @@ class Planned(Replay):
         fusion, found = self.fusion, dict[Variable, Captured]()
         values = Counter(fusion.root(end) for end in self.program.ends() if type(end) is Variable)
         captured = {id(s.array): v for v, s in self.program.inputs.items() if type(s) is Captured}
-        written = {v: target for target, v in self.program.writes if type(target) is Captured and type(v) is Variable}
+        written = {v: t for t, v in self.program.writes if type(t) is Captured and type(v) is Variable and _is_whole(t)}
         for unit in [unit for unit in fusion.units if unit.shape is not None]:
             targets = {v: written[v] for v in unit.makes() if v in self.stored and v in written}
             olds = {captured.get(id(target.array)) for target in targets.values()}
@@ -134,6 +143,13 @@ class Planned(Replay):
                     found[self.fusion.root(a)] = unit.calls[0].outputs, before
                     before += a.nbytes
         return found
+
+    def _lasting(self, laid: list[Variable]) -> list[Variable]:
+        times = Counter(self.fusion.root(end) for end in self.program.ends() if type(end) is Variable)
+        kept = {*self.program.results, *(v for target, v in self.program.writes if type(target) is Gradient)}
+        joined = {*self.homes, *(home for home, _ in self.homes.values())}
+        large = [v for v in laid if v.nbytes >= LASTING and is_contiguous(v) and times[v] == 1]
+        return [v for v in large if v in kept and v not in joined]
 
     def is_python(self, unit: Unit) -> bool:
         """Whether a unit is a call of a Python function."""
@@ -176,13 +192,22 @@ class Planned(Replay):
     def _is_shared(self, end: Any, times: Counter[Variable]) -> bool:
         return super()._is_shared(end, times) or end in self._arrays
 
+    def _copied(self, name: str) -> str:
+        if not self.targets:
+            return super()._copied(name)
+        room = f"room{len(self._copies)}"
+        self._copies.append(f"(setitem, {room}, ..., {name})")
+        return f"({room} := empty_like({name}))"
+
     def _is_written(self, target: Any) -> bool:
         return target in self.targets.values()
 
     def _body(self) -> Iterator[str]:
         yield from self._inputs()
         yield from self._host()
-        yield from self._views(set(self.program.inputs))
+        for v in self.lasting:
+            yield f"{self._name(v)} = empty({v.shape}, {self._object('dtype', v.dtype)})"
+        yield from self._views({*self.program.inputs, *self.lasting})
         waiting: list[Unit] = []
         for unit in self.fusion.units:
             if not self.is_python(unit):
@@ -192,11 +217,20 @@ class Planned(Replay):
             waiting = []
             yield from self._lines(unit.calls[0])
             yield from self._views(set(unit.calls[0].makes()))
-        end = [*self._machine(waiting), *self._ends()]
-        if self.targets:  # from here on parameters change
+        *lines, run = self._machine(waiting) or [""]
+        yield from lines
+        yield from self._committed(run) if self.targets else (run, *self._ends())
+
+    def _committed(self, run: str) -> Iterator[str]:
+        """The end of a plan whose machine code changes parameters: nothing may fail after it, or come between."""
+        yield from self._prepared()
+        self._effects[:0] = self._copies
+        if self.codes[-1].threads == 1:
+            self._effects.insert(0, self._object("run", self.codes[-1].call))
+            yield from self._final()
+        else:
             yield "with uninterrupted():"
-            end = [f"    {line}" for line in end]
-        yield from end
+            yield from (f"    {line}" for line in (run, *self._final()))
 
     def _views(self, known: set[Variable]) -> Iterator[str]:
         """The views of arrays that are new in each call, as soon as these are there."""
@@ -214,18 +248,15 @@ class Planned(Replay):
                 needed.add(viewed(call))
         return {v for v in needed if v in self.fusion.views and v not in self._arrays}
 
-    def _machine(self, units: list[Unit]) -> Iterator[str]:
+    def _machine(self, units: list[Unit]) -> list[str]:
         """Loops and matrix products: one call of machine code, or NumPy's one by one."""
         slots: dict[Variable, int] = {}
         scalars: dict[Scalar, int] = {}
         steps = list(self._steps(units, slots, scalars))
         if not steps:
-            return
+            return []
         self.steps.append(steps)
-        if self.compiled:
-            yield from self._compile(steps, slots, scalars)
-        else:
-            yield from self._as_numpy(units)
+        return [*(self._compile(steps, slots, scalars) if self.compiled else self._as_numpy(units))]
 
     def _steps(
         self, units: list[Unit], slots: dict[Variable, int], scalars: dict[Scalar, int]
@@ -294,10 +325,18 @@ class Planned(Replay):
         return 0 if root in self.blocks else id(self._arrays.get(root, root))
 
 
+_HEAD = object.__basicsize__
+
+
 def address(array: Any) -> int:
-    """Where the first element is."""
-    place: int = array.__array_interface__["data"][0]
-    return place
+    """Where the first element is. An ndarray is Python's head of an object and then this address (NumPy's C API,
+    `PyArrayObject`); `__array_interface__` takes ten times as long."""
+    return ctypes.c_size_t.from_address(id(array) + _HEAD).value
+
+
+def _is_whole(target: Captured) -> bool:
+    """Whether an array is no part of a larger one."""
+    return not isinstance(target.array.base, numpy.ndarray)
 
 
 def _lies_as(v: Variable, array: Any) -> bool:

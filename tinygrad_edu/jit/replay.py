@@ -22,6 +22,7 @@ class Replay:
         self.program = program
         self._names: dict[Variable, str] = {}
         self._objects = self._known_objects()
+        self._effects: list[str] = []  # calls, as tuples
         self._roots = program.roots()
         self._last = self._last_uses()
         self._draws = any(c.primitive.kind == "random" for c in program.calls)
@@ -143,20 +144,33 @@ class Replay:
         root = self._roots[end]
         return root in self.program.inputs or times[root] > 1
 
+    def _copied(self, name: str) -> str:
+        return f"{name}.copy('K')"
+
     def _is_written(self, target: Any) -> bool:
         """Whether a target has its new value already."""
         return False
 
     def _ends(self) -> Iterator[str]:
+        yield from self._prepared()
+        yield from self._final()
+
+    def _final(self) -> Iterator[str]:
+        if self._effects:
+            yield f"commit(({', '.join(self._effects)},))"
+        yield f"return [{', '.join(f'r{i}' for i in range(len(self.program.results)))}]"
+
+    def _prepared(self) -> Iterator[str]:
+        """All of the end but its effects, which are found on the way."""
         times = Counter(self._roots[end] for end in self.program.ends() if type(end) is Variable)
 
         def own(end: Any) -> str:
             copied = type(end) is Variable and self._is_shared(end, times)
-            return self._name(end) + (".copy('K')" if copied else "")
+            return self._copied(self._name(end)) if copied else self._name(end)
 
         for i, end in enumerate(self.program.results):
             yield f"r{i} = {own(end)}"
-        effects, regions = [], []
+        effects, regions = self._effects, []
         for i, (target, value) in enumerate(self.program.writes):
             if type(target) is Attribute:
                 owner = self._object("d", target.values)
@@ -172,12 +186,9 @@ class Replay:
                     regions.append(self._object("region", region(target.array)))
                 if not self._is_written(target):
                     outside = type(value) is Variable and self._roots[value] in self.program.inputs
-                    yield f"w{i} = {self._name(value)}" + (".copy('K')" if outside else "")
+                    yield f"w{i} = {self._copied(self._name(value)) if outside else self._name(value)}"
                     effects.append(f"(setitem, {name}, ..., w{i})")
         if self._draws:
             effects.append("(setitem, done, 'yes', True)")
         if regions:
             yield f"record_write({', '.join(regions)})"
-        if effects:
-            yield f"commit(({', '.join(effects)},))"
-        yield f"return [{', '.join(f'r{i}' for i in range(len(self.program.results)))}]"

@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 import warnings
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
-from itertools import repeat
 from typing import Any
 
-from ..autograd import Tensor, Tracer, without_graph
-from ..backend import default_generator, device_of
+from ..autograd import Tensor, Tracer
+from ..backend import default_generator
 from ..errors import check_integer, message
 from ..state import state
+from .entry import guard_of, packing_of
 from .planned import Planned
-from .program import leaves, rebuild, typed
+from .program import leaves, rebuild
 from .replay import Replay
-from .trace import Trace, check_apart, is_number, layout_of, plain
+from .trace import Trace, check_apart, plain
 
 
 class Plan:
@@ -26,49 +25,27 @@ class Plan:
     Attributes:
         program: what was recorded.
         replay: how it is run.
+        guard: whether the plan is for a call; see `entry`.
     """
 
-    def __init__(self, trace: Trace, kinds: Any, fuse: bool):
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], static: dict[str, Any], fuse: bool):
+        trace = Trace()
+        kinds = trace.run(function, args, static)
         self.program = trace.program
         self.replay = (Planned if fuse else Replay)(self.program)
-        self._watched = list(trace.watched.values())
-        self._gradients = list(trace.gradients.values())
-        self._settings = list(trace.settings.values())
+        self.guard = guard_of(args, static, trace)
+        self._packed = packing_of(kinds)
+        self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]
         self._overwritten, self._positions = trace.overwritten, trace.overwritten_arguments
-        self._kinds = kinds
-
-    def fits(self) -> bool:
-        """Whether what the program depends on is still as it was: the tensors' arrays, which of them require grad,
-        their gradients' layouts, and the attributes of optimizers."""
-        for tensor, data, requires_grad in self._watched:
-            if tensor.data is not data or tensor.requires_grad is not requires_grad:
-                return False
-        for tensor, layout in self._gradients:
-            if (tensor._grad is not None or layout is not None) and layout_of(tensor._grad) != layout:
-                return False
-        for reference, settings, values in self._settings:
-            owner = reference()
-            if owner is None or settings(owner) != values:
-                return False
-        return True
 
     def is_stale(self) -> bool:
         """Whether an array that the program reads is no longer its tensor's, so that it will not fit again."""
-        return any(tensor.data is not data for tensor, data, _ in self._watched)
+        return any(tensor.data is not data for tensor, data in self._watched)
 
     def __call__(self, arguments: list[Any]) -> Any:
         if self._overwritten or self._positions:
             check_apart(self._overwritten, self._positions, arguments)
-        return as_returned(self._kinds, self.replay(arguments))
-
-
-def as_returned(kinds: Any, values: list[Any]) -> Any:
-    """The values of a result in its form, `kinds`: Tensors where the function returned Tensors."""
-    wrapped = (
-        Tensor(v) if kind is Tensor else without_graph(v) if kind == "tracked" else v
-        for kind, v in zip(leaves(kinds), values, strict=True)
-    )
-    return rebuild(kinds, wrapped)
+        return self._packed(self.replay(arguments))
 
 
 class Jit:
@@ -76,14 +53,14 @@ class Jit:
 
     Attributes:
         function: the function itself.
-        plans: what has been traced, by the kind of arguments; those used last come last.
+        plans: what has been traced; the one used last comes first.
     """
 
     def __init__(self, function: Callable[..., Any], cache_size: int, fuse: bool):
         functools.update_wrapper(self, function)
         self.function, self.cache_size = function, check_integer("jit", "cache_size", cache_size, 1)
         self.fuse = fuse
-        self.plans: OrderedDict[Any, list[Plan]] = OrderedDict()
+        self.plans: list[Plan] = []
         self._name = getattr(function, "__name__", type(function).__name__)
         self._traced = 0
 
@@ -91,50 +68,55 @@ class Jit:
         return self if owner is None else functools.partial(self, owner)
 
     def __call__(self, *args: Any, **static: Any) -> Any:
-        arguments = list(map(plain, leaves(args)))
-        if state.trace is not None or any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
+        if state.trace is not None:
             return self.function(*args, **static)
-        key = self._key(args, arguments, static)
-        arrays = [a.data if isinstance(a, Tensor) else a for a in arguments]
-        plans = self.plans.get(key, [])
-        for i, plan in enumerate(plans):
-            if plan.fits():
-                self.plans.move_to_end(key)
-                plans.append(plans.pop(i))
-                try:
-                    return plan(arrays)
-                except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-                    self._fail(rebuild(args, iter(arguments)), static)
-                    raise
-        return self._trace(key, rebuild(args, iter(arguments)), arrays, static)
+        for plan in self.plans:
+            arguments = plan.guard(args, static)
+            if arguments is not None:
+                return self._run(plan, arguments, args, static)
+        given = list(leaves(args))
+        if any(isinstance(a, Tensor) and a.requires_grad for a in given):
+            return self.function(*args, **static)
+        numbers = list(map(plain, given))
+        if any(a is not b for a, b in zip(given, numbers, strict=True)):
+            return self(*rebuild(args, iter(numbers)), **static)
+        self._check(given, static)
+        return self._trace(args, static)
 
-    def _key(self, args: Any, arguments: list[Any], static: dict[str, Any]) -> Any:
-        """What decides which plan is right."""
-        flat = not any(isinstance(a, (tuple, list, dict)) for a in args)
-        form = len(args) if flat else repr(rebuild(args, repeat(0)))
-        switches = (state.grad_enabled, state.training, state.dtype, state.device)
-        key = (form, tuple(map(_kind, arguments)), tuple((n, typed(static[n])) for n in sorted(static)), switches)
-        wrong = [a for a in leaves(static) if isinstance(a, Tensor) or hasattr(a, "dtype")]
-        if not wrong:
-            try:
-                hash(key)
-                return key
-            except TypeError:
-                wrong = [a for a in (*arguments, *static.values()) if not _is_hashable(a)]
-        expected = "arrays and numbers by position, and hashable values that are no arrays by keyword"
-        raise TypeError(message(f"jit {self._name}", expected, f"a {type(wrong[0]).__name__}"))
-
-    def _trace(self, key: Any, args: Any, arrays: list[Any], static: dict[str, Any]) -> Any:
-        """The first call of a kind: recorded, and then run by the plan as later ones are, so that all round alike."""
-        trace, place = Trace(), default_generator.state
+    def _run(self, plan: Plan, arguments: list[Any], args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        if self.plans[0] is not plan:
+            self.plans = [plan, *(other for other in self.plans if other is not plan)]
         try:
-            plan = Plan(trace, trace.run(self.function, args, static), self.fuse)
+            return plan(arguments)
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            self._fail(args, static)
+            raise
+
+    def _check(self, given: list[Any], static: dict[str, Any]) -> None:
+        """Raises TypeError for arguments that no plan can be chosen by."""
+        for a in given:
+            data = a.data if isinstance(a, Tensor) else a
+            if type(data) is Tracer:
+                data.check_open()
+        wrong = [a for a in leaves(static) if isinstance(a, Tensor) or hasattr(a, "dtype")]
+        wrong += [a for a in static.values() if not _is_hashable(a)]
+        wrong += [a for a in given if not (isinstance(a, Tensor) or hasattr(a, "dtype") or _is_hashable(a))]
+        if wrong:
+            expected = "arrays and numbers by position, and hashable values that are no arrays by keyword"
+            raise TypeError(message(f"jit {self._name}", expected, f"a {type(wrong[0]).__name__}"))
+
+    def _trace(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """The first call of a kind: recorded, and then run by the plan as later ones are, so that all round alike."""
+        place = default_generator.state
+        try:
+            plan = Plan(self.function, args, static, self.fuse)
         finally:
             default_generator.state = place
-        self._keep(key, plan)
+        self._keep(plan)
+        arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(args)]
         return plan(arrays)
 
-    def _fail(self, args: Any, static: dict[str, Any]) -> None:
+    def _fail(self, args: tuple[Any, ...], static: dict[str, Any]) -> None:
         """Raises the error of a replay as the function itself does, which names the operation and the line."""
         place = default_generator.state
         try:
@@ -142,14 +124,8 @@ class Jit:
         finally:
             default_generator.state = place
 
-    def _keep(self, key: Any, plan: Plan) -> None:
-        self.plans[key] = [*(p for p in self.plans.get(key, ()) if not p.is_stale()), plan]
-        self.plans.move_to_end(key)
-        while sum(map(len, self.plans.values())) > self.cache_size:
-            oldest = next(iter(self.plans))
-            self.plans[oldest].pop(0)
-            if not self.plans[oldest]:
-                del self.plans[oldest]
+    def _keep(self, plan: Plan) -> None:
+        self.plans = [plan, *(other for other in self.plans if not other.is_stale())][: self.cache_size]
         self._traced += 1
         if self._traced == self.cache_size + 1:
             warnings.warn(
@@ -204,21 +180,6 @@ def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
 
     del function.__wrapped__
     return function
-
-
-def _kind(a: Any) -> Any:
-    """What of an argument decides which plan is right."""
-    if isinstance(a, Tensor):
-        a, kind = a.data, "tensor"
-    elif is_number(a):
-        return int if isinstance(a, int) else float
-    elif hasattr(a, "dtype"):
-        kind = "array"
-    else:
-        return a
-    if type(a) is Tracer:
-        a.check_open()
-    return kind, a.shape, a.dtype, a.strides, device_of(a)
 
 
 def _is_hashable(a: Any) -> bool:

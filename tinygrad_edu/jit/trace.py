@@ -67,15 +67,25 @@ class _Memory:
 
     Attributes:
         layout: the window that is the whole.
-        windows: parts of the current value.
+        first: the whole at the start.
+        current: the whole now, but for what is `pending`: windows and what was written there.
+        windows: parts of what is there now.
         writes: for each `assign_` when it was, and the first byte and the one behind the last that it changed.
+        changes: what has been written, by windows, in the order of the writes.
     """
 
-    def __init__(self, target: Any, array: Any, current: Tracer):
-        self.target, self.array, self.current = target, array, current
+    def __init__(self, target: Any, array: Any, first: Tracer):
+        self.target, self.array, self.first, self.current = target, array, first, first
         self.layout: Window = (0, array.shape, array.strides, array.dtype)
+        self.pending: list[tuple[Window, Any]] = []
         self.windows: dict[Window, Tracer] = {}
         self.writes: list[tuple[int, int, int]] = []
+        self.changes: dict[Window, Any] = {}
+
+    def is_written(self, window: Window, since: int = 0) -> bool:
+        """Whether any byte of a window was changed after that time."""
+        low, high = _bytes(window)
+        return any(when > since and start < high and low < end for when, start, end in self.writes)
 
 
 class Trace:
@@ -115,11 +125,22 @@ class Trace:
             result = function(*stand_ins, **keywords)
             self._finish(result)
             kinds = rebuild(result, map(kind_of_result, leaves(result)))
+            written = list(self._written.values())
         finally:
             state.trace = None
-            self.closed = True
-        self._check_apart([a.data if isinstance(a, Tensor) else a for a in leaves(arguments)])
+            self._close()
+        self.overwritten = {id(m.array) for m in written if type(m.target) is Captured}
+        self.overwritten_arguments = [m.target.position for m in written if type(m.target) is Argument]
+        arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(arguments)]
+        check_apart(self.overwritten, self.overwritten_arguments, arrays)
         return kinds
+
+    def _close(self) -> None:
+        """Lets go of the values: tracers hold the trace, and the collector of such circles may come late."""
+        self.closed = True
+        tables = (self._memories, self._views, self._made, self._constants, self._grads, self._numbers)
+        for table in (*tables, self._computed, self._draws, self._kept, self._written):
+            table.clear()
 
     def _argument(self, position: int, a: Any) -> Any:
         if isinstance(a, Tensor):
@@ -198,10 +219,26 @@ class Trace:
 
     def _part(self, memory: _Memory, window: Window) -> Tracer:
         if window == memory.layout:
-            return memory.current
+            return self._whole(memory)
         if window not in memory.windows:
-            memory.windows[window] = self.record(_window, [memory.current], {"window": window})
+            whole = self._whole(memory) if memory.is_written(window) else memory.first
+            memory.windows[window] = self.record(_window, [whole], {"window": window})
         return memory.windows[window]
+
+    def _whole(self, memory: _Memory) -> Tracer:
+        """The current value of a memory, put together only where something reads it."""
+        while memory.pending:
+            window, value = memory.pending.pop(0)
+            memory.current = self._known_as(
+                self.record(_written, [memory.current, value], {"window": window}), memory, memory.layout
+            )
+        return memory.current
+
+    def _known_as(self, value: Tracer, memory: _Memory, window: Window) -> Tracer:
+        """A tracer of the same value that stands for a part of a memory."""
+        tracer = Tracer(self, value.stands_for, value.variable)
+        self._note_view(tracer, memory, window)
+        return tracer
 
     def _place(self, array: Array) -> tuple[_Memory, Window]:
         """The memory that an array is in, and which part of it."""
@@ -226,8 +263,7 @@ class Trace:
             memory, window, _ = self._views[id(array)]
         else:
             return False
-        low, high = _bytes(window)
-        return any(when > sequence and start < high and low < end for when, start, end in memory.writes)
+        return memory.is_written(window, sequence)
 
     def check_inside(self, where: str, output: Tensor) -> None:
         """Raises GradientError for a tensor that was not computed in this trace."""
@@ -332,20 +368,22 @@ class Trace:
             hint = "pass a copy of it."
             refuse("assign_ to memory without gaps", f"a view of shape {memory.array.shape} with strides", hint)
         value = self.lift(value) if hasattr(value, "dtype") else value
-        if type(value) is Tracer and (0, value.shape, value.strides, value.dtype) == window == memory.layout:
-            new = value
+        alike = type(value) is Tracer and (value.shape, value.strides, value.dtype) == window[1:]
+        low, high = _bytes(window)
+        memory.windows = {w: part for w, part in memory.windows.items() if _bytes(w)[1] <= low or high <= _bytes(w)[0]}
+        memory.writes.append((next_sequence(), low, high))
+        if window == memory.layout:
+            memory.pending.clear()
+            memory.changes.clear()
+        if alike and window == memory.layout:
+            memory.current = self._known_as(value, memory, window)
         else:
-            new = self.record(_written, [memory.current, value], {"window": window})
-        memory.windows.clear()
-        memory.writes.append((next_sequence(), *_bytes(window)))
-        memory.current = Tracer(self, new.stands_for, new.variable)
-        self._note_view(memory.current, memory, memory.layout)
+            memory.pending.append((window, value))
+        if alike and window != memory.layout:
+            memory.windows[window] = self._known_as(value, memory, window)
+        memory.changes.pop(window, None)
+        memory.changes[window] = value
         self._written[id(memory)] = memory
-
-    def _check_apart(self, arguments: list[Any]) -> None:
-        self.overwritten = {id(m.array) for m in self._written.values() if type(m.target) is Captured}
-        self.overwritten_arguments = [m.target.position for m in self._written.values() if type(m.target) is Argument]
-        check_apart(self.overwritten, self.overwritten_arguments, arguments)
 
     def read_grad(self, tensor: Tensor) -> Tensor | None:
         if self._is_inside(tensor):
@@ -396,7 +434,7 @@ class Trace:
 
     def _finish(self, result: Any) -> None:
         """Completes the program by its results and by what it changes."""
-        writes: list[tuple[Any, Any]] = [(memory.target, memory.current) for memory in self._written.values()]
+        writes: list[tuple[Any, Any]] = [write for memory in self._written.values() for write in self._ends_of(memory)]
         for key, (first, gradient) in self._grads.items():
             if gradient is not first:
                 value = None if gradient is None else self.lift(gradient.data)
@@ -404,6 +442,16 @@ class Trace:
         writes += [(target, number) for target, first, number in self._numbers.values() if number is not first]
         self.program.results = [_operand(self._end(leaf)) for leaf in leaves(result)]
         self.program.writes = [(target, _operand(value)) for target, value in writes]
+
+    def _ends_of(self, memory: _Memory) -> Iterator[tuple[Any, Any]]:
+        """What is written into a memory at the end: whole arguments, but of captured arrays only what has changed."""
+        if type(memory.target) is Argument:
+            yield memory.target, self._whole(memory)
+            return
+        for window, value in memory.changes.items():
+            whole = window == memory.layout
+            part = memory.array if whole else _window_of(array_module(memory.array), memory.array, window=window)
+            yield Captured(part), value
 
     def _end(self, leaf: Any) -> Any:
         if isinstance(leaf, Tensor):

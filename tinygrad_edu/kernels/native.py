@@ -164,8 +164,9 @@ class Program:
     """Machine code and the tables it works on.
 
     `pointers` (int64) and `scalars` (float64) are its own arrays, one entry for each slot; write the addresses and
-    numbers that change into them before `run`. `threads` says how many threads it uses, `text` is its LLVM text. One
-    thread at a time may run it; different programs may run at the same time.
+    numbers that change into them before `run`. `threads` says how many threads it uses, `text` is its LLVM text. If it
+    is one, `call` is what runs it: a function and its arguments. One thread at a time may run it; different programs
+    may run at the same time.
     """
 
     def __init__(self, text: str, slots: int, scalars: int, threads: int, brief: bool):
@@ -182,13 +183,14 @@ class Program:
         self._address = ctypes.c_void_p(self._code.addresses["program"])
         prototype = ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE
         types = [ctypes.c_int64] * 2 + [ctypes.c_void_p] * 3
-        self._alone: Callable[..., None] = prototype(None, *types)(self._code.addresses["program"])
-        self._arguments = ctypes.c_int64(0), ctypes.c_int64(1), *self._tables, None
+        alone = prototype(None, *types)(self._code.addresses["program"])
+        self.call = (alone, ctypes.c_int64(0), ctypes.c_int64(1), *self._tables, None)
 
     def run(self) -> None:
         """Runs all steps on what the tables point to, and returns when they are done."""
         if self.threads == 1:
-            self._alone(*self._arguments)
+            function, *arguments = self.call
+            function(*arguments)
         else:
             pool.run(self._address, self.threads, *self._tables)
 

@@ -63,7 +63,9 @@ class Model(ActivatedLayer):
             loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred).
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred).
             jit: whether steps are recorded and replayed (see `tinygrad_edu.jit`); "auto" does so where it can, and
-                else warns once, with the reason.
+                else warns once, with the reason. Python code of your own layers, losses and metrics then runs only
+                when a step is recorded: a number that it keeps in a variable of its own stays as it was; tensors,
+                learning rates and attributes of layers are seen.
 
         Raises ValueError for an unknown name. A cross-entropy of the probabilities of a last sigmoid or softmax is
         computed from its logits, so that it cannot overflow.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import numpy
 
 from .. import ops
-from ..autograd import Number, Tensor, live, on_host, settled
+from ..autograd import Number, Tensor, live, on_host, settled, uninterrupted
 from ..backend import Array, Device, array_module, device, to_device, to_host
-from ..errors import GradientError, check_cast, check_names, check_number, message
+from ..errors import GradientError, TraceError, check_cast, check_names, check_number, message
 from ..jit import jit, weakly
+from ..state import state
 
 State = dict[str, Any]
 """What an optimizer keeps per parameter: names and arrays of the parameter's shape."""
@@ -32,8 +34,9 @@ class Optimizer:
 
     A subclass defines `init(parameter)`, the state at the start, and `apply(parameter, gradient, state,
     learning_rate, step)`, which returns the new parameter and state. Both see arrays and use only operators and
-    primitives. Parameters that are small are laid into one array, and `apply` sees many of them as one; a rule that is
-    not element-wise says so by `elementwise = False`.
+    primitives, and are recorded by `jit`: one that branches on `step` runs without, and slower, which a warning says.
+    Parameters that are small are laid into one array, and `apply` sees many of them as one; a rule that is not
+    element-wise says so by `elementwise = False`.
 
     Args:
         learning_rate: the size of a step; may be set again at any time.
@@ -151,23 +154,33 @@ class Optimizer:
         if all(p.grad is None for p in self.parameters):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
-        self._update([None if p.grad is None else p.grad.data for p in self.parameters])
+        gradients = [None if p.grad is None else p.grad.data for p in self.parameters]
+        try:
+            self._update(gradients)
+        except TraceError as error:
+            if state.trace is not None:  # that of a step in which this one is
+                raise
+            warnings.warn(f"{self.where} runs without jit: {error}", stacklevel=3)  # minimize's caller
+            self._update = weakly(self._updated)
+            self._update(gradients)
 
     def _updated(self, gradients: list[Any]) -> None:
         """One step; under `jit`, so that it runs as few loops and changes all or nothing."""
         settled(self)
+        changes: list[tuple[Tensor, Any]] = []
         step, rate = self.iterations + 1, self._learning_rate
         found = {id(p): g for p, g in zip(self.parameters, gradients, strict=True)}
         for segment in self._segments:
-            for value, gradient, state in segment.updates(found):
+            for value, gradient, own in segment.updates(found):
                 array = live(value.data)
                 if self.weight_decay:
                     array = array - array * (self.weight_decay * rate)
-                array, new = self.apply(array, gradient, {k: live(t.data) for k, t in state.items()}, rate, step)
-                value.assign_(array)
-                for name, t in state.items():
-                    t.assign_(new[name])
-        self.iterations = step
+                array, new = self.apply(array, gradient, {k: live(t.data) for k, t in own.items()}, rate, step)
+                changes += [(value, array), *((t, new[name]) for name, t in own.items())]
+        with uninterrupted():
+            for t, array in changes:
+                t.assign_(array)
+            self.iterations = step
 
     def zero_grad(self) -> None:
         """Forgets the gradients of all parameters."""
@@ -213,8 +226,8 @@ class Optimizer:
         for p in self.parameters:
             p.data = to_device(p.data, chosen)
         self._lay_out()
-        for state, value in zip(self.states, values, strict=True):
-            for name, t in state.items():
+        for own, value in zip(self.states, values, strict=True):
+            for name, t in own.items():
                 t.assign_(value[name])
         return self
 
@@ -265,9 +278,9 @@ class Segment:
         if len(given) > 1 and not any(g is None for g in given) and self._is_whole():
             yield self.value, ops.concatenate([ops.ravel(g) for g in given]), self.state
             return
-        for (p, state), g in zip(self.parts, given, strict=True):
+        for (p, own), g in zip(self.parts, given, strict=True):
             if g is not None:
-                yield p, g, state
+                yield p, g, own
 
 
 def at_least_zero(where: str, name: str, value: Any) -> float:

@@ -1,0 +1,141 @@
+"""Entry and exit: what happens at each call before and after a plan runs.
+
+The guard says whether the plan is for this call, the packing gives the results their form. Both are straight Python
+functions made for the arguments, tensors and results of the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import numpy
+
+from ..autograd import Tensor, without_graph
+from ..backend import device_of
+from ..state import state
+from .program import typed
+from .trace import Trace, is_number, layout_of, plain
+
+Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
+"""From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None
+where the plan does not hold."""
+
+
+class Text:
+    """The text of a guard while it is made, and the objects that it names."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.objects: dict[str, Any] = {"Tensor": Tensor, "state": state, "typed": typed, "is_number": is_number}
+        self.objects |= {"layout_of": layout_of, "device_of": device_of, "without_graph": without_graph, "plain": plain}
+        self.found: list[str] = []  # the names of the flattened arguments
+        self._numbers = count()
+
+    def name(self) -> str:
+        return f"a{next(self._numbers)}"
+
+    def function(self, parameters: str, result: str) -> Any:
+        lines = [f"def function({parameters}):", *self.lines, f"return {result}"]
+        exec(compile("\n    ".join(lines) + "\n", "<jit entry>", "exec"), self.objects)
+        return self.objects["function"]
+
+    def object(self, value: Any) -> str:
+        name = f"o{next(self._numbers)}"
+        self.objects[name] = value
+        return name
+
+    def need(self, *conditions: str) -> None:
+        """The guard goes on only where all of these hold."""
+        self.lines.append(f"if not ({' and '.join(conditions)}): return None")
+
+    def tree(self, name: str, tree: Any) -> None:
+        """What is called `name` must be a tree of this form and kinds."""
+        if not isinstance(tree, (dict, tuple, list)):
+            self.leaf(name, tree)
+            return
+        self.need(f"type({name}) is {self.object(type(tree))}", f"len({name}) == {len(tree)}")
+        keys = [self.object(key) for key in tree] if isinstance(tree, dict) else list(map(str, range(len(tree))))
+        if isinstance(tree, dict):
+            self.need(f"[*{name}] == [{', '.join(keys)}]")
+        for key, branch in zip(keys, tree.values() if isinstance(tree, dict) else tree, strict=True):
+            part = self.name()
+            self.lines.append(f"{part} = {name}[{key}]")
+            self.tree(part, branch)
+
+    def leaf(self, name: str, leaf: Any) -> None:
+        if isinstance(leaf, Tensor):
+            self.need(f"type({name}) is Tensor", f"not {name}.requires_grad")
+            data = self.name()
+            self.lines.append(f"{data} = {name}.data")
+            self.array(data, leaf.data)
+        elif hasattr(leaf, "dtype"):
+            self.array(name, leaf)
+        elif is_number(leaf):
+            kind = "int" if isinstance(leaf, int) else "float"
+            other = f"isinstance({name}, {kind}) and is_number({name}) and plain({name}) is {name}"
+            self.need(f"(type({name}) is {kind} or {other})")
+            self.found.append(name)
+        else:
+            self.need(f"typed({name}) == {self.object(typed(leaf))}")
+            self.found.append(name)
+
+    def array(self, name: str, array: Any) -> None:
+        layout = [f"{name}.shape == {array.shape}", f"{name}.strides == {array.strides}"]
+        kinds = [f"type({name}) is {self.object(type(array))}", f"{name}.dtype == {self.object(array.dtype)}"]
+        if not isinstance(array, numpy.ndarray):
+            kinds.append(f"device_of({name}) == {self.object(device_of(array))}")
+        self.need(*kinds, *layout)
+        self.found.append(name)
+
+    def packed(self, kinds: Any, numbers: Iterator[int]) -> str:
+        """A tree of the values of a list, from left to right."""
+        if isinstance(kinds, dict):
+            items = [f"{self.object(key)}: {self.packed(kind, numbers)}" for key, kind in kinds.items()]
+            return f"{{{', '.join(items)}}}"
+        if isinstance(kinds, (tuple, list)):
+            parts = "".join(f"{self.packed(kind, numbers)}, " for kind in kinds)
+            if isinstance(kinds, list):
+                return f"[{parts}]"
+            return f"{self.object(type(kinds))}({parts})" if hasattr(kinds, "_fields") else f"({parts})"
+        value = f"values[{next(numbers)}]"
+        wrap = "Tensor" if kinds is Tensor else "without_graph" if kinds == "tracked" else ""
+        return f"{wrap}({value})" if wrap else value
+
+    def world(self, trace: Trace) -> None:
+        """What the recording depended on beside its arguments must be as it was: tensors' arrays, which of them require
+        grad, their gradients' layouts, and the attributes of objects such as optimizers."""
+        for tensor, data, requires_grad in trace.watched.values():
+            name = self.object(tensor)
+            self.need(f"{name}.data is {self.object(data)}", f"{name}.requires_grad is {requires_grad}")
+        for tensor, layout in trace.gradients.values():
+            gradient = f"{self.object(tensor)}._grad"
+            known = f"layout_of({gradient}) == {self.object(layout)}"
+            self.need(f"{gradient} is None" if layout is None else f"{gradient} is not None and {known}")
+        for reference, settings, values in trace.settings.values():
+            owner = self.name()
+            self.lines.append(f"{owner} = {self.object(reference)}()")
+            self.need(f"{owner} is not None", f"{self.object(settings)}({owner}) == {self.object(values)}")
+
+
+def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace) -> Guard:
+    """The guard of a recording that was made with these arguments."""
+    text = Text()
+    text.tree("args", args)
+    known = {name: typed(value) for name, value in static.items()}
+    now = "{name: typed(value) for name, value in static.items()}"
+    text.need(f"{now} == {text.object(known)}" if known else "not static")
+    for name in ("grad_enabled", "training"):
+        text.need(f"state.{name} is {getattr(state, name)}")
+    for name in ("dtype", "device"):
+        text.need(f"state.{name} == {text.object(getattr(state, name))}")
+    text.world(trace)
+    return text.function("args, static", f"[{', '.join(text.found)}]")
+
+
+def packing_of(kinds: Any) -> Callable[[list[Any]], Any]:
+    """From the flattened values of a result to the result, which has the form of `kinds`: Tensors where the function
+    returned Tensors."""
+    text = Text()
+    return text.function("values", text.packed(kinds, count()))
