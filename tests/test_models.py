@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 -- the tables hold whole error texts, a case a line
 
+import copy
 import gc
 
 import numpy as np
@@ -811,3 +812,24 @@ def test_a_changed_loss_is_recorded_anew_and_an_unchanged_one_is_not():
     loss.ignore_class = 1
     model.fit(X, IDS, batch_size=25, verbose=0)
     assert len(traced) > before
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("apart", [False, True], ids=["together", "one given another array"])
+def test_a_copy_goes_on_as_the_model_would(jit, apart):
+    def weights(model):
+        return [w.copy() for w in model.get_weights()]
+
+    model = Sequential([Dense(3, activation="tanh", input_shape=(2,)), Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"], jit=jit)
+    x = np.random.default_rng(0).normal(size=(8, 2))
+    y = x[:, :1] * 2
+    model.fit(x, y, verbose=0, shuffle=False)
+    if apart:
+        model.layers[0].bias.data = model.layers[0].bias.data.copy()
+    other, before = copy.deepcopy(model), weights(model)
+    found = other.fit(x, y, epochs=3, verbose=0, shuffle=False).history
+    assert all(map(np.array_equal, weights(model), before))
+    assert not any(map(np.array_equal, weights(other), before))
+    assert model.fit(x, y, epochs=3, verbose=0, shuffle=False).history == found
+    assert all(map(np.array_equal, weights(model), weights(other)))

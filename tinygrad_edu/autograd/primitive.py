@@ -263,10 +263,13 @@ class Primitive:
 
     def _compute(self, arrays: list[Any], attributes: dict[str, Any]) -> Any:
         """The call without Tensors: inside gradient rules, or by a user on plain arrays."""
+        known = False
         for a in arrays:
-            if type(a) is list or type(a) is tuple:
+            if type(a) is numpy.ndarray:
+                known = True
+            elif type(a) is list or type(a) is tuple:
                 raise TypeError(self._not_an_operand(a))
-        if not any(hasattr(a, "dtype") for a in arrays):
+        if not known and not any(hasattr(a, "dtype") for a in arrays):
             arrays = [numpy.asarray(a) if isinstance(a, (int, float)) else a for a in arrays]
         trace = state.trace
         try:

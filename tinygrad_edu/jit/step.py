@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 import weakref
@@ -63,6 +64,10 @@ class Jit:
         self.plans: list[Plan] = []
         self._name = getattr(function, "__name__", type(function).__name__)
         self._traced = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
+        """The same function, of the copied object if it is a method, with nothing recorded."""
+        return Jit(copy.deepcopy(self.function, memo), self.cache_size, self.fuse)
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -170,16 +175,21 @@ def jit(function: Callable[..., Any] | None = None, *, cache_size: int = 32, fus
     return Jit(function, cache_size, fuse)
 
 
-def weakly(method: Callable[..., Any]) -> Callable[..., Any]:
+class weakly:
     """A method as a function that does not hold its object, so that an object may hold its own methods jitted."""
-    reference = weakref.WeakMethod(method)
 
-    @functools.wraps(method)
-    def function(*args: Any, **keywords: Any) -> Any:
-        return reference()(*args, **keywords)  # type: ignore[misc]
+    def __init__(self, method: Callable[..., Any]):
+        self._reference = weakref.WeakMethod(method)
+        self.__name__ = method.__name__
 
-    del function.__wrapped__
-    return function
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self._reference()(*args, **keywords)  # type: ignore[misc]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> weakly:
+        """The method of the copied object."""
+        method = self._reference()
+        owner = memo.get(id(getattr(method, "__self__", None)))
+        return self if owner is None else weakly(getattr(owner, self.__name__))
 
 
 def _is_hashable(a: Any) -> bool:

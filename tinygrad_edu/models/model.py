@@ -51,6 +51,7 @@ class Model(ActivatedLayer):
     """Shapes of one output, by what they depend on: what has been checked since `compile`."""
     _jit: str | bool = "auto"
     _steps: _Steps | None = None
+    _count_up: Any = None
     _mean_loss: Any = None
 
     def compile(
@@ -86,7 +87,7 @@ class Model(ActivatedLayer):
 
     def _forget_steps(self) -> None:
         """Makes the model ready anew, after it was changed."""
-        self._ready, self._steps = {}, None
+        self._ready, self._steps, self._count_up = {}, None, None
 
     # Training
 
@@ -201,9 +202,16 @@ class Model(ActivatedLayer):
         return loss.compute(Tensor(y), output, None if weight is None else Tensor(weight)), output.detach()
 
     def _track(self, loss: Tensor, y: Any, output: Any) -> None:
+        """Adds a batch to the mean loss and the metrics."""
         assert self.loss is not None
-        count = self.loss.count(y)
-        self._mean_loss.accumulate(loss.detach().astype("float64") * count, count)
+        if self._count_up is None:
+            own = all(type(metric) in metrics.METRICS.values() for metric in self.metrics)
+            # without jit in the step too: it costs a tenth, and a user's own metric runs as it is
+            self._count_up = jit(weakly(self._counted)) if own else weakly(self._counted)
+        self._count_up(loss.detach(), self.loss.count(y), y, output)
+
+    def _counted(self, loss: Tensor, count: Any, y: Any, output: Any) -> None:
+        self._mean_loss.accumulate(loss.astype("float64") * count, count)
         if self.metrics:
             if self._from_logits and self.activation is not None:
                 output = self.activation(output)
@@ -430,6 +438,9 @@ class _Steps:
     def __init__(self, model: Model):
         self.train = self._recorded(model, weakly(model._train_batch))
         self.test = self._recorded(model, weakly(model._test_batch))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """A copied model records its own."""
 
     @staticmethod
     def _recorded(model: Model, batch: Callable[..., None]) -> Callable[..., None]:

@@ -12,12 +12,13 @@ from ..backend import Array
 from ..errors import ShapeError, check_integer, message
 from .elementwise import into
 from .reductions import sum
-from .shape import _reshape, check_arrays, diagonal, normalize_axes, rank, ravel, reshape, transpose
+from .shape import _reshape, _transpose, check_arrays, diagonal, normalize_axes, rank, ravel, reshape, transpose
 
 
 def swap_last(a: Any) -> Any:
     """The last two axes interchanged."""
-    return transpose(a, (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2))
+    ndim = a.ndim
+    return _transpose(a, axes=(1, 0) if ndim == 2 else (*range(ndim - 2), ndim - 1, ndim - 2))
 
 
 def product_to(shape: tuple[int, ...], a: Any, b: Any) -> Any:

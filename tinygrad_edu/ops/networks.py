@@ -13,7 +13,7 @@ from .activations import sigmoid
 from .creation import keep_mask
 from .elementwise import divide, exp, maximum, not_equal, ones_like
 from .indexing import _gather, beside, check_ids, check_indices
-from .linalg import matmul, swap_last
+from .linalg import _matmul, matmul, swap_last
 from .reductions import mean, sum
 from .shape import _reshape, check_arrays, moveaxis, normalize_axis
 
@@ -26,8 +26,8 @@ def _linear(xp: Any, x: Array, weight: Array, bias: Array, out: Any = None) -> A
 
 
 _linear.defvjp(
-    lambda g, y, x, weight, bias: matmul(g, swap_last(weight)),
-    lambda g, y, x, weight, bias: matmul(swap_last(x), g),
+    lambda g, y, x, weight, bias: _matmul(g, swap_last(weight)),
+    lambda g, y, x, weight, bias: _matmul(swap_last(x), g),
     lambda g, y, x, weight, bias: sum_to(g, shape=bias.shape),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import math
@@ -252,14 +253,29 @@ class Segment:
         else:
             first = parameters[0].data
             self.value = Tensor(array_module(first).concatenate([p.data.reshape(-1) for p in parameters]))
-            self._stretches = self._cut(self.value.data)
-            for p, part in zip(parameters, self._stretches, strict=True):
-                p.data = part
         self.state = {name: Tensor(array) for name, array in init(self.value.data).items()}
         self.parts = [(self.value, self.state)]
         if len(parameters) > 1:
-            cut = {name: self._cut(t.data) for name, t in self.state.items()}
-            self.parts = [(p, {k: Tensor(arrays[i]) for k, arrays in cut.items()}) for i, p in enumerate(parameters)]
+            self.parts = [(p, {name: Tensor(t.data) for name, t in self.state.items()}) for p in parameters]
+            self._tie(range(len(parameters)))
+
+    def _tie(self, numbers: Iterable[int]) -> None:
+        """Makes those parameters, and the parts of the state, stretches of the flat arrays."""
+        self._stretches = self._cut(self.value.data)
+        for i in numbers:
+            self.parameters[i].data = self._stretches[i]
+        for name, t in self.state.items():
+            for (_, own), stretch in zip(self.parts, self._cut(t.data), strict=True):
+                own[name].data = stretch
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Segment:
+        """A copy whose parameters lie in its own flat array: copies of views would be apart."""
+        other = Segment.__new__(Segment)
+        memo[id(self)] = other
+        other.__dict__ = copy.deepcopy(self.__dict__, memo)
+        if len(self.parameters) > 1:
+            other._tie([i for i, p in enumerate(self.parameters) if p.data is self._stretches[i]])
+        return other
 
     def _cut(self, array: Array) -> list[Array]:
         """The stretches of a flat array that belong to the parameters, in their shapes."""
