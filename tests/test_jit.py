@@ -26,11 +26,14 @@ def jit(function, **keywords):
     return tg.jit(function, **MODE, **keywords)
 
 
-@pytest.fixture(autouse=True, params=[False, True], ids=["plain", "fused"])
-def fused(request):
-    """Everything is tested with and without fusion."""
-    MODE["fuse"] = request.param
-    yield request.param
+@pytest.fixture(autouse=True, params=["plain", "fused", "blocks"])
+def fused(request, monkeypatch):
+    """Everything is tested without fusion, with it, and with it as blocks of NumPy calls; whether it is on."""
+    MODE["fuse"] = request.param != "plain"
+    if request.param == "blocks":
+        monkeypatch.setenv("TINYGRAD_EDU_FAST", "0")
+        monkeypatch.setattr(sys.modules["tinygrad_edu.jit.planned"], "LARGE", 0)
+    yield MODE["fuse"]
     MODE["fuse"] = False
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 import tracemalloc
 from typing import Any
+
+import numpy
 
 import tinygrad_edu as tg
 from tinygrad_edu import layers, losses, metrics, models, optimizers
@@ -75,14 +78,32 @@ class Eager(Peer):
 
     @classmethod
     def peak_bytes(cls, network: Network) -> int:
-        """From Python's own record of allocations, which NumPy's arrays are in (with some kilobytes that are not)."""
-        data = network.first_batch()
+        """NumPy's arrays by Python's record of allocations: those that are there before a step, and the most that the
+        step adds to them, looked at whenever a function is called or returns."""
+        data, most = network.first_batch(), 0
         tracemalloc.start()
         peer = cls(network)
         train(peer, data, 2)
-        tracemalloc.reset_peak()
-        train(peer, data, 1)
-        return tracemalloc.get_traced_memory()[1]
+        before = array_bytes()
+        tracemalloc.clear_traces()
+
+        def look(*event: Any) -> None:
+            nonlocal most
+            most = max(most, array_bytes())
+
+        sys.setprofile(look)
+        try:
+            train(peer, data, 1)
+        finally:
+            sys.setprofile(None)
+            tracemalloc.stop()
+        return before + most
+
+
+def array_bytes() -> int:
+    """The bytes of all arrays of NumPy's that `tracemalloc` knows of."""
+    arrays = tracemalloc.DomainFilter(True, numpy.lib.tracemalloc_domain)
+    return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
 
 
 class JitNumPy(Eager):

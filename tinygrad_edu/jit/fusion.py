@@ -99,11 +99,12 @@ class Fusion:
         self.maker: dict[Variable, Unit] = {}
         self.units: list[Unit] = []
         self._places = {call: i for i, call in enumerate(program.calls)}
+        self._patterns: dict[Call, Pattern | None] = {}
         previous: Unit | None = None
         for call in program.calls:
             if is_view(call):
                 continue
-            pattern = pattern_of(call)
+            pattern = self._patterns[call] = pattern_of(call)
             if pattern is not None and math.prod(pattern.shape) < least:
                 pattern = None
             unit = self._add(Unit([]), call) if pattern is None else self._join(call, pattern)
@@ -232,7 +233,7 @@ class Fusion:
                 return False
         kind, inner = next(iter(reductions), ("", None))
         for reader in (*first.calls, *second.calls, call):
-            how = pattern if reader is call else pattern_of(reader)
+            how = self._patterns[reader]
             for a in reader.reads():
                 owner = self.maker.get(self.root(a))
                 if owner in (first, second) and (how is None or not self._can_read(owner, a, how, inner)):

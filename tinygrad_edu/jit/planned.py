@@ -17,13 +17,13 @@ import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native
-from .fusion import Fusion, Unit, is_view, loops_of, product_of, viewed
+from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_contiguous, is_joined, optimize
 from .program import Call, Captured, Gradient, Program, Scalar, Variable
 from .replay import Replay
 
-LARGE = 1 << 15
+LARGE = 1 << 14
 """Elements from which on operations are fused without a compiler: below, NumPy's own calls are faster than blocks."""
 
 
@@ -67,7 +67,7 @@ class Planned(Replay):
         self._lock = threading.RLock()
         self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
         self.stored = self._leave_their_units()
-        self.targets = self._in_place() if self.compiled else {}
+        self.targets = self._in_place()
         self.kernels = {
             unit: loops_of(unit, self.stored, self.fusion.root) for unit in self.fusion.units if unit.shape is not None
         }
@@ -83,10 +83,11 @@ class Planned(Replay):
         self.codes: list[native.Program] = []
         self.steps: list[list[native.Step]] = []
         self._copies: list[str] = []
+        self._steady: list[str] = []  # what gets the memory for groups that write in place, without a compiler
         super().__init__(self.program)
 
     def _known_objects(self) -> dict[str, Any]:
-        helpers = {"uninterrupted": uninterrupted, "address": address, "loops": blocks.run, "matmul": numpy.matmul}
+        helpers = {"uninterrupted": uninterrupted, "address": address, "matmul": numpy.matmul}
         helpers |= {"empty": numpy.empty, "empty_like": numpy.empty_like}
         return super()._known_objects() | helpers
 
@@ -105,7 +106,7 @@ class Planned(Replay):
         """What groups write directly where it belongs at the end, into captured arrays.
 
         Such a group makes nothing else, and runs after all Python calls, which may raise, and after all that read the
-        old values.
+        old values. Without a compiler it runs after all that may want memory, and wants none itself.
         """
         fusion, found = self.fusion, dict[Variable, Captured]()
         values = Counter(fusion.root(end) for end in self.program.ends() if type(end) is Variable)
@@ -117,7 +118,9 @@ class Planned(Replay):
             others = [other for other in fusion.units if other is not unit]
             readers = [other for other in others if not olds.isdisjoint(map(fusion.root, other.reads()))]
             if (
-                targets.keys() == self.stored & set(unit.makes())
+                targets
+                and (self.compiled or self._is_steady(unit))
+                and targets.keys() == self.stored & set(unit.makes())
                 and all(unit.forms[v] == "element" and _lies_as(v, target.array) for v, target in targets.items())
                 and all(values[v] == 1 for v in targets)
                 and not any(old in values for old in olds)
@@ -127,11 +130,15 @@ class Planned(Replay):
                 and not any(v in set(map(fusion.root, other.reads())) for other in others for v in targets)
             ):
                 for other in others:
-                    if other in readers or self.is_python(other):
+                    made = found.keys() & set(other.makes())
+                    if other in readers or self.is_python(other) or not (self.compiled or made):
                         fusion.order(other, unit)
                 found |= targets
         fusion.sort()
         return found
+
+    def _is_steady(self, unit: Unit) -> bool:
+        return blocks.Runner(loops_of(unit, self.stored, self.fusion.root).loops).takes_place()
 
     def _homes(self) -> dict[Variable, tuple[Variable, int]]:
         """Of what is joined to one array: that array, and the bytes in it before its own."""
@@ -217,20 +224,22 @@ class Planned(Replay):
             waiting = []
             yield from self._lines(unit.calls[0])
             yield from self._views(set(unit.calls[0].makes()))
-        *lines, run = self._machine(waiting) or [""]
-        yield from lines
-        yield from self._committed(run) if self.targets else (run, *self._ends())
+        lines = self._machine(waiting)
+        count = (1 if self.compiled else len(self._steady)) if self.targets else 0
+        yield from lines[: len(lines) - count]
+        yield from self._committed(lines[len(lines) - count :]) if count else self._ends()
 
-    def _committed(self, run: str) -> Iterator[str]:
-        """The end of a plan whose machine code changes parameters: nothing may fail after it, or come between."""
+    def _committed(self, run: list[str]) -> Iterator[str]:
+        """The end of a plan that changes parameters in place: nothing may fail after it has begun, or come between."""
+        yield from self._steady
         yield from self._prepared()
         self._effects[:0] = self._copies
-        if self.codes[-1].threads == 1:
+        if self.compiled and self.codes[-1].threads == 1:
             self._effects.insert(0, self._object("run", self.codes[-1].call))
             yield from self._final()
         else:
             yield "with uninterrupted():"
-            yield from (f"    {line}" for line in (run, *self._final()))
+            yield from (f"    {line}" for line in (*run, *self._final()))
 
     def _views(self, known: set[Variable]) -> Iterator[str]:
         """The views of arrays that are new in each call, as soon as these are there."""
@@ -298,10 +307,31 @@ class Planned(Replay):
                 (call,) = unit.calls
                 yield f"matmul({', '.join(map(self._name, call.operands))}, out={self._name(call.outputs)})"
             elif unit in self.kernels:
-                kernel = self.kernels[unit]
-                parts = [map(self._name, part) for part in (kernel.inputs, kernel.outputs, kernel.scalars)]
-                tuples = ["".join(f"{name}, " for name in part).join("()") for part in parts]
-                yield f"loops({self._object('k', kernel.loops)}, {', '.join(tuples)})"
+                yield self._in_blocks(self.kernels[unit])
+
+    def _in_blocks(self, kernel: Kernel) -> str:
+        runner = blocks.Runner(kernel.loops)
+        named = self._object("loops", runner)
+        parts: list[str] = []
+        fixed: list[list[Any]] = []
+        for variables, view in ((kernel.inputs, runner.read), (kernel.outputs, runner.written)):
+            names, known = [], []
+            for i, v in enumerate(variables):
+                if v in self._arrays:
+                    known.append(view(i, self._arrays[v]))
+                    names.append(self._object("m", known[-1]))
+                else:
+                    names.append(f"{named}.{view.__name__}({i}, {self._name(v)})")
+            parts.append(f"[{', '.join(names)}]")
+            fixed.append(known)
+        # what is new in each call shares no memory with the rest
+        alone = dict(zip([v for v in kernel.outputs if v in self._arrays], blocks.apart(*fixed), strict=True))
+        parts.append(str([alone.get(v, True) for v in kernel.outputs]))
+        parts.append(f"[{', '.join(map(self._name, kernel.scalars))}]")
+        if not self.targets.keys().isdisjoint(kernel.outputs):
+            self._steady.append(f"work{len(self._steady)} = {named}.work()")
+            parts.append(f"work{len(self._steady) - 1}")
+        return f"{named}({', '.join(parts)})"
 
     def _offset(self, v: Variable) -> int:
         """The bytes from the start of an array to that of a view of it."""

@@ -6,21 +6,23 @@ The rows, or the columns, are taken in blocks that fit the cache, so that what o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy
 from numpy.lib.stride_tricks import as_strided
 
 from . import pool
-from .loops import REDUCTIONS, ROW_REDUCTIONS, Loops, Op, levels
+from .loops import REDUCTIONS, ROW_REDUCTIONS, SOURCES, Loops, Op, levels
 
 Array = Any
 Block = tuple[slice, ...]
+Work = tuple[list[Block], dict[tuple[int, ...], list[Array]]]
+"""Blocks, and temporaries for blocks of each size."""
 
-BLOCK = 1 << 17  # elements of a block: with smaller ones the calls cost more than the cache saves (measured)
-SHARED = 8  # blocks from which on all threads of the pool share them
-_REDUCE = {"row_sum": numpy.add, "row_max": numpy.maximum, "row_min": numpy.minimum}
+BLOCK = 1 << 16  # elements of a block: with smaller ones the calls cost more than the cache saves (measured)
+SHARED = 4  # blocks from which on all threads of the pool share them
+_REDUCE = {"row_sum": "add", "row_max": "maximum", "row_min": "minimum"}
 
 
 def run(loops: Loops, inputs: Sequence[Array], outputs: Sequence[Array], scalars: Sequence[float] = ()) -> None:
@@ -28,11 +30,64 @@ def run(loops: Loops, inputs: Sequence[Array], outputs: Sequence[Array], scalars
 
     Of each array only the first element's place and the dtype count; the strides are those of the description.
     """
-    cut = len(loops.shape) - loops.has(ROW_REDUCTIONS)
-    blocks = list(_blocks(loops.shape, cut))
-    shares = 1 if loops.has({"column_sum": 1}) or len(blocks) < SHARED else pool.threads()
-    parts = [blocks[len(blocks) * i // shares : len(blocks) * (i + 1) // shares] for i in range(shares)]
-    pool.map(lambda part: _Run(loops, inputs, outputs, scalars).run(part), parts)
+    runner = Runner(loops)
+    reads = [runner.read(i, a) for i, a in enumerate(inputs)]
+    writes = [runner.written(i, a) for i, a in enumerate(outputs)]
+    runner(reads, writes, apart(reads, writes), scalars)
+
+
+def apart(reads: Sequence[Array], writes: Sequence[Array]) -> list[bool]:
+    """Whether each of the arrays that are written shares no memory with those that are read."""
+    return [not any(numpy.may_share_memory(y, a) for a in reads) for y in writes]
+
+
+class Runner:
+    """A group, to be run more than once: on arrays as `read` and `written` return them."""
+
+    def __init__(self, loops: Loops):
+        self.loops, self.text = loops, _Text(loops)
+        self._cut = len(loops.shape) - loops.has(ROW_REDUCTIONS)
+        self._in_turn = loops.has({"column_sum": 1})
+        self._parts: dict[int, list[list[Block]]] = {}
+
+    def read(self, number: int, array: Array) -> Array:
+        """The input of that number as the loops run through it."""
+        return _view(array, self.loops.shape, self.loops.inputs[number].strides)
+
+    def written(self, number: int, array: Array) -> Array:
+        """The output of that number as the loops run through it."""
+        return _view(array, *self.text.outputs[number])
+
+    def work(self) -> list[Work]:
+        """What each thread is to run, with all the memory that it needs for it."""
+        threads = pool.threads()
+        if threads not in self._parts:
+            self._parts[threads] = self._divided(threads)
+        return [(part, self.text.temporaries(part)) for part in self._parts[threads]]
+
+    def __call__(
+        self,
+        reads: Sequence[Array],
+        writes: Sequence[Array],
+        apart: Sequence[bool],
+        scalars: Sequence[float],
+        work: list[Work] | None = None,
+    ) -> None:
+        work = work or self.work()
+        if len(work) == 1:
+            self.text.run(reads, writes, apart, scalars, *work[0])
+        else:
+            pool.map(lambda part: self.text.run(reads, writes, apart, scalars, *part), work)
+
+    def takes_place(self) -> bool:
+        """Whether all steps leave their values in memory that `work` has got, so that none can fail."""
+        return all(_takes_place(op) or op.name in (*SOURCES, "store") for op in self.loops.ops)
+
+    def _divided(self, threads: int) -> list[list[Block]]:
+        """The blocks that each thread runs."""
+        blocks = list(_blocks(self.loops.shape, self._cut))
+        shares = 1 if self._in_turn or len(blocks) < SHARED else threads
+        return [blocks[len(blocks) * i // shares : len(blocks) * (i + 1) // shares] for i in range(shares)]
 
 
 def _blocks(shape: tuple[int, ...], cut: int) -> Iterator[Block]:
@@ -48,113 +103,152 @@ def _blocks(shape: tuple[int, ...], cut: int) -> Iterator[Block]:
             yield (here, *rest)
 
 
-class _Run:
-    """One run. Temporaries are handed from a step to a later one, and from block to block."""
+class _Text:
+    """The steps as a Python function over blocks, a line for each.
 
-    def __init__(self, loops: Loops, inputs: Sequence[Array], outputs: Sequence[Array], scalars: Sequence[float]):
-        self.loops, self.scalars, self.levels = loops, scalars, levels(loops)
-        self.inputs = [_view(a, loops.shape, o.strides) for a, o in zip(inputs, loops.inputs, strict=True)]
-        self.stored = {op.number: level for op, level in zip(loops.ops, self.levels, strict=True) if op.name == "store"}
-        self.outputs = []
-        for number, (array, operand) in enumerate(zip(outputs, loops.outputs, strict=True)):
-            shape, level = loops.shape, self.stored[number]
-            if level == "row":
-                shape = (*shape[:-1], 1)
-            elif level == "column":
-                shape = (*(1,) * len(shape[:-1]), shape[-1])
-            self.outputs.append(_view(array, shape, operand.strides))
+    A step leaves its value in the array where it is stored, if no input shares memory with that, else in a temporary,
+    which a later step and the next block take over.
+
+    Attributes:
+        temporaries: a function from blocks to the temporaries for each of their sizes.
+        run: the function, of (inputs, outputs, whether each output is apart from all inputs, scalars, blocks,
+            temporaries).
+        outputs: for each the shape and the strides of the loops through it.
+    """
+
+    def __init__(self, loops: Loops):
+        self.loops, self.axes = loops, range(len(loops.shape))
+        self.varies: list[tuple[bool, ...]] = []  # each step, along which axes
+        for op in loops.ops:
+            self.varies.append(self._varies(op))
+        stores = {op.number: op.args[0] for op in loops.ops if op.name == "store"}
+        levels_of = levels(loops)
+        self.outputs = [(self._stored(levels_of[a]), loops.outputs[y].strides) for y, a in sorted(stores.items())]
+        self.homes = {a: y for y, a in stores.items() if self._is_home(a, y)}
         self.last = {a: i for i, op in enumerate(loops.ops) for a in op.args}
-        self.free: dict[tuple[tuple[int, ...], str], list[Array]] = {}
+        self.last |= dict.fromkeys(stores.values(), len(loops.ops))  # the end of the block
+        self.free: dict[str, list[str]] = {}  # temporaries, by what makes them
+        self.taken: dict[int, tuple[str, str]] = {}
+        self.made: dict[str, str] = {}
+        self.objects: dict[str, Any] = {"numpy": numpy}
+        before, inside, after = [], [], []
+        for i, op in enumerate(loops.ops):
+            if op.name in ("scalar", "constant"):
+                before.append(f"v{i} = {self._number(i, op)}")
+            elif op.name == "column_sum":
+                before.append(f"v{i} = numpy.zeros({self._stored('column')}, {op.dtype!r})")
+                total = f"sum(axis={tuple(self.axes[:-1])}, keepdims=True, dtype={op.dtype!r})"
+                inside.append(f"v{i}[{self._index(self.varies[i])}] += numpy.broadcast_to(v{op.args[0]}, n).{total}")
+            elif op.name != "store":
+                inside.append(f"v{i} = {self._value(i, op)}")
+        for y, a in stores.items():  # at the end of a block: an output may be an input that another step still reads
+            if levels_of[a] == "column":
+                after.append(f"y{y}[...] = v{a}")
+            else:
+                place = f"y{y}[{self._index(self._long(self.outputs[y][0]))}] = v{a}"
+                inside.append(f"if not apart[{y}]: {place}" if self.homes.get(a) == y else place)
+        self._define(before, inside, after)
+        self.temporaries: Callable[[list[Block]], Any] = self.objects["temporaries"]
+        self.run: Callable[..., None] = self.objects["run"]
 
-    def run(self, blocks: Sequence[Block]) -> None:
-        shape = self.loops.shape
-        sums = {
-            i: numpy.zeros((*(1,) * (len(shape) - 1), shape[-1]), op.dtype)
-            for i, op in enumerate(self.loops.ops)
-            if op.name == "column_sum"
-        }
-        with numpy.errstate(all="ignore"):
-            for block in blocks:
-                self._block(block, sums)
-        for op in self.loops.ops:
-            if op.name == "store" and self.stored[op.number] == "column":
-                self.outputs[op.number][...] = sums[op.args[0]]
+    def _define(self, before: list[str], inside: list[str], after: list[str]) -> None:
+        lengths = ", ".join(f"s{axis}.stop - s{axis}.start" for axis in self.axes)
+        sizes = [f"   {', '.join(f's{axis}' for axis in self.axes)}, = block", f"   n = {lengths},"]
+        lines = ["def temporaries(blocks):", "  found = {}", "  for block in blocks:", *sizes]
+        lines += [f"   if n not in found: found[n] = [{', '.join(self.made.values())}]", "  return found"]
+        lines += ["def run(inputs, outputs, apart, scalars, blocks, temporaries):"]
+        for letter, names, count in (("x", "inputs", len(self.loops.inputs)), ("y", "outputs", len(self.outputs))):
+            lines += [f" {letter}{i} = {names}[{i}]" for i in range(count)]
+        lines += [f" {line}" for line in before]
+        lines += [" m = None", " with numpy.errstate(all='ignore'):", "  for block in blocks:"]
+        lines += [*sizes, "   if n != m:", "    m = n", f"    [{', '.join(self.made)}] = temporaries[n]"]
+        lines += [*(f"   {line}" for line in inside), *(f" {line}" for line in after), ""]
+        exec(compile("\n".join(lines), "<loops in blocks>", "exec"), self.objects)
 
-    def _block(self, block: Block, sums: dict[int, Array]) -> None:
-        """All steps on one block, then its stores: an output may be an input that another step still reads."""
-        values: list[Array] = []
-        stores = []
-        for i, op in enumerate(self.loops.ops):
-            args = [values[a] for a in op.args]
-            if op.name == "column_sum":
-                axes = tuple(range(len(block) - 1))
-                here = (*(slice(None),) * len(axes), block[-1])
-                whole = numpy.broadcast_to(args[0], _lengths(block))
-                sums[i][here] += whole.sum(axis=axes, keepdims=True, dtype=op.dtype)
-            if op.name in ("column_sum", "store"):
-                if op.name == "store" and self.levels[i] != "column":
-                    stores.append((op.number, args[0]))
-                values.append(None)
-                continue
-            values.append(self._value(op, args, block))
-            for a in set(op.args):
-                if self.last[a] == i:
-                    self._give_back(a, values[a])
-        for number, value in stores:
-            output = self.outputs[number]
-            output[_within(block, output.shape)] = value
-        for i, value in enumerate(values):
-            if i in self.last and self.loops.ops[self.last[i]].name in ("store", "column_sum"):
-                self._give_back(i, value)
-
-    def _value(self, op: Op, args: list[Array], block: Block) -> Array:
+    def _varies(self, op: Op) -> tuple[bool, ...]:
         if op.name == "load":
-            array = self.inputs[op.number]
-            return array[_within(block, array.shape)]
+            strides = self.loops.inputs[op.number].strides
+            return tuple(stride != 0 or n == 0 for stride, n in zip(strides, self.loops.shape, strict=True))
+        if op.name in ("index", "column_sum"):
+            along = op.number if op.name == "index" else self.axes[-1]
+            return tuple(axis == along for axis in self.axes)
+        found = tuple(any(self.varies[a][axis] for a in op.args) for axis in self.axes)
+        return (*found[:-1], False) if op.name in ROW_REDUCTIONS else found
+
+    def _stored(self, level: str) -> tuple[int, ...]:
+        """The shape of what is stored of a step of that level."""
+        shape = self.loops.shape
+        return (
+            (*shape[:-1], 1)
+            if level == "row"
+            else (*(1,) * (len(shape) - 1), shape[-1])
+            if level == "column"
+            else shape
+        )
+
+    def _long(self, shape: tuple[int, ...]) -> tuple[bool, ...]:
+        return tuple(n == whole for n, whole in zip(shape, self.loops.shape, strict=True))
+
+    def _is_home(self, a: int, y: int) -> bool:
+        """Whether a step can leave its value in an output: all of it, in the same dtype, by a function of NumPy's that
+        takes a place for its result."""
+        op, shape = self.loops.ops[a], self.loops.shape
+        whole = all(varies or n == 1 for varies, n in zip(self.varies[a], shape, strict=True))
+        return whole and any(self.varies[a]) and op.dtype == self.loops.outputs[y].dtype and _takes_place(op)
+
+    def _index(self, along: tuple[bool, ...]) -> str:
+        """A block's part of an array that is long along those axes."""
+        return ", ".join(f"s{axis}" if long else ":" for axis, long in zip(self.axes, along, strict=True))
+
+    def _number(self, i: int, op: Op) -> str:
         if op.name == "scalar":
-            return numpy.float64(self.scalars[op.number]).astype(op.dtype)
-        if op.name == "constant":
-            return _constant(op)
+            return f"numpy.float64(scalars[{op.number}]).astype({op.dtype!r})"
+        self.objects[f"c{i}"] = _constant(op)
+        return f"c{i}"
+
+    def _value(self, i: int, op: Op) -> str:
+        args = [f"v{a}" for a in op.args]
+        if op.name == "load":
+            return f"x{op.number}[{self._index(self.varies[i])}]"
         if op.name == "index":
-            place = block[op.number]
-            return numpy.arange(place.start, place.stop).reshape(
-                [-1 if i == op.value else 1 for i in range(len(block))]
-            )
+            shape = [-1 if axis == op.value else 1 for axis in self.axes]
+            return f"numpy.arange(s{op.number}.start, s{op.number}.stop).reshape({shape})"
         if op.name == "cast":
-            return args[0].astype(op.dtype)
-        if op.name == "where":
-            return numpy.where(*args)
+            return f"{args[0]}.astype({op.dtype!r})"
         if op.name in ROW_REDUCTIONS:
-            whole = numpy.broadcast_to(args[0], _lengths(block))
-            return _REDUCE[op.name].reduce(whole, axis=-1, keepdims=True, dtype=op.dtype)
-        shape = numpy.broadcast_shapes(*(numpy.shape(arg) for arg in args))
-        if not shape or 0 in shape:
-            return _function(op.name)(*args)
-        return _function(op.name)(*args, out=self._take(shape, op.dtype))
+            reduce = f"numpy.{_REDUCE[op.name]}.reduce"
+            return f"{reduce}(numpy.broadcast_to({args[0]}, n), axis=-1, keepdims=True, dtype={op.dtype!r})"
+        self.objects[f"f{i}"] = _function(op.name)
+        for a in set(op.args):  # its array may be the one that this step writes
+            if self.last[a] == i and a in self.taken:
+                make, name = self.taken.pop(a)
+                self.free[make].append(name)
+        if _takes_place(op) and any(self.varies[i]):
+            args.append(f"out={self._place(i, op)}")
+        return f"f{i}({', '.join(args)})"
 
-    def _take(self, shape: tuple[int, ...], dtype: str) -> Array:
-        free = self.free.get((shape, dtype))
-        return free.pop() if free else numpy.empty(shape, dtype)
+    def _place(self, i: int, op: Op) -> str:
+        """Where a step leaves its value."""
+        shape = ", ".join(f"n[{axis}]" if long else "1" for axis, long in zip(self.axes, self.varies[i], strict=True))
+        make = f"numpy.empty(({shape},), {op.dtype!r})"
+        free = self.free.setdefault(make, [])
+        name = free.pop() if free else f"t{len(self.made)}"
+        self.made[name] = make
+        self.taken[i] = make, name
+        if i in self.homes:
+            home = self.homes[i]
+            return f"y{home}[{self._index(self._long(self.loops.shape))}] if apart[{home}] else {name}"
+        return name
 
-    def _give_back(self, i: int, value: Array) -> None:
-        """Keeps the array of step `i` for another step, unless it is a part of an input or one number."""
-        if self.loops.ops[i].name not in ("load", *REDUCTIONS) and numpy.ndim(value):
-            self.free.setdefault((value.shape, value.dtype.name), []).append(value)
+
+def _takes_place(op: Op) -> bool:
+    return op.name not in ("where", "cast", "store", *REDUCTIONS, *SOURCES)
 
 
 def _view(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """The array as the loops run through it; where they repeat, of length 1."""
     lengths = [min(length, 1) if not stride else length for length, stride in zip(shape, strides, strict=True)]
     return as_strided(array, lengths, [stride * array.itemsize for stride in strides])
-
-
-def _within(block: Block, shape: tuple[int, ...]) -> Block:
-    """The block's part of an array that may repeat along some axes."""
-    return tuple(slice(None) if length == 1 else part for part, length in zip(block, shape, strict=True))
-
-
-def _lengths(block: Block) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in block)
 
 
 def _constant(op: Op) -> Array:
