@@ -15,7 +15,7 @@ import warnings
 import numpy
 import pytest
 
-from tinygrad_edu.kernels import blas, cache, native, pool
+from tinygrad_edu.kernels import blas, cache, gemm, native, pool, waiting
 from tinygrad_edu.kernels.loops import Builder, Operand, collapse, expand
 from tinygrad_edu.kernels.native import Gemm, Launch
 
@@ -335,7 +335,7 @@ end:
 
 
 def stress_code():
-    return cache.Code(pool.barrier_text() + STRESS, ["stress"])
+    return cache.Code(waiting.barrier_text() + STRESS, ["stress"])
 
 
 def run_stress(code, count, turns):
@@ -538,26 +538,27 @@ def gemm_cases(sizes, dtype, seed):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("loops", [True, False])
 def test_products_equal_numpys(monkeypatch, share_all, threads, dtype, loops):
-    monkeypatch.setattr(native, "_small", lambda gemm: loops)
+    for module in (gemm, native):
+        monkeypatch.setattr(module, "is_small", lambda product: loops)
     pool.set_threads(3)
     cases = list(gemm_cases(SIZES if loops else SIZES + LARGE, dtype, seed=3))
-    program = native.program([gemm for gemm, _, _ in cases], threads)
+    program = native.program([product for product, _, _ in cases], threads)
     assert program.threads == threads
     assert ("call void %function" in program.text) == (not loops)
     run_on(program, [array for _, arrays, _ in cases for array in arrays])
-    for gemm, (_, _, c), right in cases:
-        tolerance = 4 * (gemm.k + 2) ** 0.5 * numpy.finfo(dtype).eps * (1 + abs(gemm.alpha) * gemm.k**0.5)
-        numpy.testing.assert_allclose(c, right, rtol=tolerance, atol=tolerance, err_msg=str(gemm))
+    for product, (_, _, c), right in cases:
+        tolerance = 4 * (product.k + 2) ** 0.5 * numpy.finfo(dtype).eps * (1 + abs(product.alpha) * product.k**0.5)
+        numpy.testing.assert_allclose(c, right, rtol=tolerance, atol=tolerance, err_msg=str(product))
 
 
 @needs_llvm
 @needs_blas
 def test_which_products_are_loops():
-    assert native._small(plain_gemm(4, 8, 2))
-    assert native._small(plain_gemm(32, 32, 32, transpose_a=True))
-    assert not native._small(plain_gemm(128, 784, 512))
-    assert not native._small(plain_gemm(1, 128, 128, transpose_b=True))
-    assert not native._small(plain_gemm(256, 1, 64))
+    assert gemm.is_small(plain_gemm(4, 8, 2))
+    assert gemm.is_small(plain_gemm(32, 32, 32, transpose_a=True))
+    assert not gemm.is_small(plain_gemm(128, 784, 512))
+    assert not gemm.is_small(plain_gemm(1, 128, 128, transpose_b=True))
+    assert not gemm.is_small(plain_gemm(256, 1, 64))
 
 
 @needs_llvm
@@ -606,11 +607,11 @@ def test_large_products_without_a_blas_raise(monkeypatch):
 @needs_llvm
 @needs_blas
 def test_products_are_not_shared_with_a_blas_that_has_threads_of_its_own(monkeypatch, share_all):
-    gemm = plain_gemm(128, 784, 512)
-    assert native._shared(gemm)
+    product = plain_gemm(128, 784, 512)
+    assert native._shared(product)
     found = blas.find()
     monkeypatch.setattr(blas, "find", lambda: blas.Blas("", 64, found.sgemm, found.dgemm, None, None))
-    assert not native._shared(gemm)
+    assert not native._shared(product)
 
 
 @needs_llvm
@@ -719,7 +720,8 @@ def chain_arrays():
 @pytest.mark.parametrize("buffers", [None, range(5)])
 @pytest.mark.parametrize("own_loops", [True, False])
 def test_a_chain_of_dependent_steps_has_the_same_bits_each_time(monkeypatch, share_all, threads, buffers, own_loops):
-    monkeypatch.setattr(native, "_small", lambda gemm: own_loops)
+    for module in (gemm, native):
+        monkeypatch.setattr(module, "is_small", lambda product: own_loops)
     pool.set_threads(threads)
     program = native.program(chain(), threads, buffers)
     assert program.threads == threads
@@ -825,9 +827,9 @@ def test_modules_join_without_clashes():
 
 
 def test_flops_and_traffic():
-    gemm = plain_gemm(2, 3, 5, batch=4, strides=(10, 0, 6), beta=1.0)
-    assert native.flops(gemm) == 4 * 2 * 2 * 3 * 5
-    assert native.traffic(gemm) == 4 * (4 * 10 + 15 + 4 * 2 * 6)
+    product = plain_gemm(2, 3, 5, batch=4, strides=(10, 0, 6), beta=1.0)
+    assert native.flops(product) == 4 * 2 * 2 * 3 * 5
+    assert native.traffic(product) == 4 * (4 * 10 + 15 + 4 * 2 * 6)
     double = plain_gemm(2, 3, 5, dtype="float64")
     assert native.traffic(double) == 8 * (10 + 15 + 6)
     launch = Launch(centre(7, 9), (0, 1, 2))

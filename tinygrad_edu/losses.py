@@ -15,7 +15,7 @@ from . import ops
 from .autograd import Tensor, check_array, settled, tensor
 from .backend import array_module
 from .errors import ShapeError, check_cast, check_number, choice, message
-from .ops.networks import _cross_entropy_ids, _cross_entropy_probabilities
+from .ops.networks import _binary_cross_entropy, _cross_entropy_ids, _cross_entropy_probabilities
 from .state import state
 
 EPSILON = 1e-7
@@ -298,7 +298,7 @@ class BinaryCrossentropy(_Crossentropy):
         if self.label_smoothing:
             y_true = y_true * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         if self.from_logits:
-            return _per_row(ops.binary_cross_entropy_with_logits(y_pred, y_true, reduction="none"))
+            return _per_row(_binary_cross_entropy(y_pred, y_true))
         p = ops.clip(y_pred, EPSILON, 1.0 - EPSILON)
         return _per_row(-(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p)))
 

@@ -337,7 +337,7 @@ def _is_supported(unit: Unit, root: Callable[[Variable], Variable]) -> bool:
 
 
 def product_of(call: Call) -> dict[str, Any] | None:
-    """A call as a `native.Gemm` without its slots, if it is a matrix product that BLAS can do."""
+    """A call as a `gemm.Gemm` without its slots, if it is a matrix product that BLAS can do."""
     if call.primitive.name != "_matmul" or call.xp is not numpy or not _is_native(call):
         return None
     a, b = call.operands

@@ -49,7 +49,7 @@ class Planned(Replay):
         recorded, program: before and after the passes.
         fusion: the units of the program, in their order.
         kernels: the loops of each group.
-        products: the units that are matrix products, as `native.Gemm` has them.
+        products: the units that are matrix products, as `gemm.Gemm` has them.
         stored: the variables that are needed outside of their unit.
         targets: those that are written directly where they belong at the end.
         homes: where in a joined array its parts are made.

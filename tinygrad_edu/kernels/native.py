@@ -17,8 +17,9 @@ from typing import Any
 import numpy
 
 from ..errors import message
-from . import blas, llvm, pool
+from . import blas, llvm, pool, waiting
 from .cache import Code
+from .gemm import Gemm, gemm_text, is_small, share_of
 from .loops import REDUCTIONS, SOURCES, TRANSCENDENTAL, Loops, levels, split
 
 # What a step is thought to take on one thread, in nanoseconds, which need not be more than roughly right
@@ -27,10 +28,6 @@ _TRANSCENDENTAL = 20  # additions in the time of one such function
 _WORTH_SHARING = 4_000.0  # of one step: beyond, all threads share it
 _WORTH_WAKING = 30_000.0  # saved in all: beyond, a program uses the pool, whose workers may have to be woken
 _BRIEF = 20_000.0  # of a whole program: within, Python's lock is kept, for another thread may hold it for 5 ms
-
-_SMALL = 300_000  # multiplications; larger products always call BLAS
-_LANES = {"float32": 16, "float64": 8}
-_ROWS = 4  # of a small product, computed together
 
 
 @dataclass(frozen=True)
@@ -55,52 +52,6 @@ class Launch:
     @property
     def writes(self) -> tuple[int, ...]:
         return self.arrays[len(self.loops.inputs) :]
-
-
-@dataclass(frozen=True)
-class Gemm:
-    """c = alpha * a @ b + beta * c for row-major matrices in slots of the table of pointers.
-
-    a is (m, k), or (k, m) if it is transposed first; b is (k, n) or (n, k); c is (m, n) and read only if beta is not
-    0. `lda`, `ldb` and `ldc` count the elements from one row in memory to the next. There are `batch` such products;
-    `strides` count the elements from one to the next in a, b and c. Raises ValueError for what does not fit.
-    """
-
-    dtype: str
-    m: int
-    n: int
-    k: int
-    a: int
-    b: int
-    c: int
-    transpose_a: bool
-    transpose_b: bool
-    lda: int
-    ldb: int
-    ldc: int
-    alpha: float = 1.0
-    beta: float = 0.0
-    batch: int = 1
-    strides: tuple[int, int, int] = (0, 0, 0)
-
-    def __post_init__(self) -> None:
-        if self.dtype not in _LANES:
-            raise ValueError(message("Gemm", "float32 or float64", self.dtype))
-        if min(self.m, self.n, self.k, self.batch, *self.strides) < 0:
-            raise ValueError(message("Gemm", "no negative sizes or strides", repr(self)))
-        widths = (self.m if self.transpose_a else self.k, self.k if self.transpose_b else self.n, self.n)
-        if any(step < width for step, width in zip((self.lda, self.ldb, self.ldc), widths, strict=True)):
-            raise ValueError(message("Gemm", f"lda, ldb, ldc of at least {widths}", repr(self)))
-        if self.batch > 1 and self.strides[2] < (self.m - 1) * self.ldc + self.n:
-            raise ValueError(message("Gemm", "results of a batch that do not overlap", repr(self)))
-
-    @property
-    def reads(self) -> tuple[int, ...]:
-        return (self.a, self.b, self.c) if self.beta else (self.a, self.b)
-
-    @property
-    def writes(self) -> tuple[int, ...]:
-        return (self.c,)
 
 
 Step = Launch | Gemm
@@ -146,15 +97,6 @@ def _operations(step: Step, transcendental: int) -> int:
 def _nanoseconds(step: Step) -> float:
     per_flop = _PER_GEMM_FLOP if isinstance(step, Gemm) else _PER_FLOP
     return _PER_CALL + per_flop * _operations(step, _TRANSCENDENTAL) + _PER_BYTE * traffic(step)
-
-
-def _small(gemm: Gemm) -> bool:
-    """Whether loops of our own are about as fast as a call of BLAS, whose cost does not show in `called` alone: a
-    program without such calls starts faster. The times, in nanoseconds, are fitted to measurements (AVX-512)."""
-    lanes, products = _LANES[gemm.dtype], gemm.m * gemm.n * gemm.k
-    own = 25 + 0.27 * max(gemm.m, _ROWS) * -(-gemm.n // lanes) * gemm.k + 0.45 * gemm.k * gemm.n * gemm.transpose_b
-    called = 150 + 0.28 * products / lanes
-    return products <= _SMALL and own <= 1.3 * called
 
 
 # Programs
@@ -205,7 +147,7 @@ def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence
     """
     slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
-    large = [step for step in steps if isinstance(step, Gemm) and not _small(step)]
+    large = [step for step in steps if isinstance(step, Gemm) and not is_small(step)]
     library = blas.find()
     if large and library is None:
         raise RuntimeError(message("program", "a BLAS library for large products", f"none, for {large[0]}"))
@@ -228,7 +170,7 @@ def _shared(step: Step) -> bool:
         _, length, granularity = split(step.loops)
         return length > granularity
     library = blas.find()  # one that cannot be told to use one thread divides its products itself
-    return _small(step) or (library is not None and library.set_threads is not None)
+    return is_small(step) or (library is not None and library.set_threads is not None)
 
 
 def _barriers(steps: Sequence[Step], shared: Sequence[bool], buffers: Sequence[int] | None) -> list[bool]:
@@ -289,7 +231,7 @@ def _text(
         made_of = step.loops if isinstance(step, Launch) else (replace(step, a=0, b=0, c=0), share and threads)
         if made_of not in functions:
             name = f"step{len(functions)}"
-            text = llvm.text(step.loops, name) if isinstance(step, Launch) else _gemm(step, name, threads, share)
+            text = llvm.text(step.loops, name) if isinstance(step, Launch) else gemm_text(step, name, threads, share)
             functions[made_of] = name, text.replace(f"define void @{name}(", f"define internal void @{name}(")
         if barrier:
             code.add("call void @barrier(ptr %shared, i64 %threads)")
@@ -318,7 +260,7 @@ def _text(
         "  ret void",
         "}",
     ]
-    parts = [_BOUND, pool.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
+    parts = [_BOUND, waiting.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
     return _joined([*parts, *(text for _, text in functions.values()), "\n".join(main)])
 
 
@@ -334,18 +276,8 @@ def _call_launch(code: llvm.Code, step: Launch, name: str, who: str) -> None:
     for i, slot in enumerate(step.scalars):
         value = _slot(code, slot, "scalars", "double")
         code.add(f"store double {value}, ptr {code.value(f'getelementptr double, ptr %numbers, i64 {i}')}")
-    start, stop = _share(code, who, *split(step.loops)[1:])
+    start, stop = share_of(code, who, *split(step.loops)[1:])
     code.add(f"call void @{name}(ptr %table, ptr %numbers, i64 {start}, i64 {stop})")
-
-
-def _share(code: llvm.Code, who: str, length: int, granularity: int) -> tuple[str, str]:
-    """The first position of a thread's share of `length`, and the one after its last."""
-    thread, threads = (word.removeprefix("i64 ") for word in who.split(", "))
-    after = code.value(f"add i64 {thread}, 1")
-    start, stop = (
-        code.value(f"call i64 @bound(i64 {i}, i64 {threads}, i64 {length}, i64 {granularity})") for i in (thread, after)
-    )
-    return start, stop
 
 
 def _joined(texts: Sequence[str]) -> str:
@@ -372,191 +304,3 @@ def _joined(texts: Sequence[str]) -> str:
 
 def _renumbered(sign: str, new: Callable[[int], int], text: str) -> str:
     return re.sub(rf"{sign}(\d+)\b", lambda match: f"{sign}{new(int(match[1]))}", text)
-
-
-# Matrix products
-
-
-# On loops: LLVM would unroll them further, which takes it a second and gains nothing
-_HINTS = """
-!0 = distinct !{!0, !1, !2}
-!1 = !{!"llvm.loop.unroll.count", i32 4}
-!2 = !{!"llvm.loop.vectorize.enable", i1 false}
-!3 = distinct !{!3, !2, !4}
-!4 = !{!"llvm.loop.unroll.disable"}
-"""
-
-
-def _gemm(gemm: Gemm, name: str, threads: int, share: bool) -> str:
-    """The function that does a thread's share of a product: some of the batch, of the rows, or of the columns."""
-    code, type = llvm.Code(), llvm.TYPES[gemm.dtype]
-    lanes, items, rows, columns = _LANES[gemm.dtype], ("0", str(gemm.batch)), ("0", str(gemm.m)), ("0", str(gemm.n))
-    if share and gemm.batch >= threads:
-        items = _share(code, "i64 %thread, i64 %threads", gemm.batch, 1)
-    elif share and (gemm.m >= gemm.n or _small(gemm)):
-        rows = _share(code, "i64 %thread, i64 %threads", gemm.m, _ROWS)
-    elif share:
-        columns = _share(code, "i64 %thread, i64 %threads", gemm.n, lanes)
-    height = code.value(f"sub i64 {rows[1]}, {rows[0]}")
-    width = code.value(f"sub i64 {columns[1]}, {columns[0]}")
-
-    def item(number: str, _: Sequence[str]) -> None:
-        starts = (
-            (rows[0], 1 if gemm.transpose_a else gemm.lda, "0", 0),
-            (columns[0], gemm.ldb if gemm.transpose_b else 1, "0", 0),
-            (rows[0], gemm.ldc, columns[0], 1),
-        )
-        a, b, c = (
-            _at(code, type, f"%{matrix}", (number, stride), (first, step), (second, one))
-            for matrix, stride, (first, step, second, one) in zip("abc", gemm.strides, starts, strict=True)
-        )
-        if _small(gemm):
-            _small_gemm(code, gemm, a, b, c, height if share else str(gemm.m))
-        else:
-            _call_blas(code, gemm, a, b, c, height, width)
-
-    empty = [code.value(f"icmp eq i64 {size}, 0") for size in (height, width)]
-    code.add(f"br i1 {code.value(f'or i1 {empty[0]}, {empty[1]}')}, label %end, label %begin")
-    code.lines.append("begin:")
-    _loop(code, *items, 1, item)
-    code.label("end")
-    head = f"define internal void @{name}(i64 %thread, i64 %threads, ptr %a, ptr %b, ptr %c, ptr %function) {{"
-    panel = [f"  %panel = alloca [{gemm.k * lanes} x {type}], align 64"] if _packs(gemm) else []
-    return "\n".join([*code.declared, head, *panel, *code.lines, "  ret void", "}", _HINTS])
-
-
-def _call_blas(code: llvm.Code, gemm: Gemm, a: str, b: str, c: str, height: str, width: str) -> None:
-    library = blas.find()
-    assert library is not None  # `program` has looked
-    type, integer = llvm.TYPES[gemm.dtype], f"i{library.bits}"
-    sizes = [height, width, str(gemm.k)]
-    if library.bits == 32:
-        sizes = [code.value(f"trunc i64 {size} to i32") for size in sizes]
-    forms = [blas.TRANSPOSED if transposed else blas.PLAIN for transposed in (gemm.transpose_a, gemm.transpose_b)]
-    arguments = [
-        *(f"i32 {flag}" for flag in (blas.ROW_MAJOR, *forms)),
-        *(f"{integer} {size}" for size in sizes),
-        f"{type} {llvm.number(gemm.alpha, type)}",
-        *(f"ptr {a}", f"{integer} {gemm.lda}", f"ptr {b}", f"{integer} {gemm.ldb}"),
-        f"{type} {llvm.number(gemm.beta, type)}",
-        *(f"ptr {c}", f"{integer} {gemm.ldc}"),
-    ]
-    code.add(f"call void %function({', '.join(arguments)})")
-
-
-def _packs(gemm: Gemm) -> bool:
-    return _small(gemm) and gemm.transpose_b
-
-
-def _small_gemm(code: llvm.Code, gemm: Gemm, a: str, b: str, c: str, height: str) -> None:
-    """A vector's worth of columns after the other; of each, some rows at a time."""
-    lanes = _LANES[gemm.dtype]
-    rest = gemm.n % lanes
-
-    def columns(j: str, lanes: int) -> None:
-        if gemm.transpose_b:
-            _pack(code, gemm, b, j, lanes)
-        at_a_time = min(_ROWS, gemm.m)
-        pieces = code.value(f"udiv i64 {height}, {at_a_time}")
-        whole = code.value(f"mul i64 {pieces}, {at_a_time}")
-        _loop(code, "0", whole, at_a_time, lambda i, _: _tile(code, gemm, (a, b, c), i, at_a_time, j, lanes))
-        if at_a_time > 1:
-            _loop(code, whole, height, 1, lambda i, _: _tile(code, gemm, (a, b, c), i, 1, j, lanes))
-
-    if gemm.n >= lanes:
-        _loop(code, "0", str(gemm.n - rest), lanes, lambda j, _: columns(j, lanes))
-    if rest:
-        columns(str(gemm.n - rest), rest)
-
-
-def _pack(code: llvm.Code, gemm: Gemm, b: str, j: str, lanes: int) -> None:
-    """Those columns of a transposed b, which are not neighbours in memory, as rows of %panel."""
-    type = llvm.TYPES[gemm.dtype]
-
-    def row(k: str, _: Sequence[str]) -> None:
-        first = _at(code, type, b, (j, gemm.ldb), (k, 1))
-        for lane in range(lanes):
-            value = code.value(f"load {type}, ptr {_at(code, type, first, (str(lane), gemm.ldb))}")
-            code.add(f"store {type} {value}, ptr {_at(code, type, '%panel', (k, lanes), (str(lane), 1))}")
-
-    _loop(code, "0", str(gemm.k), 1, row)
-
-
-def _tile(code: llvm.Code, gemm: Gemm, places: tuple[str, str, str], i: str, rows: int, j: str, lanes: int) -> None:
-    """Rows from i and columns from j on of c, each row of them a vector that stays in a register."""
-    a, b, c = places
-    number = llvm.TYPES[gemm.dtype]
-    vector, kind = f"<{lanes} x {number}>", f"v{lanes}f{8 * llvm.SIZES[gemm.dtype]}"
-    align = llvm.SIZES[gemm.dtype]
-    code.declared[f"declare {vector} @llvm.fmuladd.{kind}({vector}, {vector}, {vector})"] = None
-
-    def multiply_add(x: str, y: str, z: str) -> str:
-        return code.value(f"call {vector} @llvm.fmuladd.{kind}({vector} {x}, {vector} {y}, {vector} {z})")
-
-    def all_lanes(value: str) -> str:
-        first = code.value(f"insertelement {vector} poison, {number} {value}, i64 0")
-        return code.value(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer")
-
-    def products(k: str, totals: Sequence[str]) -> list[str]:
-        if gemm.transpose_b:
-            place = _at(code, number, "%panel", (k, lanes))
-        else:
-            place = _at(code, number, b, (k, gemm.ldb), (j, 1))
-        row = code.value(f"load {vector}, ptr {place}, align {align}")
-        sums = []
-        for r, total in enumerate(totals):
-            down, along = (1, gemm.lda) if gemm.transpose_a else (gemm.lda, 1)
-            place = _at(code, number, a, (i, down), (str(r), down), (k, along))
-            sums.append(multiply_add(all_lanes(code.value(f"load {number}, ptr {place}")), row, total))
-        return sums
-
-    sums = _loop(code, "0", str(gemm.k), 1, products, [(vector, "zeroinitializer")] * rows)
-    for r, total in enumerate(sums):
-        place = _at(code, number, c, (i, gemm.ldc), (str(r), gemm.ldc), (j, 1))
-        if gemm.alpha != 1:
-            total = code.value(f"fmul {vector} {total}, {all_lanes(llvm.number(gemm.alpha, number))}")
-        if gemm.beta:
-            old = code.value(f"load {vector}, ptr {place}, align {align}")
-            total = multiply_add(all_lanes(llvm.number(gemm.beta, number)), old, total)
-        code.add(f"store {vector} {total}, ptr {place}, align {align}")
-
-
-def _at(code: llvm.Code, type: str, base: str, *steps: tuple[str, int]) -> str:
-    """The address so many elements after `base`: the sum of the products of a value and a number."""
-    for position, stride in steps:
-        if stride and position != "0":
-            offset = position if stride == 1 else code.value(f"mul i64 {position}, {stride}")
-            base = code.value(f"getelementptr {type}, ptr {base}, i64 {offset}")
-    return base
-
-
-def _loop(
-    code: llvm.Code,
-    first: str,
-    stop: str,
-    step: int,
-    body: Callable[[str, Sequence[str]], Sequence[str] | None],
-    carried: Sequence[tuple[str, str]] = (),
-) -> list[str]:
-    """for (i = first; i < stop; i += step). `carried` are the types and first values of what `body` returns for its
-    next turn; returns their last values."""
-    label = f"loop{next(code.names)}"
-    code.label(f"{label}.entry")
-    code.label(label)
-    i = f"%{label}.i"
-    names = [f"%{label}.c{number}" for number in range(len(carried))]
-    code.add(f"{i} = phi i64 [ {first}, %{label}.entry ], [ {i}.next, %{label}.latch ]")
-    place = len(code.lines)
-    more = code.value(f"icmp ult i64 {i}, {stop}")
-    code.add(f"br i1 {more}, label %{label}.body, label %{label}.exit")
-    code.lines.append(f"{label}.body:")
-    following = body(i, names) or ()
-    code.label(f"{label}.latch")
-    code.add(f"{i}.next = add i64 {i}, {step}")
-    code.add(f"br label %{label}, !llvm.loop !{0 if carried else 3}")
-    code.lines.append(f"{label}.exit:")
-    code.lines[place:place] = [
-        f"  {name} = phi {type} [ {start}, %{label}.entry ], [ {value}, %{label}.latch ]"
-        for name, (type, start), value in zip(names, carried, following, strict=True)
-    ]
-    return names
