@@ -71,6 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     networks = {name: networks[name] for name in smallest_first if name in rows}
     if networks and options.device != "cpu":
         print(f"\nskipped: {', '.join(networks)}: training rows run on the CPU only")
+    elif networks and importlib.util.find_spec(ENTRIES[REFERENCE].module) is None:
+        print(f"\nskipped: {', '.join(networks)}: they need PyTorch, whose losses say which framework counts")
     elif networks:
         training_rows(found, networks, options)
     for name in [name for name in rows if not hasattr(modules[name], "NETWORK")]:

@@ -3,6 +3,7 @@
 import dis
 import gc
 import linecache
+import random
 import signal
 import sys
 import threading
@@ -1119,6 +1120,113 @@ def test_a_real_signal_during_a_replay():
     armed.clear()
     function(t(1))
     assert buffer.tolist() != seen[0]
+
+
+# What Python does beside
+
+
+class Scaled(tg.layers.Layer):
+    factor = 1.0
+
+    def __init__(self, change=None):
+        super().__init__()
+        self.scale, self.note, self.change = t(2), float("nan"), change
+
+    def call(self, x):
+        if self.change is not None:
+            self.change(self)
+        return x * self.scale * self.factor
+
+
+def test_an_attribute_that_is_given_another_tensor():
+    layer = Scaled()
+    function = jit(lambda x: layer(x))
+    for value in (2, 3, 4):
+        layer.scale = t(value)
+        assert function(t(1)).tolist() == function(t(1)).tolist() == [value]
+    del layer.note
+    assert function(t(1)).tolist() == [4.0]
+    assert traces(function) == 4
+
+
+ALTERED = {
+    "number": lambda layer: setattr(layer, "note", 1.0),
+    "list": lambda layer: setattr(layer, "note", [1.0]),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_an_attribute_that_the_function_changes(name):
+    layer = Scaled(ALTERED[name])
+    with pytest.raises(tg.TraceError, match=r"attributes that the function leaves as they are, received 'note' of Sca"):
+        jit(lambda x: layer(x))(t(1))
+
+
+def test_a_tensor_kept_by_a_layer_is_traced_once():
+    layer = Scaled(lambda layer: setattr(layer, "last", t(1)))
+    function = jit(lambda x: layer(x))
+    for _ in range(3):
+        function(t(1))
+    assert traces(function) == 1
+
+
+factor = 1.0
+
+
+def test_python_variables_are_looked_at():
+    global factor
+    offset, unset = 10.0, 0
+
+    def step(x):
+        nonlocal unset
+        unset += 1
+        return x * sum(factor for _ in range(1)) + offset
+
+    function = jit(step)
+    found = []
+    for number in (1.0, 2.0, 1.0):
+        factor = number
+        found += [function(t(1)).item() for _ in range(2)]
+    offset = 20.0
+    found.append(function(t(1)).item())
+    assert found == [11.0, 11.0, 12.0, 12.0, 11.0, 11.0, 21.0]
+    assert (traces(function), unset) == (3, 3)
+
+
+DRAWS = {
+    "NumPy": lambda x: x * numpy.random.rand(),  # noqa: NPY002
+    "Python": lambda x: x * random.random(),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_random_numbers_of_others_are_refused(name):
+    with pytest.raises(tg.TraceError, match="random numbers of this package, received some of NumPy's or Python's"):
+        jit(DRAWS[name])(t(1))
+
+
+def test_a_refusal_cannot_be_hidden():
+    def step(x):
+        try:
+            return x * 1.0 if x.sum() > 0 else x
+        except tg.TraceError:
+            return -x
+
+    with pytest.raises(tg.TraceError, match="no control flow"):
+        jit(step)(t(1))
+    assert step(t(1)).tolist() == [1.0]
+
+
+def test_layers_are_no_arrays():
+    layer = Scaled()
+    assert jit(lambda layer, x: layer(x))(layer, t(1)).tolist() == [2.0]
+
+
+def test_explain_wants_a_jitted_function(capsys):
+    with pytest.raises(TypeError, match="explain: expected a jitted function, received builtin"):
+        tg.jit.explain(print)
+    tg.jit.explain(Trainer(1.0).step)
+    assert "step" in capsys.readouterr().out
 
 
 # Memory

@@ -34,7 +34,10 @@ def user_line() -> str:
 
 
 def refuse(expected: str, received: str, hint: str) -> NoReturn:
-    raise TraceError(message(f"jit, at {user_line()}", expected, received, hint))
+    error = TraceError(message(f"jit, at {user_line()}", expected, received, hint))
+    if state.trace is not None:
+        state.trace.refused = error  # which `except Exception` must not hide
+    raise error
 
 
 _INSTEAD = "return the value from the jitted function and read it there, or leave this function without jit."

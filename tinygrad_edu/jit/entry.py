@@ -7,7 +7,9 @@ functions made for the arguments, tensors and results of the recording.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
+from types import CodeType
 from typing import Any
 
 import numpy
@@ -16,7 +18,7 @@ from ..autograd import Tensor, without_graph
 from ..backend import device_of
 from ..state import state
 from .program import typed
-from .trace import Trace, is_number, layout_of, plain
+from .trace import Trace, is_array, is_number, layout_of, plain
 
 Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
 """From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None
@@ -37,8 +39,10 @@ class Text:
         return f"a{next(self._numbers)}"
 
     def function(self, parameters: str, result: str) -> Any:
-        lines = [f"def function({parameters}):", *self.lines, f"return {result}"]
-        exec(compile("\n    ".join(lines) + "\n", "<jit entry>", "exec"), self.objects)
+        lines = ["try:", *(f" {line}" for line in self.lines), f" return {result}"]
+        lines += ["except (AttributeError, ValueError): return None"]  # something is there no more
+        text = f"def function({parameters}):\n" + "".join(f" {line}\n" for line in lines)
+        exec(compile(text, "<jit entry>", "exec"), self.objects)
         return self.objects["function"]
 
     def object(self, value: Any) -> str:
@@ -70,7 +74,7 @@ class Text:
             data = self.name()
             self.lines.append(f"{data} = {name}.data")
             self.array(data, leaf.data)
-        elif hasattr(leaf, "dtype"):
+        elif is_array(leaf):
             self.array(name, leaf)
         elif is_number(leaf):
             kind = "int" if isinstance(leaf, int) else "float"
@@ -113,14 +117,43 @@ class Text:
             gradient = f"{self.object(tensor)}._grad"
             known = f"layout_of({gradient}) == {self.object(layout)}"
             self.need(f"{gradient} is None" if layout is None else f"{gradient} is not None and {known}")
-        for reference, settings, values in trace.settings.values():
+        for reference, _, read, values, arrays in trace.settings.values():
             owner = self.name()
             self.lines.append(f"{owner} = {self.object(reference)}()")
-            self.need(f"{owner} is not None", f"{self.object(settings)}({owner}) == {self.object(values)}")
+            self.need(f"{owner} is not None", f"{self.object(read)}({owner}) == {self.object(values)}")
+            for name, array in arrays.items():
+                self.need(f"getattr({owner}, {name!r}) is {self.object(array)}")
+
+    def python(self, variables: Variables) -> None:
+        """Python variables must hold what they held."""
+        for name, (holder, value) in variables.items():
+            where = f".get({name!r})" if isinstance(holder, dict) else ".cell_contents"
+            self.need(f"{self.object(holder)}{where} is {self.object(value)}")
 
 
-def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace) -> Guard:
-    """The guard of a recording that was made with these arguments."""
+Variables = dict[Any, tuple[Any, Any]]
+"""By name, or a number, the dict or the cell that a Python variable is in, and its value."""
+
+
+def variables_of(function: Any) -> Variables:
+    """The variables from outside that a Python function names: globals, and those of functions around it."""
+    codes = [function.__code__] if hasattr(function, "__code__") else []
+    names: set[str] = set()
+    for code in codes:
+        names.update(code.co_names)
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    found: Variables = {}
+    if codes:
+        known = function.__globals__
+        found |= {name: (known, known[name]) for name in sorted(names & known.keys())}
+        for i, cell in enumerate(function.__closure__ or ()):
+            with suppress(ValueError):  # it is empty
+                found[i] = cell, cell.cell_contents
+    return found
+
+
+def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace, variables: Variables) -> Guard:
+    """The guard of a recording that was made with these arguments, while the variables were like this."""
     text = Text()
     text.tree("args", args)
     known = {name: typed(value) for name, value in static.items()}
@@ -130,6 +163,7 @@ def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace) -> Gua
         text.need(f"state.{name} is {getattr(state, name)}")
     for name in ("dtype", "device"):
         text.need(f"state.{name} == {text.object(getattr(state, name))}")
+    text.python(variables)
     text.world(trace)
     return text.function("args, static", f"[{', '.join(text.found)}]")
 

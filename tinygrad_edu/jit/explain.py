@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from ..errors import message
 from ..kernels import native
 from .fusion import Unit
 from .memory import peak
 from .planned import Planned
 from .program import Call
+from .step import Jit
 
 
 def describe(plan: Planned) -> str:
@@ -75,9 +78,12 @@ def explain(step: Any) -> None:
     <lambda>, recording 1 of 1
     ...
     """
+    step = step.func if isinstance(step, functools.partial) else step  # a method
+    if not isinstance(step, Jit):
+        raise TypeError(message("explain", "a jitted function", type(step).__name__, "call it on tg.jit(function)."))
     plans = [plan.replay for plan in reversed(step.plans)]
     parts = []
     for i, replay in enumerate(plans):
         text = describe(replay) if isinstance(replay, Planned) else replay.source
-        parts.append(f"{step.__name__}, recording {i + 1} of {len(plans)}\n\n{text}")
-    print("\n\n".join(parts) or f"{step.__name__} has not been called yet")
+        parts.append(f"{step.name}, recording {i + 1} of {len(plans)}\n\n{text}")
+    print("\n\n".join(parts) or f"{step.name} has not been called yet")

@@ -13,11 +13,11 @@ from ..autograd import Tensor, Tracer
 from ..backend import default_generator
 from ..errors import check_integer, message
 from ..state import state
-from .entry import guard_of, packing_of
+from .entry import guard_of, packing_of, variables_of
 from .planned import Planned
 from .program import leaves, rebuild
 from .replay import Replay
-from .trace import Trace, check_apart, plain
+from .trace import Trace, check_apart, is_array, plain
 
 
 class Plan:
@@ -30,11 +30,13 @@ class Plan:
     """
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], static: dict[str, Any], fuse: bool):
-        trace = Trace()
+        trace, before = Trace(), variables_of(function)
         kinds = trace.run(function, args, static)
+        after = variables_of(function)  # those that it sets itself are not guarded: they would never be as they were
+        variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}
         self.program = trace.program
         self.replay = (Planned if fuse else Replay)(self.program)
-        self.guard = guard_of(args, static, trace)
+        self.guard = guard_of(args, static, trace, variables)
         self._packed = packing_of(kinds)
         self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]
         self._overwritten, self._positions = trace.overwritten, trace.overwritten_arguments
@@ -54,6 +56,7 @@ class Jit:
 
     Attributes:
         function: the function itself.
+        name: what warnings call it.
         plans: what has been traced; the one used last comes first.
     """
 
@@ -62,7 +65,7 @@ class Jit:
         self.function, self.cache_size = function, check_integer("jit", "cache_size", cache_size, 1)
         self.fuse = fuse
         self.plans: list[Plan] = []
-        self._name = getattr(function, "__name__", type(function).__name__)
+        self.name = getattr(function, "__name__", type(function).__name__)
         self._traced = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
@@ -103,12 +106,12 @@ class Jit:
             data = a.data if isinstance(a, Tensor) else a
             if type(data) is Tracer:
                 data.check_open()
-        wrong = [a for a in leaves(static) if isinstance(a, Tensor) or hasattr(a, "dtype")]
+        wrong = [a for a in leaves(static) if is_array(a)]
         wrong += [a for a in static.values() if not _is_hashable(a)]
-        wrong += [a for a in given if not (isinstance(a, Tensor) or hasattr(a, "dtype") or _is_hashable(a))]
+        wrong += [a for a in given if not (is_array(a) or _is_hashable(a))]
         if wrong:
             expected = "arrays and numbers by position, and hashable values that are no arrays by keyword"
-            raise TypeError(message(f"jit {self._name}", expected, f"a {type(wrong[0]).__name__}"))
+            raise TypeError(message(f"jit {self.name}", expected, f"a {type(wrong[0]).__name__}"))
 
     def _trace(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """The first call of a kind: recorded, and then run by the plan as later ones are, so that all round alike."""
@@ -134,8 +137,8 @@ class Jit:
         self._traced += 1
         if self._traced == self.cache_size + 1:
             warnings.warn(
-                f"jit {self._name}: traced for more than {self.cache_size} kinds of arguments, which costs more than "
-                "it saves; pad batches to a few shapes, and pass numbers by position",
+                f"jit {self.name}: traced for more than {self.cache_size} kinds of arguments, which costs more than "
+                "it saves; pad batches to a few shapes, pass numbers by position, and keep attributes as they are",
                 stacklevel=4,
             )
 
@@ -147,8 +150,8 @@ def jit(function: Callable[..., Any] | None = None, *, cache_size: int = 32, fus
     at each call, while other shapes and dtypes are recorded anew. Values passed by keyword are static: hashable, and
     recorded anew for each. Tensors that the function uses without getting them, such as a model's parameters, the
     state of optimizers, their learning rates and step counts, random numbers, `.grad` and `assign_` behave as without
-    `jit`. Python code itself runs only in the first call: `print`, and the values of other Python variables, are of
-    that call. If an input requires grad, the function runs as it is.
+    `jit`. Python code itself runs only when it is recorded, which is done anew when a global or enclosing variable that
+    the function names was set to something else. If an input requires grad, the function runs as it is.
 
     Args:
         function: returns tensors, arrays, numbers, or tuples, lists and dicts of them.

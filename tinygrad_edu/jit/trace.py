@@ -6,11 +6,12 @@ the new value. So an error or an interrupt leaves everything as it was.
 
 from __future__ import annotations
 
+import random
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy
 
@@ -88,6 +89,24 @@ class _Memory:
         return any(when > since and start < high and low < end for when, start, end in self.writes)
 
 
+class Settings(NamedTuple):
+    """The public attributes of an object that a recording used.
+
+    Attributes:
+        owner: a reference to the object.
+        names: of numbers, texts, functions, and collections of them.
+        read: gets the class and these, as a tuple.
+        values: what they were.
+        arrays: the tensors and arrays, by name.
+    """
+
+    owner: weakref.ref[Any]
+    names: list[str]
+    read: Callable[[Any], tuple[Any, ...]]
+    values: tuple[Any, ...]
+    arrays: dict[str, Any]
+
+
 class Trace:
     """A recording in progress. `run` makes it; the other methods are called by primitives and tensors.
 
@@ -95,7 +114,8 @@ class Trace:
         program: what has been recorded.
         watched: tensors that the program depends on, with what must stay the same: data and requires_grad.
         gradients: tensors whose `.grad` was read or set, with its layout at the start, None if there was none.
-        settings: references to objects whose plain attributes the function used, how to get these, and their values.
+        settings: the attributes of objects that the function used.
+        refused: what it was told that cannot be recorded, whether it cared or not.
         closed: whether the call is over, so that tracers are no longer of use.
     """
 
@@ -103,7 +123,8 @@ class Trace:
         self.program = Program()
         self.watched: dict[int, tuple[Tensor, Any, bool]] = {}
         self.gradients: dict[int, tuple[Tensor, Any]] = {}
-        self.settings: dict[int, tuple[Any, attrgetter[Any], Any]] = {}
+        self.settings: dict[int, Settings] = {}
+        self.refused: TraceError | None = None
         self.closed = False
         self._memories: dict[int, _Memory] = {}  # by the array that owns it
         self._views: dict[int, tuple[_Memory, Window, Tracer]] = {}  # which tracers are parts of a memory
@@ -119,10 +140,17 @@ class Trace:
 
     def run(self, function: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
         """Calls the function on tracers of `arguments`; returns the tree of the kinds of its results."""
+        drawn = _outside_draws()
         stand_ins = rebuild(arguments, map(self._argument, range(len(list(leaves(arguments)))), leaves(arguments)))
         try:
             state.trace = self
             result = function(*stand_ins, **keywords)
+            if self.refused is not None:
+                raise self.refused
+            if drawn != _outside_draws():
+                hint = "use tg.normal, tg.uniform and the like, or draw outside of the function and pass the array."
+                refuse("random numbers of this package", "some of NumPy's or Python's, the same at each call", hint)
+            self._settle()
             self._finish(result)
             kinds = rebuild(result, map(kind_of_result, leaves(result)))
             written = list(self._written.values())
@@ -147,7 +175,7 @@ class Trace:
             return Tensor(self._input(a.data, Argument(position)).current)
         if is_number(a):
             return self._host(HostCall(f"a{position}", None, (position,)), a)  # type: ignore[arg-type]
-        return self._input(a, Argument(position)).current if hasattr(a, "dtype") else a
+        return self._input(a, Argument(position)).current if is_array(a) else a
 
     def _input(self, array: Array, source: Any) -> _Memory:
         variable = Variable(array.shape, array.dtype, array.strides)
@@ -203,11 +231,24 @@ class Trace:
     def note_settings(self, owner: Any, more: tuple[str, ...]) -> None:
         """Notes that the program holds for the settings of `owner`, and for some more attributes, as they are."""
         if id(owner) not in self.settings:
-            names = [name for name, value in vars(owner).items() if name[0] != "_" and _is_setting(value)]
+            public = {name: value for name, value in vars(owner).items() if name[0] != "_"}
+            names = [name for name, value in public.items() if _is_setting(value)]
+            arrays = {name: value for name, value in public.items() if is_array(value)}
+            read = attrgetter("__class__", *names, *more)
             self._kept.append(owner)
-            if names or more:
-                settings = attrgetter(*names, *more)
-                self.settings[id(owner)] = weakref.ref(owner), settings, _copied_lists(settings(owner))
+            values = _copied_lists(read(owner))
+            self.settings[id(owner)] = Settings(weakref.ref(owner), [*names, *more], read, values, arrays)
+
+    def _settle(self) -> None:
+        """Looks at what the function itself has done to the attributes that it used."""
+        for owner, names, read, values, arrays in self.settings.values():
+            for name, old, now in zip(names, values[1:], read(owner())[1:], strict=True):
+                if old is not now and old != now:  # NaN is itself
+                    hint = "keep what changes in a tensor, and use assign_."
+                    found = f"{name!r} of {type(owner()).__name__}, which it changes"
+                    refuse("attributes that the function leaves as they are", found, hint)
+            for name in [name for name, a in arrays.items() if getattr(owner(), name, None) is not a]:
+                del arrays[name]  # not guarded: it would never be as it was
 
     def lift(self, array: Array) -> Tracer:
         """The tracer of the current value of an array, which may be a part of a larger one."""
@@ -471,6 +512,17 @@ def _is_setting(value: Any) -> bool:
     return callable(value) or all(isinstance(leaf, kinds) or callable(leaf) for leaf in leaves(value))
 
 
+def _outside_draws() -> Any:
+    """The states of NumPy's and Python's own generators, which a replay does not turn."""
+    numpys: Any = numpy.random.get_state(legacy=False)  # noqa: NPY002 -- it is only looked at
+    return numpys["state"]["key"].tobytes(), repr(numpys), random.getstate()
+
+
+def is_array(a: Any) -> bool:
+    """Whether it is a tensor or an array; layers have a dtype too."""
+    return isinstance(a, Tensor) or (hasattr(a, "dtype") and hasattr(a, "shape"))
+
+
 def plain(a: Any) -> Any:
     """An argument; a NumPy scalar or 0-d array is the Python number that it is for operations too."""
     return a.item() if isinstance(a, (numpy.generic, numpy.ndarray)) and a.ndim == 0 else a
@@ -487,7 +539,7 @@ def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any
         overwritten: the ids of arrays.
         positions: of the arguments that it overwrites.
     """
-    owners = [id(owner_of(a)) if hasattr(a, "dtype") else 0 for a in arguments]
+    owners = [id(owner_of(a)) if is_array(a) else 0 for a in arguments]
     shared = not overwritten.isdisjoint(owners) or any(owners.count(owners[i]) > 1 for i in positions)
     if shared:
         hint = "use the tensor in the function without passing it, or pass a copy."

@@ -65,8 +65,8 @@ class Model(ActivatedLayer):
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred).
             jit: whether steps are recorded and replayed (see `tinygrad_edu.jit`); "auto" does so where it can, and
                 else warns once, with the reason. Python code of your own layers, losses and metrics then runs only
-                when a step is recorded: a number that it keeps in a variable of its own stays as it was; tensors,
-                learning rates and attributes of layers are seen.
+                when a step is recorded. Tensors, learning rates and attributes of layers are looked at in each batch,
+                global variables are not.
 
         Raises ValueError for an unknown name. A cross-entropy of the probabilities of a last sigmoid or softmax is
         computed from its logits, so that it cannot overflow.
@@ -445,6 +445,7 @@ class _Steps:
     @staticmethod
     def _recorded(model: Model, batch: Callable[..., None]) -> Callable[..., None]:
         step = jit(batch, cache_size=8)
+        step.name = f"{model.where} fit"
         if model._jit is True:
             return step
         weak = weakref.ref(model)
