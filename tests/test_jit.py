@@ -1229,6 +1229,54 @@ def test_explain_wants_a_jitted_function(capsys):
     assert "step" in capsys.readouterr().out
 
 
+READ_ONLY = {
+    "captured": (lambda x, a: a.assign_(a + x), False),
+    "argument": (lambda x, a: x.assign_(x * 2.0), True),
+}
+
+
+@pytest.mark.parametrize("name", READ_ONLY)
+def test_read_only_memory_is_not_written(name):
+    step, argument = READ_ONLY[name]
+    array = numpy.array([1.0, 2.0], dtype="float32")
+    p, frozen = t(1, 2), Tensor(array)
+
+    def function(x):
+        p.assign_(p + 1.0)
+        step(x, frozen)
+
+    jitted = jit(function)
+    if argument:
+        jitted(t(1, 2))
+    before = p.tolist()
+    array.flags.writeable = False
+    with pytest.raises(ValueError, match="memory that can be written, received an array that is read-only"):
+        jitted(frozen if argument else t(1, 2))
+    assert (p.tolist(), array.tolist()) == (before, [1.0, 2.0])
+
+
+def test_a_gradient_that_is_a_parameters_memory():
+    p, q = t(1, 2, requires_grad=True), t(3, 4)
+    p.grad = t(0, 0)
+
+    def step(x):
+        q.assign_(q * 3.0 + x)
+        return p.grad + q
+
+    function = jit(step)
+    function(t(0, 0))
+    p.grad = Tensor(q.data)
+    with pytest.raises(tg.TraceError, match="share no memory with what assign_ overwrites"):
+        function(t(0, 0))
+    assert q.tolist() == [9.0, 12.0]
+
+
+def test_keys_of_dicts_and_unusual_numbers():
+    function = jit(lambda x, d: "".join(map(str, d)))
+    assert [function(t(1), d) for d in ({1: 2}, {True: 2}, {1.0: 2}, {1: 3})] == ["1", "True", "1.0", "1"]
+    assert jit(lambda x, n: x)(t(1), numpy.longdouble(1)).tolist() == [1.0]
+
+
 # Memory
 
 

@@ -264,6 +264,28 @@ LIKE_EAGER = {
 }
 
 
+WIDE = numpy.random.default_rng(0).standard_normal((20_000, 4), dtype="float32")
+LIKE_EAGER_IF_LARGE = {
+    "negative, transposed": lambda x: -tg.transpose(x),
+    "negative, transposed, and used": lambda x: (lambda y: y * 2.0 + tg.transpose(x) + y)(-tg.transpose(x)),
+    "finite, transposed": lambda x: tg.isfinite(tg.transpose(x)),
+    "softmax of one row": lambda x: tg.softmax(tg.broadcast_to(x[0], (256, 4)).reshape(4, 256)) * 2.0,
+    "softmax of a repeated row": lambda x: tg.softmax(tg.broadcast_to(x[:256, 0], (256, 256))),
+}
+
+
+@pytest.mark.parametrize("compiled", ["0", "1"])
+@pytest.mark.parametrize("name", LIKE_EAGER_IF_LARGE)
+def test_like_eager_if_large(name, compiled, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_EDU_FAST", compiled)
+    function = LIKE_EAGER_IF_LARGE[name]
+    expected = function(Tensor(WIDE)).numpy()
+    other = Tensor(numpy.ones(expected.shape, "float32"))
+    step = tg.jit(lambda x: (lambda y: (y, y + other))(function(x)))
+    for found, more in zip(step(Tensor(WIDE)), (0.0, 1.0), strict=True):
+        numpy.testing.assert_allclose(found.numpy(), expected + more, rtol=2e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("compiled", ["0", "1"])
 @pytest.mark.parametrize("name", LIKE_EAGER)
 def test_like_eager(name, compiled, monkeypatch):

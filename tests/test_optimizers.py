@@ -253,6 +253,36 @@ def test_a_step_that_fails_changes_nothing():
     assert not optimizer.states[0]["momentum"].numpy().any()
 
 
+class Remembering(SGD):
+    def init(self, parameter):
+        return {"previous": parameter * 0.0, "before": parameter * 0.0}
+
+    def apply(self, parameter, gradient, state, learning_rate, step):
+        return parameter - gradient * learning_rate, {"previous": parameter, "before": state["previous"]}
+
+
+class Wrong(SGD):
+    def apply(self, parameter, gradient, state, learning_rate, step):
+        return (parameter if parameter.shape == (2,) else parameter[:1]) - learning_rate, state
+
+
+def test_a_rule_may_return_what_it_was_given():
+    w = weight()
+    optimizer = Remembering(0.5).build([w])
+    for _ in range(2):
+        optimizer.minimize(w.sum())
+    assert w.tolist() == [0.0, 1.0]
+    assert [optimizer.states[0][name].tolist() for name in ("previous", "before")] == [[0.5, 1.5], [1.0, 2.0]]
+
+
+def test_a_rule_that_returns_another_shape_changes_nothing():
+    first, second = weight(), tg.tensor([1.0, 2.0, 3.0], dtype="float64", requires_grad=True)
+    optimizer = Wrong(0.5).build([first, second])
+    with pytest.raises(ShapeError, match=r"Wrong apply: expected an array of shape \(3,\), received shape \(1,\)"):
+        optimizer.minimize(first.sum() + second.sum())
+    assert (first.tolist(), second.tolist(), optimizer.iterations) == ([1.0, 2.0], [1.0, 2.0, 3.0], 0)
+
+
 class WarmUp(SGD):
     def apply(self, parameter, gradient, state, learning_rate, step):
         return parameter - gradient * (learning_rate if step > 1 else 0.0), state

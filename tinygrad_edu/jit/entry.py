@@ -43,7 +43,7 @@ class Text:
         lines += ["except (AttributeError, ValueError): return None"]  # something is there no more
         text = f"def function({parameters}):\n" + "".join(f" {line}\n" for line in lines)
         exec(compile(text, "<jit entry>", "exec"), self.objects)
-        return self.objects["function"]
+        return self.objects.pop("function")  # without a circle
 
     def object(self, value: Any) -> str:
         name = f"o{next(self._numbers)}"
@@ -62,7 +62,7 @@ class Text:
         self.need(f"type({name}) is {self.object(type(tree))}", f"len({name}) == {len(tree)}")
         keys = [self.object(key) for key in tree] if isinstance(tree, dict) else list(map(str, range(len(tree))))
         if isinstance(tree, dict):
-            self.need(f"[*{name}] == [{', '.join(keys)}]")
+            self.need(f"[*map(typed, {name})] == {self.object([*map(typed, tree)])}")
         for key, branch in zip(keys, tree.values() if isinstance(tree, dict) else tree, strict=True):
             part = self.name()
             self.lines.append(f"{part} = {name}[{key}]")
@@ -70,7 +70,7 @@ class Text:
 
     def leaf(self, name: str, leaf: Any) -> None:
         if isinstance(leaf, Tensor):
-            self.need(f"type({name}) is Tensor", f"not {name}.requires_grad")
+            self.need(f"type({name}) is {self.object(type(leaf))}", f"not {name}.requires_grad")
             data = self.name()
             self.lines.append(f"{data} = {name}.data")
             self.array(data, leaf.data)

@@ -138,7 +138,7 @@ class Planned(Replay):
         return found
 
     def _is_steady(self, unit: Unit) -> bool:
-        return blocks.Runner(loops_of(unit, self.stored, self.fusion.root).loops).takes_place()
+        return blocks.is_steady(loops_of(unit, self.stored, self.fusion.root).loops)
 
     def _homes(self) -> dict[Variable, tuple[Variable, int]]:
         """Of what is joined to one array: that array, and the bytes in it before its own."""

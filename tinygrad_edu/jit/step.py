@@ -15,7 +15,7 @@ from ..errors import check_integer, message
 from ..state import state
 from .entry import guard_of, packing_of, variables_of
 from .planned import Planned
-from .program import leaves, rebuild
+from .program import Gradient, leaves, rebuild
 from .replay import Replay
 from .trace import Trace, check_apart, is_array, plain
 
@@ -40,6 +40,7 @@ class Plan:
         self._packed = packing_of(kinds)
         self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]
         self._overwritten, self._positions = trace.overwritten, trace.overwritten_arguments
+        self._gradients = [s.tensor for s in self.program.inputs.values() if type(s) is Gradient]
 
     def is_stale(self) -> bool:
         """Whether an array that the program reads is no longer its tensor's, so that it will not fit again."""
@@ -47,7 +48,8 @@ class Plan:
 
     def __call__(self, arguments: list[Any]) -> Any:
         if self._overwritten or self._positions:
-            check_apart(self._overwritten, self._positions, arguments)
+            gradients = [tensor._grad.data for tensor in self._gradients if tensor._grad is not None]
+            check_apart(self._overwritten, self._positions, [*arguments, *gradients])
         return self._packed(self.replay(arguments))
 
 

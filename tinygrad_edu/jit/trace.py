@@ -408,6 +408,7 @@ class Trace:
         if array_module(memory.array).empty_like(memory.array).strides != memory.array.strides:
             hint = "pass a copy of it."
             refuse("assign_ to memory without gaps", f"a view of shape {memory.array.shape} with strides", hint)
+        check_writeable(memory.array)
         value = self.lift(value) if hasattr(value, "dtype") else value
         alike = type(value) is Tracer and (value.shape, value.strides, value.dtype) == window[1:]
         low, high = _bytes(window)
@@ -525,7 +526,8 @@ def is_array(a: Any) -> bool:
 
 def plain(a: Any) -> Any:
     """An argument; a NumPy scalar or 0-d array is the Python number that it is for operations too."""
-    return a.item() if isinstance(a, (numpy.generic, numpy.ndarray)) and a.ndim == 0 else a
+    item = a.item() if isinstance(a, (numpy.generic, numpy.ndarray)) and a.ndim == 0 else a
+    return a if isinstance(item, numpy.generic) else item  # a long double stays what it is
 
 
 def is_number(a: Any) -> bool:
@@ -533,17 +535,25 @@ def is_number(a: Any) -> bool:
 
 
 def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any]) -> None:
-    """Raises TraceError if an argument shares memory with what the function overwrites beside it.
+    """Raises TraceError if an argument shares memory with what the function overwrites beside it, ValueError if it
+    overwrites one that is read-only.
 
     Args:
         overwritten: the ids of arrays.
         positions: of the arguments that it overwrites.
     """
     owners = [id(owner_of(a)) if is_array(a) else 0 for a in arguments]
+    for i in positions:
+        check_writeable(arguments[i])
     shared = not overwritten.isdisjoint(owners) or any(owners.count(owners[i]) > 1 for i in positions)
     if shared:
         hint = "use the tensor in the function without passing it, or pass a copy."
         refuse("arguments that share no memory with what assign_ overwrites", "one that does", hint)
+
+
+def check_writeable(array: Array) -> None:
+    if isinstance(array, numpy.ndarray) and not array.flags.writeable:
+        raise ValueError(message("assign_", "memory that can be written", "an array that is read-only"))
 
 
 def kind_of_result(leaf: Any) -> Any:

@@ -79,15 +79,16 @@ class Runner:
         else:
             pool.map(lambda part: self.text.run(reads, writes, apart, scalars, *part), work)
 
-    def takes_place(self) -> bool:
-        """Whether all steps leave their values in memory that `work` has got, so that none can fail."""
-        return all(_takes_place(op) or op.name in (*SOURCES, "store") for op in self.loops.ops)
-
     def _divided(self, threads: int) -> list[list[Block]]:
         """The blocks that each thread runs."""
         blocks = list(_blocks(self.loops.shape, self._cut))
         shares = 1 if self._in_turn or len(blocks) < SHARED else threads
         return [blocks[len(blocks) * i // shares : len(blocks) * (i + 1) // shares] for i in range(shares)]
+
+
+def is_steady(loops: Loops) -> bool:
+    """Whether all steps leave their values in memory that `Runner.work` has got, so that none can fail."""
+    return all(_takes_place(op) or op.name in (*SOURCES, "store") for op in loops.ops)
 
 
 def _blocks(shape: tuple[int, ...], cut: int) -> Iterator[Block]:
@@ -173,7 +174,7 @@ class _Text:
             along = op.number if op.name == "index" else self.axes[-1]
             return tuple(axis == along for axis in self.axes)
         found = tuple(any(self.varies[a][axis] for a in op.args) for axis in self.axes)
-        return (*found[:-1], False) if op.name in ROW_REDUCTIONS else found
+        return (*(True for _ in found[:-1]), False) if op.name in ROW_REDUCTIONS else found
 
     def _stored(self, level: str) -> tuple[int, ...]:
         """The shape of what is stored of a step of that level."""
@@ -194,6 +195,7 @@ class _Text:
         takes a place for its result."""
         op, shape = self.loops.ops[a], self.loops.shape
         whole = all(varies or n == 1 for varies, n in zip(self.varies[a], shape, strict=True))
+        whole &= self.loops.outputs[y].strides[-1] == 1  # NumPy 2.4's negative and isfinite are wrong for some others
         return whole and any(self.varies[a]) and op.dtype == self.loops.outputs[y].dtype and _takes_place(op)
 
     def _index(self, along: tuple[bool, ...]) -> str:

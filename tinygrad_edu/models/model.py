@@ -19,7 +19,7 @@ from ..errors import ShapeError, TraceError, check_integer, check_number, choice
 from ..jit import jit, weakly
 from ..layers import ACTIVATIONS, ActivatedLayer
 from ..layers.activations import name_of
-from ..state import Switch
+from ..state import Switch, state
 from .classes import Rows, kind_of, weigh_classes
 
 
@@ -204,11 +204,14 @@ class Model(ActivatedLayer):
     def _track(self, loss: Tensor, y: Any, output: Any) -> None:
         """Adds a batch to the mean loss and the metrics."""
         assert self.loss is not None
-        if self._count_up is None:
-            own = all(type(metric) in metrics.METRICS.values() for metric in self.metrics)
-            # without jit in the step too: it costs a tenth, and a user's own metric runs as it is
-            self._count_up = jit(weakly(self._counted)) if own else weakly(self._counted)
-        self._count_up(loss.detach(), self.loss.count(y), y, output)
+        count_up = self._counted
+        if state.trace is None and all(type(metric) in metrics.METRICS.values() for metric in self.metrics):
+            # recorded for the usual shape also in a step without jit: it costs a tenth; a user's own metric runs as is
+            if self._count_up is None:
+                self._count_up = output.shape, jit(weakly(self._counted))
+            usual, recorded = self._count_up
+            count_up = recorded if output.shape == usual else self._counted
+        count_up(loss.detach(), self.loss.count(y), y, output)
 
     def _counted(self, loss: Tensor, count: Any, y: Any, output: Any) -> None:
         self._mean_loss.accumulate(loss.astype("float64") * count, count)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy
 
 from .. import ops
-from ..autograd import Number, Tensor, live, on_host, settled, uninterrupted
+from ..autograd import Number, Tensor, cast, live, on_host, settled, uninterrupted
 from ..backend import Array, Device, array_module, device, to_device, to_host
-from ..errors import GradientError, TraceError, check_cast, check_names, check_number, message
+from ..errors import GradientError, ShapeError, TraceError, check_cast, check_names, check_number, message
 from ..jit import jit, weakly
 from ..state import state
 
@@ -176,8 +176,14 @@ class Optimizer:
                 array = live(value.data)
                 if self.weight_decay:
                     array = array - array * (self.weight_decay * rate)
-                array, new = self.apply(array, gradient, {k: live(t.data) for k, t in own.items()}, rate, step)
+                before = {name: live(t.data) for name, t in own.items()}
+                array, new = self.apply(array, gradient, before, rate, step)
                 changes += [(value, array), *((t, new[name]) for name, t in own.items())]
+        for i, (t, array) in enumerate(changes):
+            if array.shape != t.shape:
+                raise ShapeError(message(f"{self.where} apply", f"an array of shape {t.shape}", f"shape {array.shape}"))
+            if any(array is live(other.data) for other, _ in changes):  # which is about to change
+                changes[i] = t, cast(array, array.dtype)
         with uninterrupted():
             for t, array in changes:
                 t.assign_(array)
