@@ -152,7 +152,7 @@ def test_frameworks_take_turns_after_a_calibration(benchmarks):
     record = run(benchmarks, session, names=("eager", "torch"))
     rounds = "".join("|" if entry == "calibration" else entry[1][0] for entry in session.log)
     assert rounds.startswith("|" + "tes|" * 3 + "est|" * 3 + "ste|" * 3 + "tes|")
-    assert {phase: len(found) for phase, found in record["rounds"].items()} == dict.fromkeys(record["rounds"], 15)
+    assert {phase: len(found) for phase, found in record["rounds"].items()} == dict.fromkeys(record["rounds"], 18)
     assert record["frameworks"]["torch"]["resident bytes"] == 200
     assert record["frameworks"]["torch"]["peak bytes"] == 100
 
@@ -161,13 +161,13 @@ def test_rounds_with_a_slow_calibration_are_dropped_and_counted(benchmarks):
     slow_first = [1.31, 1.3, 1.3]  # of forward, gradient and step
     record = run(benchmarks, FakeSession(calibrations=slow_first))
     assert benchmarks("figures").quiet_rounds(record, 1.0) == {
-        "forward": (15, 16),
-        "gradient": (15, 15),
-        "step": (15, 15),
+        "forward": (18, 19),
+        "gradient": (18, 18),
+        "step": (18, 18),
     }
     assert record["rounds"]["forward"][0]["seconds"]  # raw times are kept all the same
     assert 0 not in benchmarks("figures").times(record, 1.0, "forward", "jax")
-    assert benchmarks("figures").quiet_rounds(record, 0.5)["step"] == (0, 15)  # the best was found out later
+    assert benchmarks("figures").quiet_rounds(record, 0.5)["step"] == (0, 18)  # the best was found out later
 
 
 def test_a_machine_that_is_never_quiet_ends_the_run(benchmarks):
@@ -181,7 +181,7 @@ def test_a_framework_that_fails_on_the_way_is_named_and_the_others_go_on(benchma
     record = run(benchmarks, FakeSession({("jax", what): raises(benchmarks, f"crashed in '{what}'")}))
     assert record["skipped"] == {"jax": f"crashed in '{what}'"}
     assert set(record["frameworks"]) == {"eager", "torch", "sgemm"}
-    assert len(record["rounds"]["step"]) == 15
+    assert len(record["rounds"]["step"]) == 18
 
 
 # Figures

@@ -38,9 +38,7 @@ class Text:
     def name(self) -> str:
         return f"a{next(self._numbers)}"
 
-    def function(self, parameters: str, result: str) -> Any:
-        lines = ["try:", *(f" {line}" for line in self.lines), f" return {result}"]
-        lines += ["except (AttributeError, ValueError): return None"]  # something is there no more
+    def function(self, parameters: str, lines: list[str]) -> Any:
         text = f"def function({parameters}):\n" + "".join(f" {line}\n" for line in lines)
         exec(compile(text, "<jit entry>", "exec"), self.objects)
         return self.objects.pop("function")  # without a circle
@@ -165,11 +163,13 @@ def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace, variab
         text.need(f"state.{name} == {text.object(getattr(state, name))}")
     text.python(variables)
     text.world(trace)
-    return text.function("args, static", f"[{', '.join(text.found)}]")
+    lines = ["try:", *(f" {line}" for line in text.lines), f" return [{', '.join(text.found)}]"]
+    lines += ["except (AttributeError, ValueError): return None"]  # an attribute or a variable is there no more
+    return text.function("args, static", lines)
 
 
 def packing_of(kinds: Any) -> Callable[[list[Any]], Any]:
     """From the flattened values of a result to the result, which has the form of `kinds`: Tensors where the function
     returned Tensors."""
     text = Text()
-    return text.function("values", text.packed(kinds, count()))
+    return text.function("values", [f"return {text.packed(kinds, count())}"])
