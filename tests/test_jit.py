@@ -97,6 +97,7 @@ READINGS = {
     "number: equal": lambda x, n: x if n == 1 else -x,
     "number: bool": lambda x, n: x if n else -x,
     "number: float": lambda x, n: x * float(n),
+    "number: index": lambda x, n: x[n],
     "number: range": lambda x, n: [x for _ in range(n)],
     "number: print": lambda x, n: f"{n}",
     "number: format": lambda x, n: f"{n:.2f}",

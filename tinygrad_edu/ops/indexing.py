@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, cast, check_array, primitive
+from ..autograd import HostNumber, Tensor, cast, check_array, primitive
 from ..backend import Array, array_module, device_of, to_device
 from ..errors import DeviceError, ShapeError, check_cast, message
 from ..state import state
@@ -75,8 +75,8 @@ def _part(x: Any, part: Any) -> Any:
         return part
     if isinstance(part, slice):
         return _Slice(None if n is None else operator.index(n) for n in (part.start, part.stop, part.step))
-    if isinstance(part, (int, numpy.integer)) and not isinstance(part, bool):
-        return int(part)
+    if isinstance(part, (int, numpy.integer, HostNumber)) and not isinstance(part, bool):
+        return operator.index(part)
     if isinstance(part, list):
         part = numpy.asarray(part, dtype=None if part else numpy.int64)
     kind = part.dtype.kind if hasattr(part, "dtype") else type(part).__name__
