@@ -162,6 +162,7 @@ class HostNumber(_Unreadable):
     """
 
     __slots__ = ("name", "recorder", "value")
+    __index__: Callable[..., Any]
     hint = "compute with it (+ - * / // % ** abs), or pass it by keyword: then each value is recorded anew."
 
     def __init__(self, trace: Any, value: float, name: str):
