@@ -255,10 +255,11 @@ def test_a_step_that_fails_changes_nothing():
 
 class Remembering(SGD):
     def init(self, parameter):
-        return {"previous": parameter * 0.0, "before": parameter * 0.0}
+        return {"previous": parameter * 0.0, "before": parameter * 0.0, "number": parameter * 0.0}
 
     def apply(self, parameter, gradient, state, learning_rate, step):
-        return parameter - gradient * learning_rate, {"previous": parameter, "before": state["previous"]}
+        new = {"previous": parameter, "before": state["previous"], "number": 0.5}
+        return parameter - gradient * learning_rate, new
 
 
 class Wrong(SGD):
@@ -272,7 +273,8 @@ def test_a_rule_may_return_what_it_was_given():
     for _ in range(2):
         optimizer.minimize(w.sum())
     assert w.tolist() == [0.0, 1.0]
-    assert [optimizer.states[0][name].tolist() for name in ("previous", "before")] == [[0.5, 1.5], [1.0, 2.0]]
+    found = [optimizer.states[0][name].tolist() for name in ("previous", "before", "number")]
+    assert found == [[0.5, 1.5], [1.0, 2.0], [0.5, 0.5]]
 
 
 def test_a_rule_that_returns_another_shape_changes_nothing():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import sys
 import tracemalloc
 from typing import Any
@@ -38,13 +37,8 @@ class Eager(Peer):
         self.parameters = self.model.trainable_weights
         self.x, self.y = map(tg.tensor, network.first_batch())
         if network.through_fit:
-            known = inspect.signature(self.model.compile).parameters
-            self.model.compile(
-                self.optimizer,
-                losses.BinaryCrossentropy(from_logits=True),
-                [metrics.BinaryAccuracy(threshold=0.0)],
-                **({"jit": self.jit} if "jit" in known else {}),
-            )
+            loss, accuracy = losses.BinaryCrossentropy(from_logits=True), metrics.BinaryAccuracy(threshold=0.0)
+            self.model.compile(self.optimizer, loss, [accuracy], jit=self.jit)
         self.optimizer.build(self.parameters)
         self.functions = {"forward": self.loss, "gradient": self.loss_and_gradients, "step": self.train}
 
@@ -112,8 +106,6 @@ class JitNumPy(Eager):
     jit = "auto"
 
     def __init__(self, network: Network):
-        if not hasattr(tg, "jit"):
-            raise Absent("tinygrad_edu has no jit")
         super().__init__(network)
         self.functions = {name: tg.jit(function) for name, function in self.functions.items()}
 

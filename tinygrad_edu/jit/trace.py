@@ -515,8 +515,9 @@ def _is_setting(value: Any) -> bool:
 
 def _outside_draws() -> Any:
     """The states of NumPy's and Python's own generators, which a replay does not turn."""
-    numpys: Any = numpy.random.get_state(legacy=False)  # noqa: NPY002 -- it is only looked at
-    return numpys["state"]["key"].tobytes(), repr(numpys), random.getstate()
+    numpys: Any = numpy.random.get_state()  # noqa: NPY002 -- it is only looked at
+    _, key, *rest = numpys
+    return key.tobytes(), rest, random.getstate()
 
 
 def is_array(a: Any) -> bool:

@@ -180,7 +180,7 @@ class Optimizer:
                 array, new = self.apply(array, gradient, before, rate, step)
                 changes += [(value, array), *((t, new[name]) for name, t in own.items())]
         for i, (t, array) in enumerate(changes):
-            if array.shape != t.shape:
+            if getattr(array, "shape", t.shape) != t.shape:  # a number fits any
                 raise ShapeError(message(f"{self.where} apply", f"an array of shape {t.shape}", f"shape {array.shape}"))
             if any(array is live(other.data) for other, _ in changes):  # which is about to change
                 changes[i] = t, cast(array, array.dtype)
