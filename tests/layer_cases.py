@@ -1,4 +1,4 @@
-"""Every layer as data: how it is made and what it is called on.
+"""Layers as data: how each is made and what it is called on. The cases are in the folder cases, a file per family.
 
 Read by test_layer_table.py and by golden/make_keras.py, which runs without tinygrad_edu: so nothing of it is imported
 here. A case's numbers depend on its name only.
@@ -6,6 +6,7 @@ here. A case's numbers depend on its name only.
 
 import zlib
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy
@@ -117,20 +118,9 @@ def mapped(function, tree):
     return function(tree)
 
 
-CASES = [
-    Case(
-        "dense",
-        L("Dense", units=3, activation="tanh"),
-        F(4, 2),
-        wrong=(
-            (F(4, 3), "Dense: expected 2 input features, received shape"),
-            ([F(4, 2)], "Dense: expected one tensor"),
-        ),
-    ),
-    Case("dense without a bias", L("Dense", units=2, use_bias=False), F(2, 3, 4)),
-    Case("dense with softmax", L("Dense", units=3, activation="softmax"), F(2, 4)),
-    Case("activation", L("Activation", activation="gelu"), F(2, 3)),
-    Case("flatten", L("Flatten"), F(2, 3, 2)),
-    Case("reshape", L("Reshape", target_shape=(3, -1)), F(2, 6), wrong=((F(2, 5), "Reshape: expected rows that can"),)),
-    Case("dropout", L("Dropout", rate=0.5), F(2, 3)),
-]
+FAMILIES = ("core",)
+"""The files of the folder cases."""
+
+
+def every_case():
+    return [case for family in FAMILIES for case in import_module(f"cases.{family}").CASES]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from layer_cases import CASES, F, L, leaves, mapped
+from layer_cases import F, L, every_case, leaves, mapped
 from op_cases import assert_near
 
 import tinygrad_edu as tg
@@ -15,6 +15,7 @@ from tinygrad_edu import Tensor, layers, models
 from tinygrad_edu.backend import to_host
 from tinygrad_edu.layers import config
 
+CASES = every_case()
 EVERY = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 KERAS = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if case.keras])
 NOT_OURS = re.compile(r".*_constraint|activity_regularizer|data_format|dtype|kwargs|lora_.*|quantization_config|seed")

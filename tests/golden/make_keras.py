@@ -18,7 +18,7 @@ import numpy
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from layer_cases import CASES, F, leaves, mapped
+from layer_cases import F, every_case, leaves, mapped
 
 FILE = Path(__file__).with_name("keras.npz")
 
@@ -53,7 +53,7 @@ def arguments(name):
 
 
 def record():
-    cases = [case for case in CASES if case.keras]
+    cases = [case for case in every_case() if case.keras]
     found = {name: array for case in cases for name, array in compute(case).items()}
     signatures = {case.layer.name: arguments(case.layer.name) for case in cases}
     found["arguments"] = numpy.array(json.dumps(signatures, sort_keys=True, default=str))
