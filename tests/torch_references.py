@@ -29,7 +29,23 @@ def _norm(x, axis=None, keepdims=False, ord=2):
 
 
 def _layer_norm(x, weight, bias, axis=-1, epsilon=1e-5):
-    return F.layer_norm(x, weight.shape, weight, bias, epsilon)
+    last, places = _last_axes(x, axis)
+    return torch.movedim(F.layer_norm(last, weight.shape, weight, bias, epsilon), tuple(range(-len(places), 0)), places)
+
+
+def _rms_norm(x, weight, axis=-1, epsilon=1e-6):
+    last, places = _last_axes(x, axis)
+    return torch.movedim(F.rms_norm(last, weight.shape, weight, epsilon), tuple(range(-len(places), 0)), places)
+
+
+def _last_axes(x, axis):
+    """`x` with these axes as the last ones, and where they were."""
+    places = tuple(sorted(i % x.ndim for i in ((axis,) if isinstance(axis, int) else axis)))
+    return torch.movedim(x, places, tuple(range(-len(places), 0))), places
+
+
+def _group_norm(x, weight, bias, groups, epsilon=1e-3):
+    return torch.movedim(F.group_norm(torch.movedim(x, -1, 1), groups, weight, bias, epsilon), 1, -1)
 
 
 def _batch_norm(x, weight, bias, axis=-1, epsilon=1e-3):
@@ -243,6 +259,8 @@ TORCH = {
     "binary_cross_entropy_with_logits": _binary_cross_entropy,
     "embedding": lambda weight, ids: F.embedding(ids, weight),
     "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
+    "group_norm": _group_norm,
     "batch_norm": _batch_norm,
     "batch_norm_inference": _batch_norm_inference,
     "conv2d": _conv2d,
