@@ -57,6 +57,12 @@ ids([2, 3]) ** -1
     ShapeError: no negative exponents for integers, received int64[2]
 2 ** ids([-1])
     ShapeError: shapes that broadcast, and no negative exponents for integers
+tg.prelu(x(2, 3), x(2))
+    ShapeError: shapes that broadcast, received float32[2, 3] and float32[2]
+tg.glu(x(2, 3))
+    ShapeError: an even length of axis 1, received shape (2, 3)
+tg.glu([1.0, 2.0])
+    TypeError: tensors or arrays, received list
 
 # reductions: axes
 x(2, 3).sum(axis=2)

@@ -60,6 +60,17 @@ KINKS = {
     "log_sigmoid far out": (tg.log_sigmoid, [-1000.0, 0.0, 1000.0], [1.0, 0.5, 0.0]),
     "elu at 0": (tg.elu, [0.0], [1.0]),
     "heaviside": (lambda x: tg.heaviside(x, 0.5), [0.0, 1.0], [0.0, 0.0]),
+    # those of PyTorch 2.13, at the ends of each piece
+    "relu6": (tg.relu6, [0.0, 6.0], [0.0, 0.0]),
+    "hard_tanh": (tg.hard_tanh, [-1.0, 1.0], [0.0, 0.0]),
+    "hard_sigmoid": (tg.hard_sigmoid, [-3.0, 3.0], [0.0, 0.0]),
+    "hard_swish": (tg.hard_swish, [-3.0, 3.0], [0.0, 1.0]),
+    "soft_shrink": (tg.soft_shrink, [-0.5, 0.5], [0.0, 0.0]),
+    "hard_shrink": (tg.hard_shrink, [-0.5, 0.5], [0.0, 0.0]),
+    "threshold": (lambda x: tg.threshold(x, 0.5, 7.0), [0.5, 0.6], [0.0, 1.0]),
+    "prelu at 0": (lambda x: tg.prelu(x, 0.25), [0.0], [0.25]),
+    "celu at 0": (lambda x: tg.celu(x, 0.5), [0.0], [1.0]),
+    "sparse_plus": (tg.sparse_plus, [-1.0, 1.0], [0.0, 1.0]),
 }
 
 

@@ -13,6 +13,7 @@ from torch_references import TORCH  # noqa: E402  (needs torch)
 
 REFUSED_SAMPLES = {
     (1, 2): "outer",
+    (5,): "glu",
     (3,): "roll",
     (3, 16): "getitem",
     (6, 7): "dot",
@@ -20,7 +21,7 @@ REFUSED_SAMPLES = {
     (7,): "layer_norm rms_norm",
     (7, 8, 12, 13): "std",
     (8,): "clip softmax log_softmax",
-    (8, 9): "floor round log_sigmoid softplus leaky_relu elu selu silu mish",
+    (8, 9): "floor round log_sigmoid softplus leaky_relu elu selu silu mish hard_swish soft_shrink hard_shrink celu",
     (8, 9, 11): "gelu",
     (8, 9, 13, 14): "var",
     (9,): "linear",

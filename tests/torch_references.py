@@ -208,6 +208,17 @@ TORCH = {
     "silu": F.silu,
     "mish": F.mish,
     "softsign": F.softsign,
+    "relu6": F.relu6,
+    "hard_tanh": F.hardtanh,
+    "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,  # the rule of F.hardsigmoid has 1 / 6 in float32
+    "hard_swish": F.hardswish,
+    "tanh_shrink": F.tanhshrink,
+    "soft_shrink": F.softshrink,
+    "hard_shrink": F.hardshrink,
+    "threshold": F.threshold,
+    "celu": F.celu,
+    "prelu": lambda x, alpha: torch.where(x > 0, x, alpha * x),  # F.prelu takes one slope a channel only
+    "glu": lambda x, axis=-1: F.glu(x, axis),
     "sum": _full(torch.sum),
     "mean": _full(torch.mean),
     "prod": _prod,
