@@ -97,6 +97,32 @@ tg.std(x(0, 3), axis=0)
     ShapeError: more than 0 elements to reduce, received 0
 x(2).cumsum(axis=1)
     ShapeError: an axis from -1 to 0, received 1
+x(2).cumprod(axis=1)
+    ShapeError: an axis from -1 to 0, received 1
+tg.cumprod([1.0])
+    TypeError: tensors or arrays, received list
+
+# sorting
+x().sort()
+    ShapeError: no axis for a 0-d array, received -1
+x(2).argsort(axis=1)
+    ShapeError: an axis from -1 to 0, received 1
+tg.sort([2.0, 1.0])
+    TypeError: tensors or arrays, received list
+tg.topk(x(2, 3), 4)
+    ShapeError: at least 4 elements along axis 1, received shape (2, 3)
+tg.topk(x(3), -1)
+    ValueError: k to be an integer of at least 0, received -1
+tg.topk(x(3), 1.5)
+    TypeError: k to be an integer of at least 0, received 1.5
+tg.searchsorted(x(2, 2), x(2))
+    ShapeError: a 1-D sequence, received shape (2, 2)
+tg.searchsorted(x(2), x(2), side='middle')
+    ValueError: side to be one of 'left', 'right', received 'middle'
+tg.searchsorted(ids([2, 1]), ids([1]))
+    ValueError: an ascending sequence, received another order. Hint: use tg.sort
+tg.searchsorted(x(2), 1.0)
+    TypeError: tensors or arrays, received float
 
 # shapes
 x(2, 3).reshape(4)
@@ -151,6 +177,14 @@ tg.pad(x(2, 3), ((1, 1),) * 3)
     ShapeError: widths of at least 0, a pair for each of 2 axes
 tg.pad(x(2), -1)
     ShapeError: widths of at least 0
+tg.pad(x(2), 1, mode='mirror')
+    ValueError: mode to be one of 'constant', 'edge', 'reflect', received 'mirror'
+tg.pad(x(2), 1, 3.0, mode='edge')
+    ValueError: no value in mode 'edge', received 3.0
+tg.pad(x(2, 3), ((0, 2), (0, 0)), mode='reflect')
+    ShapeError: at least 3 elements along axis 0, received shape (2, 3)
+tg.pad(x(0, 3), 1, mode='edge')
+    ShapeError: at least 1 elements along axis 0, received shape (0, 3)
 tg.pad(x(2), 1, x())
     TypeError: a number as value, received Tensor
 tg.roll(x(2, 3), (1, 2), axis=0)

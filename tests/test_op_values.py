@@ -42,6 +42,8 @@ KINKS = {
     ),
     "prod with one zero": (tg.prod, [2.0, 0.0, 3.0], [0.0, 6.0, 0.0]),
     "prod with two zeros": (tg.prod, [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+    "cumprod with two zeros": (tg.cumprod, [2.0, 0.0, 3.0, 0.0], [1.0, 8.0, 0.0, 0.0]),
+    "sort of equal elements": (lambda x: tg.sort(x) * tg.arange(3.0), [1.0, 0.0, 1.0], [1.0, 0.0, 2.0]),
     "logsumexp with -inf": (tg.logsumexp, [-INF, 0.0, 0.0], [0.0, 0.5, 0.5]),
     "logsumexp of -inf": (tg.logsumexp, [-INF, -INF], [0.0, 0.0]),
     "std of equal values": (tg.std, [3.0, 3.0], [0.0, 0.0]),
@@ -99,6 +101,7 @@ def test_gradients_of_two_arguments_at_ties(name):
 
 SECOND = {
     "prod with a zero": (tg.prod, [2.0, 0.0, 3.0], [[0, 3, 0], [3, 0, 2], [0, 2, 0]]),
+    "cumprod with zeros": (lambda x: tg.cumprod(x)[2], [0.0, 0.0, 3.0], [[0, 3, 0], [3, 0, 0], [0, 0, 0]]),
     "power 2 at 0": (lambda x: (x**2).sum(), [0.0], [[2.0]]),
     "power 1 at 0": (lambda x: (x**1).sum(), [0.0], [[0.0]]),
     "power 3 at a negative base": (lambda x: (x**3).sum(), [-2.0], [[-12.0]]),
@@ -112,6 +115,12 @@ SECOND = {
 def test_second_derivatives_at_special_points(name):
     f, x, expected = SECOND[name]
     numpy.testing.assert_allclose(tg.hessian(f)(tg.tensor(x, dtype="float64")).tolist(), expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_not_a_number_sorts_as_the_largest(descending):
+    x = tg.tensor([1.0, NAN, INF, NAN])
+    assert tg.argsort(x, descending=descending).tolist() == ([1, 3, 2, 0] if descending else [0, 2, 1, 3])
 
 
 def test_gradient_of_logsumexp_of_inf_is_not_a_number():

@@ -25,6 +25,7 @@ REFUSED_SAMPLES = {
     (8, 9, 11): "gelu",
     (8, 9, 13, 14): "var",
     (9,): "linear",
+    (11,): "pad",
     (11, 12): "average_pool2d",
     (11, 12, 13, 14, 17): "logaddexp",
     (11, 12, 13, 15, 16, 17, 18, 19): "heaviside",

@@ -156,9 +156,12 @@ def _expand_dims(x, axis):
     return x
 
 
-def _pad(x, widths, value=0.0):
+def _pad(x, widths, value=0.0, mode="constant"):
     before_after = numpy.broadcast_to(numpy.asarray(widths), (x.ndim, 2))
-    return F.pad(x, before_after[::-1].ravel().tolist(), value=value) if x.ndim else x
+    borders = before_after[::-1].ravel().tolist()
+    if mode == "constant":
+        return F.pad(x, borders, value=value) if x.ndim else x
+    return F.pad(x[None, None], borders, mode={"edge": "replicate"}.get(mode, mode))[0, 0]
 
 
 def _take(x, indices, axis=None):
@@ -231,6 +234,13 @@ TORCH = {
     "argmax": lambda x, axis=None, keepdims=False: torch.argmax(x, dim=axis, keepdim=keepdims),
     "argmin": lambda x, axis=None, keepdims=False: torch.argmin(x, dim=axis, keepdim=keepdims),
     "cumsum": lambda x, axis=None: torch.cumsum(x.ravel() if axis is None else x, 0 if axis is None else axis),
+    "cumprod": lambda x, axis=None: torch.cumprod(x.ravel() if axis is None else x, 0 if axis is None else axis),
+    "sort": lambda x, axis=-1, descending=False: torch.sort(x, dim=axis, descending=descending, stable=True)[0],
+    "argsort": lambda x, axis=-1, descending=False: torch.argsort(x, dim=axis, descending=descending, stable=True),
+    "topk": lambda x, k, axis=-1: tuple(
+        torch.narrow(t, axis, 0, k) for t in torch.sort(x, dim=axis, descending=True, stable=True)
+    ),  # torch.topk takes any of equal elements
+    "searchsorted": lambda a, v, side="left": torch.searchsorted(a, v, side=side),
     "reshape": lambda x, *shape: x.reshape(*shape),
     "ravel": torch.ravel,
     "transpose": lambda x, axes=None: torch.permute(x, tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)),

@@ -19,27 +19,29 @@ from .linalg import dot, einsum, matmul, outer, tensordot, trace
 from .networks import binary_cross_entropy_with_logits, cross_entropy, dropout, embedding, linear, log_softmax, softmax
 from .normalization import batch_norm, batch_norm_inference, group_norm, layer_norm, rms_norm
 from .pooling import average_pool2d, max_pool2d
-from .reductions import all, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var
+from .reductions import all, any, argmax, argmin, cumprod, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var
 from .shape import (
     broadcast_to, concatenate, diagonal, expand_dims, flip, moveaxis, pad, ravel, repeat, reshape, roll, split,
     squeeze, stack, swapaxes, tile, transpose, tril, triu,
 )
+from .sorting import argsort, searchsorted, sort, topk
 
 __all__ = [
     "absolute", "add", "all", "any", "arange", "arccos", "arcsin", "arctan", "arctan2", "argmax", "argmin",
-    "astype", "average_pool2d", "batch_norm", "batch_norm_inference", "binary_cross_entropy_with_logits",
-    "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv2d", "conv2d_transpose", "cos", "cosh",
-    "cross_entropy", "cumsum", "diagonal", "divide", "dot", "dropout", "einsum", "elu", "embedding", "equal",
-    "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor", "full", "gelu", "glu", "greater",
-    "greater_equal", "group_norm", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh", "heaviside",
-    "index_put", "integers", "isfinite", "isinf", "isnan", "layer_norm", "leaky_relu", "less", "less_equal",
-    "linear", "linspace", "log", "log1p", "log2", "log_sigmoid", "log_softmax", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean",
-    "min", "minimum", "mish", "moveaxis", "multiply", "negative", "norm", "normal", "not_equal", "one_hot", "ones",
-    "ones_like", "outer", "pad", "permutation", "power", "prelu", "prod", "ravel", "reciprocal", "relu", "relu6",
-    "repeat", "reshape", "rms_norm", "roll", "round", "scaled_dot_product_attention", "scatter_add", "selu",
-    "sigmoid", "sign", "silu", "sin", "sinh", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus",
-    "split", "sqrt", "square", "squareplus", "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take",
-    "take_along_axis", "tan", "tanh", "tanh_shrink", "tensordot", "threshold", "tile", "trace", "transpose",
-    "tril", "triu", "uniform", "var", "where", "zeros", "zeros_like",
+    "argsort", "astype", "average_pool2d", "batch_norm", "batch_norm_inference",
+    "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv2d",
+    "conv2d_transpose", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "diagonal", "divide", "dot",
+    "dropout", "einsum", "elu", "embedding", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor",
+    "full", "gelu", "glu", "greater", "greater_equal", "group_norm", "hard_shrink", "hard_sigmoid", "hard_swish",
+    "hard_tanh", "heaviside", "index_put", "integers", "isfinite", "isinf", "isnan", "layer_norm", "leaky_relu",
+    "less", "less_equal", "linear", "linspace", "log", "log1p", "log2", "log_sigmoid", "log_softmax", "logaddexp",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "max", "max_pool2d",
+    "maximum", "mean", "min", "minimum", "mish", "moveaxis", "multiply", "negative", "norm", "normal", "not_equal",
+    "one_hot", "ones", "ones_like", "outer", "pad", "permutation", "power", "prelu", "prod", "ravel", "reciprocal",
+    "relu", "relu6", "repeat", "reshape", "rms_norm", "roll", "round", "scaled_dot_product_attention",
+    "scatter_add", "searchsorted", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "soft_shrink", "softmax",
+    "softplus", "softsign", "sort", "sparse_plus", "split", "sqrt", "square", "squareplus", "squeeze", "stack",
+    "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanh_shrink", "tensordot",
+    "threshold", "tile", "topk", "trace", "transpose", "tril", "triu", "uniform", "var", "where", "zeros",
+    "zeros_like",
 ]

@@ -262,3 +262,23 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """The sums of the elements up to each along an axis, or in the flattened array."""
     return _cumsum(ravel(x), axis=0) if axis is None else _cumsum(x, axis=normalize_axis("cumsum", axis, x))
+
+
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """The products of the elements up to each along an axis, or in the flattened array. Its gradients are exact where
+    elements are 0.
+
+    Nothing is divided: in each of log2(n) rounds every product takes in as many factors again (Hillis and Steele,
+    1986).
+    """
+    if axis is None:
+        return cumprod(ravel(x), 0)
+    axis = normalize_axis("cumprod", axis, x)
+    y = x if x.dtype.kind == "f" else cast(x, "int64")
+    before = (slice(None),) * axis
+    step = 1
+    while step < x.shape[axis]:
+        grown = y[(*before, slice(step, None))] * y[(*before, slice(None, -step))]
+        y = _concatenate(y[(*before, slice(None, step))], grown, axis=axis)
+        step *= 2
+    return y
