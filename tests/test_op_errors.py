@@ -291,6 +291,30 @@ tg.einsum('ijk->i', x(2, 3))
     ShapeError: an operand with 3 axes for 'ijk', received shape (2, 3)
 tg.einsum('ii->i', x(2, 3))
     ShapeError: equal lengths along 'i', received shape (2, 3)
+tg.inv(x(2, 3))
+    ShapeError: square matrices, also in a stack, received shape (2, 3)
+tg.det(x(3))
+    ShapeError: square matrices, also in a stack, received shape (3,)
+tg.svd(x(3))
+    ShapeError: matrices, also in a stack, received shape (3,)
+tg.eigh([[1.0]])
+    TypeError: tensors or arrays, received list
+tg.inv(x(2, 2))
+    ValueError: an invertible matrix, received another one (Singular matrix)
+tg.solve(x(2, 2), x(2))
+    ValueError: an invertible matrix, received another one (Singular matrix)
+tg.solve(x(2, 2), x(3))
+    ShapeError: a of shape (..., n, n) and b of shape (n,) or (..., n, k), received (2, 2) and (3, 1)
+tg.solve(x(2, 2, 2), x(3, 2, 1))
+    ShapeError: a of shape (..., n, n) and b of shape (n,) or (..., n, k), received (2, 2, 2) and (3, 2, 1)
+tg.solve(x(2, 2), x())
+    ShapeError: matrices, also in a stack, received shape ()
+tg.solve(x(2, 2), [1.0, 2.0])
+    TypeError: tensors or arrays, received list
+tg.cholesky(-x(2, 2))
+    ValueError: a positive definite matrix, received another one
+tg.grad(tg.det)(x(2, 2))
+    ValueError: an invertible matrix, received another one (Singular matrix)
 
 # networks
 tg.linear(x(4, 3), x(2, 3), x(2))
@@ -563,6 +587,15 @@ def test_index_tensors_on_another_device(call, devices):
     a, ids = tg.ones((2,), device=devices[0]), tg.tensor([0, 1], device=devices[1])
     with pytest.raises(DeviceError, match=r"expected all on one device, received .* on .* and .* on .*\. Hint: move"):
         call(a, ids)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["inv", "cholesky"])
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2, 2)])
+def test_matrices_without_a_result_on_cuda(name, shape):
+    """Where CuPy itself would give NaN."""
+    with pytest.raises(ValueError, match=rf"{name}: expected .+ matrix, received another one"):
+        getattr(tg, name)(-tg.ones(shape, device="cuda"))
 
 
 @pytest.mark.gpu

@@ -211,6 +211,49 @@ def test_batch_norm_with_some_of_its_outputs(used):
     tg.gradcheck(lambda *t: tuple(tg.batch_norm(*t)[i] for i in used), inputs, order=2)
 
 
+PARTS = {
+    "slogdet": (tg.slogdet, (3, 3), [(0,), (1,)]),
+    "eigh": (lambda x: tg.eigh(0.5 * (x + x.T)), (3, 3), [(0,), (1,)]),
+    "svd": (tg.svd, (3, 3), [(0,), (1,), (2,), (0, 2)]),
+    "svd, tall": (tg.svd, (4, 2), [(0,), (1,), (2,), (0, 1)]),
+    "svd, wide": (tg.svd, (2, 4), [(0,), (1,), (2,), (1, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_decompositions_with_some_of_their_outputs(name):
+    f, shape, choices = PARTS[name]
+    x = numpy.random.default_rng(3).normal(size=shape)
+    for used in choices:
+        tg.gradcheck(lambda t, used=used: tuple(f(t)[i] ** 2 for i in used), [x], order=2)
+
+
+def test_decompositions_multiply_to_the_matrix():
+    x = numpy.random.default_rng(4).normal(size=(2, 4, 3))
+    u, s, vh = tg.svd(tg.tensor(x))
+    numpy.testing.assert_allclose(((u * s[:, None, :]) @ vh).numpy(), x, rtol=0, atol=1e-14)
+    a = numpy.swapaxes(x, 1, 2) @ x
+    w, v = tg.eigh(tg.tensor(a))
+    numpy.testing.assert_allclose(((v * w[:, None, :]) @ v.swapaxes(1, 2)).numpy(), a, rtol=0, atol=1e-13)
+    lower = tg.cholesky(tg.tensor(a))
+    numpy.testing.assert_allclose((lower @ lower.swapaxes(1, 2)).numpy(), a, rtol=0, atol=1e-13)
+    numpy.testing.assert_array_equal(numpy.triu(lower.numpy(), 1), 0.0)
+
+
+@pytest.mark.parametrize("f", [tg.cholesky, lambda x: tg.eigh(x)[0], lambda x: tg.eigh(x)[1] ** 2])
+def test_gradients_of_symmetric_matrices_are_symmetric(f):
+    x = numpy.array([[4.0, 1.0, 0.5], [1.0, 3.0, -0.5], [0.5, -0.5, 1.0]])
+    weights = numpy.random.default_rng(5).normal(size=f(tg.tensor(x)).shape)
+    (found,) = gradient(lambda t: f(t) * tg.tensor(weights), x)
+    assert numpy.abs(found).max() > 0.1
+    numpy.testing.assert_array_equal(found, numpy.transpose(found))
+
+
+def test_eigenvalues_that_are_equal_have_a_gradient():
+    (found,) = gradient(lambda x: tg.eigh(x)[0] * tg.tensor([1.0, 1.0]), [[2.0, 0.0], [0.0, 2.0]])
+    assert found == [[1.0, 0.0], [0.0, 1.0]]
+
+
 @pytest.mark.parametrize("which", ["_max_pick", "_max_unpool"])
 def test_the_inner_primitives_of_max_pooling(which):
     x = numpy.random.default_rng(0).normal(size=(1, 4, 4, 2))

@@ -182,6 +182,20 @@ def _index_put(x, key, values):
     return torch.index_copy(x.ravel(), 0, *_places(x, key, values)).reshape(x.shape)
 
 
+def _symmetric(x):
+    return 0.5 * (x + torch.swapaxes(x, -1, -2))
+
+
+def _eigh(x):
+    w, v = torch.linalg.eigh(_symmetric(x))
+    return w, v * v  # the signs are arbitrary
+
+
+def _svd(x):
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    return u * u, s, vh * vh
+
+
 def _same(*names):
     return {name: getattr(torch, name) for name in names}
 
@@ -273,6 +287,13 @@ TORCH = {
     "tensordot": lambda a, b, axes=2: torch.tensordot(
         a, b, axes if isinstance(axes, int) else [[x] if isinstance(x, int) else x for x in axes]
     ),
+    "inv": torch.linalg.inv,
+    "solve": lambda a, b: torch.linalg.solve(a, b) if b.ndim != 1 else torch.linalg.solve(a, b[:, None])[..., 0],
+    "det": torch.linalg.det,
+    "slogdet": lambda x: tuple(torch.linalg.slogdet(x)),
+    "cholesky": lambda x: torch.linalg.cholesky(_symmetric(x)),
+    "eigh": _eigh,
+    "svd": _svd,
     "linear": lambda x, weight, bias=None: F.linear(x, weight.T, bias),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),

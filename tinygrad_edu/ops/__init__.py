@@ -8,6 +8,7 @@ from .activations import (
 from .attention import scaled_dot_product_attention
 from .convolution import conv2d, conv2d_transpose
 from .creation import arange, eye, full, integers, linspace, normal, ones, permutation, uniform, zeros
+from .decompositions import cholesky, det, eigh, inv, slogdet, solve, svd
 from .elementwise import (
     absolute, add, arccos, arcsin, arctan, arctan2, astype, ceil, clip, cos, cosh, divide, equal, erf, exp, expm1,
     floor, greater, greater_equal, heaviside, isfinite, isinf, isnan, less, less_equal, log, log1p, log2, logaddexp,
@@ -29,19 +30,19 @@ from .sorting import argsort, searchsorted, sort, topk
 __all__ = [
     "absolute", "add", "all", "any", "arange", "arccos", "arcsin", "arctan", "arctan2", "argmax", "argmin",
     "argsort", "astype", "average_pool2d", "batch_norm", "batch_norm_inference",
-    "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "clip", "concatenate", "conv2d",
-    "conv2d_transpose", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "diagonal", "divide", "dot",
-    "dropout", "einsum", "elu", "embedding", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor",
-    "full", "gelu", "glu", "greater", "greater_equal", "group_norm", "hard_shrink", "hard_sigmoid", "hard_swish",
-    "hard_tanh", "heaviside", "index_put", "integers", "isfinite", "isinf", "isnan", "layer_norm", "leaky_relu",
-    "less", "less_equal", "linear", "linspace", "log", "log1p", "log2", "log_sigmoid", "log_softmax", "logaddexp",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "max", "max_pool2d",
-    "maximum", "mean", "min", "minimum", "mish", "moveaxis", "multiply", "negative", "norm", "normal", "not_equal",
-    "one_hot", "ones", "ones_like", "outer", "pad", "permutation", "power", "prelu", "prod", "ravel", "reciprocal",
-    "relu", "relu6", "repeat", "reshape", "rms_norm", "roll", "round", "scaled_dot_product_attention",
-    "scatter_add", "searchsorted", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "soft_shrink", "softmax",
-    "softplus", "softsign", "sort", "sparse_plus", "split", "sqrt", "square", "squareplus", "squeeze", "stack",
-    "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanh_shrink", "tensordot",
-    "threshold", "tile", "topk", "trace", "transpose", "tril", "triu", "uniform", "var", "where", "zeros",
-    "zeros_like",
+    "binary_cross_entropy_with_logits", "broadcast_to", "ceil", "celu", "cholesky", "clip", "concatenate",
+    "conv2d", "conv2d_transpose", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "det", "diagonal", "divide",
+    "dot", "dropout", "eigh", "einsum", "elu", "embedding", "equal", "erf", "exp", "expand_dims", "expm1", "eye",
+    "flip", "floor", "full", "gelu", "glu", "greater", "greater_equal", "group_norm", "hard_shrink",
+    "hard_sigmoid", "hard_swish", "hard_tanh", "heaviside", "index_put", "integers", "inv", "isfinite", "isinf",
+    "isnan", "layer_norm", "leaky_relu", "less", "less_equal", "linear", "linspace", "log", "log1p", "log2",
+    "log_sigmoid", "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "matmul", "max", "max_pool2d", "maximum", "mean", "min", "minimum", "mish", "moveaxis",
+    "multiply", "negative", "norm", "normal", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad",
+    "permutation", "power", "prelu", "prod", "ravel", "reciprocal", "relu", "relu6", "repeat", "reshape",
+    "rms_norm", "roll", "round", "scaled_dot_product_attention", "scatter_add", "searchsorted", "selu", "sigmoid",
+    "sign", "silu", "sin", "sinh", "slogdet", "soft_shrink", "softmax", "softplus", "softsign", "solve", "sort",
+    "sparse_plus", "split", "sqrt", "square", "squareplus", "squeeze", "stack", "std", "subtract", "sum", "svd",
+    "swapaxes", "take", "take_along_axis", "tan", "tanh", "tanh_shrink", "tensordot", "threshold", "tile", "topk",
+    "trace", "transpose", "tril", "triu", "uniform", "var", "where", "zeros", "zeros_like",
 ]
