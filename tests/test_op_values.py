@@ -117,6 +117,11 @@ def test_second_derivatives_at_special_points(name):
     numpy.testing.assert_allclose(tg.hessian(f)(tg.tensor(x, dtype="float64")).tolist(), expected, atol=1e-15)
 
 
+def test_cumprod_overflows_only_where_its_result_does():
+    found = tg.cumprod(tg.tensor([1e-30, 1e30, 1e30, 0.0, 1e30, 1e30]))
+    numpy.testing.assert_allclose(found.numpy(), [1e-30, 1.0, 1e30, 0.0, 0.0, 0.0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("descending", [False, True])
 def test_not_a_number_sorts_as_the_largest(descending):
     x = tg.tensor([1.0, NAN, INF, NAN])
