@@ -10,7 +10,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import initializers
 from tinygrad_edu.errors import ShapeError
-from tinygrad_edu.layers import ACTIVATIONS, Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
+from tinygrad_edu.layers import ACTIVATIONS, Activation, Dense, Dropout, Flatten, Input, InputLayer, Layer, Reshape
 from tinygrad_edu.state import Switch, state
 
 
@@ -182,7 +182,7 @@ def test_axes_of_unknown_length():
 
 @pytest.mark.parametrize("dtype", ["foo", "str", object])
 def test_an_input_of_no_numbers(dtype):
-    with pytest.raises(ValueError, match="Input: expected dtype to be one of numbers"):
+    with pytest.raises(ValueError, match="InputLayer: expected dtype to be one of numbers"):
         Input((1,), dtype=dtype)
 
 
@@ -345,7 +345,7 @@ def test_flatten_reshape_input_activation():
     assert Reshape((4, 3))(x).shape == (2, 4, 3)
     assert Reshape((-1, 2))(x).shape == (2, 6, 2)
     assert Reshape((6, 2))(tg.zeros((0, 3, 4))).shape == (0, 6, 2)
-    assert Input((3, None))(x) is x
+    assert InputLayer((3, None))(x) is x
     assert Activation("relu")(tg.tensor([-1.0, 2.0])).tolist() == [0.0, 2.0]
     assert Activation(lambda t: t * 2.0)(tg.tensor([1.0])).tolist() == [2.0]
     assert Activation("linear").activation is Dense(1).activation is None
@@ -410,9 +410,9 @@ def test_dropout():
     (lambda: Reshape((-1, -1)), ValueError, "expected target_shape with at most one -1"),
     (lambda: Reshape((5,))(tg.zeros((2, 3))), ShapeError, "Reshape: expected rows that can be reshaped to (5,), received shape (2, 3)"),
     (lambda: Reshape((-1, 2))(tg.zeros((2, 3))), ShapeError, "expected rows that can be reshaped to (-1, 2)"),
-    (lambda: Input((3,))(tg.zeros((2, 4))), ShapeError, "Input: expected a batch of shape (None, 3), received shape (2, 4)"),
-    (lambda: Input((3,))(tg.zeros((3,))), ShapeError, "Hint: add a batch axis: x[None]."),
-    (lambda: Input((1,))(tg.zeros((3,))), ShapeError, "Hint: make it a column: x.reshape(-1, 1)."),
+    (lambda: InputLayer((3,))(tg.zeros((2, 4))), ShapeError, "InputLayer: expected a batch of shape (None, 3), received shape (2, 4)"),
+    (lambda: InputLayer((3,))(tg.zeros((3,))), ShapeError, "Hint: add a batch axis: x[None]."),
+    (lambda: InputLayer((1,))(tg.zeros((3,))), ShapeError, "Hint: make it a column: x.reshape(-1, 1)."),
     (lambda: initializers.HeNormal(seed=-1), ValueError, "expected seed to be an integer of at least 0"),
     (lambda: built(Dense(2, name="head"), 1, 3)(tg.zeros((8, 5))), ShapeError,
      "Dense 'head': expected 3 input features, received shape (8, 5). Hint: build it with Dense(..., input_shape=(5,))."),

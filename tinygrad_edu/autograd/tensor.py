@@ -29,15 +29,17 @@ class Tensor:
         requires_grad: whether `backward` reaches this tensor.
         grad: the gradient (a Tensor) that `backward` accumulated here, or None.
         node: the operation that made it; None for a leaf, which was made by hand or needs no gradient.
+        mask: there only if a layer says which of its time steps count: a Tensor of booleans (batch, time).
     """
 
-    __slots__ = ("__weakref__", "_grad", "data", "hooks", "node", "requires_grad")
+    __slots__ = ("__weakref__", "_grad", "data", "hooks", "mask", "node", "requires_grad")
     __array_ufunc__ = None  # makes NumPy leave `array * tensor` to us
 
     data: Array
     requires_grad: bool
     _grad: Tensor | None
     node: Any
+    mask: Tensor
 
     def __init__(self, data: Array, requires_grad: bool = False, node: Any = None):
         self.data = data

@@ -10,6 +10,7 @@ import numpy
 
 from ..autograd import Primitive, Tensor
 from ..backend import Array
+from ..tree import leaves
 
 
 @dataclass(eq=False, slots=True)
@@ -143,29 +144,6 @@ class Program:
         """What must be known at the end: the results and what is written."""
         yield from self.results
         yield from (value for _, value in self.writes)
-
-
-def leaves(tree: Any) -> Iterator[Any]:
-    """The things inside of nested tuples, lists and dicts, from left to right."""
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (tuple, list)):
-        yield tree
-        return
-    for branch in tree:
-        yield from leaves(branch)
-
-
-def rebuild(tree: Any, parts: Iterator[Any]) -> Any:
-    """A tree of the same form with other leaves."""
-    if isinstance(tree, dict):
-        return {key: rebuild(branch, parts) for key, branch in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        branches = [rebuild(branch, parts) for branch in tree]
-        if isinstance(tree, list):
-            return branches
-        return type(tree)(*branches) if hasattr(tree, "_fields") else tuple(branches)
-    return next(parts)
 
 
 def typed(value: Any) -> Any:

@@ -13,9 +13,10 @@ from ..autograd import Tensor, Tracer
 from ..backend import default_generator
 from ..errors import check_integer, message
 from ..state import state
+from ..tree import leaves, rebuild
 from .entry import guard_of, packing_of, variables_of
 from .planned import Planned
-from .program import Gradient, leaves, rebuild
+from .program import Gradient
 from .replay import Replay
 from .trace import Trace, check_apart, is_array, plain
 

@@ -19,7 +19,8 @@ from ..autograd import HostNumber, Primitive, Tensor, Tracer, cast, next_sequenc
 from ..backend import Array, array_module, default_generator
 from ..errors import GradientError, TraceError, message
 from ..state import Switch, state
-from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable, leaves, rebuild
+from ..tree import leaves, rebuild
+from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable
 
 Window = tuple[int, tuple[int, ...], tuple[int, ...], Any]
 """A part of an array's memory: offset in bytes, shape, strides, dtype."""

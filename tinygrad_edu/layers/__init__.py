@@ -2,17 +2,11 @@
 
 from .activations import ACTIVATIONS
 from .base import ActivatedLayer, Layer
-from .core import Activation, Dense, Dropout, Flatten, Input, Reshape, check_input
+from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Reshape
+from .operation import Operation
+from .symbolic import Symbol
 
 __all__ = [
-    "ACTIVATIONS",
-    "ActivatedLayer",
-    "Activation",
-    "Dense",
-    "Dropout",
-    "Flatten",
-    "Input",
-    "Layer",
-    "Reshape",
-    "check_input",
+    "ACTIVATIONS", "ActivatedLayer", "Activation", "Dense", "Dropout", "Flatten", "Input", "InputLayer", "Layer",
+    "Operation", "Reshape", "Symbol",
 ]

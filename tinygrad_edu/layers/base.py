@@ -1,38 +1,41 @@
-"""Layer: what all layers and models have in common: parameters and their names, building, modes, state, devices."""
+"""Layer: what all layers and models have in common: arguments, building, calling, modes, masks, errors."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import warnings
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy
 
-from .. import initializers
+from .. import initializers, regularizers
 from ..autograd import Tensor, settled, tensor
-from ..backend import Device, default_device, device, to_device, to_host
-from ..errors import ShapeError, check_cast, check_integer, check_names, choice, message
+from ..backend import Device, default_device, to_device
+from ..errors import ShapeError, check_cast, check_integer, choice, message
 from ..state import Switch, state
+from ..tree import leaves, mapped
+from . import config
+from .module import Module
+from .symbolic import Node, Symbol, call_on_symbols, infer, is_shape, shapes_of
 
-Shape = tuple[int | None, ...]
-"""A shape with the batch axis first; None where the length is not known."""
-MADE_UP_LENGTHS = (12, 24)
-"""For axes of unknown length, where a layer is tried out: multiples of many small numbers."""
 
-
-class Layer:
+class Layer(Module):
     """A function with parameters, and the base class of every layer and model.
 
     A subclass defines `call(x)`, which computes, and, if it has parameters whose shapes depend on the input,
     `build(input_shape)`, which makes them with `add_weight`. `layer(x)` builds at the first call and then calls.
     Tensors and layers held by attributes, also inside lists, tuples and dicts, belong to the layer: a tensor that
-    requires grad is a parameter, another one a buffer (saved and moved, not trained).
+    requires grad is a parameter, another one a buffer (saved and moved, not trained). The arguments of `__init__`,
+    kept in attributes of the same names, are what `save` writes; a layer with others defines `get_config`.
 
     Args:
         name: shown in errors and in `summary`.
         trainable: False freezes the parameters.
         input_shape: the shape of one input, without the batch axis; lets a model build before its first call.
         input_dim: short for `input_shape=(input_dim,)`.
+        batch_input_shape: the shape of an input with the batch axis, for layers that keep a state per row.
+        others: for each weight of the layer, `..._initializer` and `..._regularizer`.
 
     >>> import tinygrad_edu as tg
     >>> class Scale(tg.layers.Layer):
@@ -45,22 +48,28 @@ class Layer:
     ((1, 2), ['factor'])
     """
 
+    initial: ClassVar[dict[str, Any]] = {}
+    """The default initial values of each weight that has the arguments `..._initializer` and `..._regularizer`."""
     # Defaults on the class, so that a subclass that forgets super().__init__() works too.
-    name: str | None = None
     input_shape: tuple[int | None, ...] | None = None
+    batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype: str | None = None
     """What `fit` casts inputs to; None is the floating dtype of the model. A layer that takes ids says "int64"."""
     built = False
-    build_shape: tuple[int | None, ...] | None = None
-    """The shape of one input when the layer was built."""
+    build_shape: Any = None
+    """The shape of one input when the layer was built; a list or dict of shapes for several inputs."""
     mode: bool | None = None
     """The training mode set by `train()` and `eval()`; None inherits."""
-    _trainable = True
-    _frozen: frozenset[str] = frozenset()
-    _device: Device | None = None
-    _call_takes_training = False
+    supports_masking = False
+    """Whether a mask of the time steps (see `compute_mask`) is valid for the output as well."""
+    calls: tuple[Any, ...] = ()
+    """Weak references to the calls of this layer on symbols."""
     is_split = False
     """Whether the output is the `activation` of the `preactivation`; see `ActivatedLayer`."""
+    _regularized: dict[str, Any] = {}  # noqa: RUF012 -- replaced, never written into
+    _call_takes: frozenset[str] = frozenset()
+    _makes_mask = False
+    _takes_one = False
 
     def __init__(
         self,
@@ -68,37 +77,62 @@ class Layer:
         trainable: bool = True,
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
-        **unknown: Any,
+        batch_input_shape: tuple[int | None, ...] | None = None,
+        **others: Any,
     ):
         self.name = name
-        if unknown:
-            known = {**inspect.signature(type(self)).parameters, **inspect.signature(Layer).parameters}
-            names = [argument for argument, kind in known.items() if kind.kind is not kind.VAR_KEYWORD]
-            raise TypeError(*choice(self.where, "each argument", next(iter(unknown)), names).args)
+        for weight, default in self.initial.items():
+            given = others.pop(f"{weight}_initializer", default)
+            setattr(self, f"{weight}_initializer", initializers.get(given, self.where))
+            setattr(
+                self, f"{weight}_regularizer", regularizers.get(others.pop(f"{weight}_regularizer", None), self.where)
+            )
+        if others:
+            names = config.arguments(type(self))
+            raise TypeError(*choice(self.where, "each argument", next(iter(others)), names).args)
         self._trainable = bool(trainable)
         if input_dim is not None:
             input_shape = (check_integer(self.where, "input_dim", input_dim, 1),)
+        if batch_input_shape is not None:
+            self.batch_input_shape = check_shape(self.where, "batch_input_shape", batch_input_shape)
+            input_shape = self.batch_input_shape[1:]
         self.input_shape = None if input_shape is None else check_shape(self.where, "input_shape", input_shape)
 
     def __init_subclass__(cls, **keywords: Any):
         super().__init_subclass__(**keywords)
-        cls._call_takes_training = "training" in inspect.signature(cls.call).parameters
+        config.note(cls)
+        parameters = list(inspect.signature(cls.call).parameters)
+        cls._call_takes = frozenset(parameters) & {"training", "mask"}
+        cls._makes_mask = cls.compute_mask is not Layer.compute_mask
+        # among the layers of this package a first argument `x` is one tensor, `inputs` may be several
+        cls._takes_one = config.is_built_in(cls) and parameters[1:2] == ["x"]
 
     # What a subclass defines
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: Any) -> None:
         """Makes the parameters for inputs of this shape, batch axis included. Called once, before the first `call`."""
         self.built = True
 
-    def call(self, x: Any) -> Any:
-        """Computes the output. `state.training` tells the mode; an argument named `training` is given it as well."""
+    def call(self, *args: Any, **keywords: Any) -> Any:
+        """Computes the output. `state.training` tells the mode; arguments named `training` and `mask` are given it and
+        the input's mask as well."""
         raise NotImplementedError(f"{type(self).__name__} defines no call(x)")
 
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        """The mask of the output: a tensor of booleans that tells which time steps count, or None.
+
+        By default that of the input, if the layer says `supports_masking`.
+        """
+        return mask
+
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again, as JSON; a subclass adds its own."""
-        given = {"name": self.name, "trainable": self._trainable, "input_shape": self.input_shape}
-        defaults = {"name": None, "trainable": True, "input_shape": None}
-        return {key: value for key, value in given.items() if value != defaults[key]}
+        """The arguments that make this layer again, as JSON."""
+        return config.config_of(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The layer that `get_config` described."""
+        return cls(**config)
 
     def add_weight(
         self,
@@ -121,18 +155,41 @@ class Layer:
         # a copy, for the array may be the user's own, and training overwrites parameters
         return Tensor(to_device(array, default_device()).copy(), requires_grad=trainable)
 
+    def make(self, name: str, shape: tuple[int, ...], argument: str | None = None, trainable: bool = True) -> None:
+        """Makes the weight that becomes the attribute `name`, as the layer's arguments say: `kernel_initializer` and
+        `kernel_regularizer` for the `argument` "kernel", which is the name unless given."""
+        argument = argument or name
+        setattr(self, name, self.add_weight(shape, getattr(self, f"{argument}_initializer"), trainable))
+        regularizer = getattr(self, f"{argument}_regularizer")
+        if regularizer is not None:
+            self._regularized = {**self._regularized, name: regularizer}
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The penalties of this layer's weights and of those inside: what `fit` adds to the loss."""
+        return [
+            regularizer(getattr(layer, name))
+            for _, layer in self._layers()
+            for name, regularizer in getattr(layer, "_regularized", {}).items()
+        ]
+
     # Calling
 
     def __call__(self, x: Any, *args: Any, training: bool | None = None, **keywords: Any) -> Any:
-        """Builds at the first call, then runs `call`.
+        """Builds at the first call, then runs `call`. Called on symbols, it returns symbols.
 
         Args:
-            x: a tensor; arrays and lists become one.
+            x: a tensor; arrays and lists become one. Layers of several inputs take lists, tuples and dicts of them.
             training: the mode. If not given, that of the last `train()` or `eval()` of this layer; without these the
                 mode of the layer that calls this one, or `tg.state.training`. It holds for the layers inside as well.
+            mask: of the time steps, if it is not the input's own.
 
         An error names the layer and its place in the model.
         """
+        if type(x) is not Tensor or args or keywords:
+            given = {**keywords, "training": training} if training is not None else keywords
+            if any(isinstance(leaf, Symbol) for leaf in leaves((x, args, keywords))):
+                return call_on_symbols(self, (x, *args), given)
         return self.run(self.call, x, *args, training=training, **keywords)
 
     def run(
@@ -142,19 +199,40 @@ class Layer:
         if training is None:
             training = state.training if self.mode is None else self.mode
         settled(self, "mode")
-        if self._call_takes_training and function == self.call:
-            keywords["training"] = training
         try:
-            x = x if isinstance(x, Tensor) else tensor(x)
+            if type(x) is not Tensor:
+                x = self._as_tensors(x)
+            mask = keywords["mask"] if "mask" in keywords else mask_of(x)
+            if self._call_takes and function == self.call:
+                if "training" in self._call_takes:
+                    keywords["training"] = training
+                if "mask" in self._call_takes:
+                    keywords["mask"] = mask
             with Switch("training", training):
                 if not self.built:
-                    self.build_once(x.shape, x.device)
-                return function(x, *args, **keywords)
+                    self.build_for(x, *args, **keywords)
+                y = function(x, *args, **keywords)
+            if mask is not None or self._makes_mask:
+                self._pass_mask_on(x, mask, y)
+            return y
         except Exception as error:
             self._locate(error)
             raise
 
-    def build_once(self, input_shape: Shape, target: Device | None = None) -> None:
+    def _as_tensors(self, x: Any) -> Any:
+        """Arrays and lists of numbers as tensors; lists, tuples and dicts of arrays stay lists, tuples and dicts."""
+        several = isinstance(x, (dict, list, tuple)) and any(_is_input(leaf) for leaf in leaves(x))
+        if not several or (self._takes_one and not any(isinstance(leaf, Tensor) for leaf in leaves(x))):
+            return x if isinstance(x, Tensor) else tensor(x)
+        if self._takes_one:
+            raise TypeError(message(self.where, "one tensor", f"a {type(x).__name__} of {len(x)}"))
+        return mapped(lambda leaf: tensor(leaf) if not isinstance(leaf, Tensor) and leaf is not None else leaf, x)
+
+    def build_for(self, x: Any, *args: Any, **keywords: Any) -> None:
+        """Builds for these arguments of `call`; a layer whose weights depend on more than the first overrides it."""
+        self.build_once(shapes_of(x), next((leaf.device for leaf in leaves(x) if isinstance(leaf, Tensor)), None))
+
+    def build_once(self, input_shape: Any, target: Device | None = None) -> None:
         """Builds, if that was not done, on the device chosen by `to`, or on `target`, or on the default device."""
         if not self.built:
             if state.trace is not None and type(self).build is not Layer.build:
@@ -167,23 +245,16 @@ class Layer:
                 self._locate(error)
                 raise
             self.built = True
-            self.build_shape = tuple(input_shape[1:])
+            self.build_shape = map_shapes(lambda shape: tuple(shape[1:]), input_shape)
             if not self._trainable:
                 self.trainable = False
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the output for inputs of that shape, found by running the layer on a made-up row: two, if
-        lengths are not known, for the axes that change with them are not known either."""
-        self.build_once((None, *input_shape[1:]))
-        lengths = MADE_UP_LENGTHS if None in input_shape[1:] else MADE_UP_LENGTHS[:1]
-        shapes = [self._run_made_up(tuple(n or length for n in input_shape[1:])) for length in lengths]
-        return (None, *(n if n == m else None for n, m in zip(shapes[0], shapes[-1], strict=True)))
-
-    def _run_made_up(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        xp = self.device.xp
-        row = xp.zeros((1, *shape), self.input_dtype) if self.input_dtype else xp.ones((1, *shape), self.dtype)
-        with Switch("grad_enabled", False):
-            return tuple(self(Tensor(to_device(row, self.device)), training=False).shape[1:])
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output for inputs of that shape, found by running the layer on made-up rows."""
+        dtype = self.input_dtype or self.dtype
+        self.build_once(map_shapes(lambda shape: (None, *shape[1:]), input_shape))
+        symbols = map_shapes(lambda shape: Symbol(tuple(shape), dtype), input_shape)
+        return shapes_of(infer(self, (symbols,), {}))
 
     def train(self) -> Layer:
         """Sets the training mode for the coming calls of this layer, and of those inside that have no mode of their
@@ -196,12 +267,48 @@ class Layer:
         self.mode = False
         return self
 
-    # Errors
+    # Symbols
 
     @property
-    def where(self) -> str:
-        """How errors name this layer: `Dense 'head'`."""
-        return type(self).__name__ + (f" {self.name!r}" if self.name else "")
+    def output(self) -> Any:
+        """The symbol that the layer returned in the one call on symbols of a model that is still there.
+
+        Raises ValueError if there is no such call, or several.
+        """
+        return self._the_call().outputs
+
+    @property
+    def input(self) -> Any:
+        """The symbol on which the layer was called; see `output`."""
+        node = self._the_call()
+        return node.args[0] if node.args else node.outputs
+
+    def _the_call(self) -> Node:
+        calls = [node for reference in self.calls if (node := reference()) is not None]
+        if len(calls) != 1:
+            raise ValueError(message(self.where, "one call on symbols in a model", f"{len(calls)}"))
+        return calls[0]
+
+    # Masks
+
+    def _pass_mask_on(self, x: Any, mask: Any, y: Any) -> None:
+        """Gives the outputs their masks."""
+        if not self.supports_masking and not self._makes_mask:
+            warnings.warn(
+                f"{self.where}: the mask of its input ends here, for the layer does not support masking: later layers "
+                "and the loss count every time step.",
+                stacklevel=4,
+            )
+            return
+        masks = self.compute_mask(x, mask)
+        outputs = list(leaves(y))
+        for output, one in zip(
+            outputs, masks if isinstance(masks, (list, tuple)) else [masks] * len(outputs), strict=True
+        ):
+            if one is not None:
+                output.mask = one
+
+    # Errors
 
     def _locate(self, error: Exception) -> None:
         """Puts this layer's place before the text of an error in the house form; any other error gets a note."""
@@ -225,134 +332,6 @@ class Layer:
                 first, *rest = name.split(".")
                 return f"{type(self).__name__}.{first}" + "".join(f"[{key}]" for key in rest)
         return type(self).__name__
-
-    # Parameters and buffers
-
-    def _members(self) -> Iterator[tuple[str, Any]]:
-        """The tensors and layers that the attributes hold directly or in lists, tuples and dicts, with their names."""
-        for name, value in list(vars(self).items()):
-            yield from _find(self.where, name, value)
-
-    def _layers(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Layer]]:
-        """This layer and all inside, each once, with the prefix of its names."""
-        seen = set() if seen is None else seen
-        seen.add(id(self))
-        yield prefix, self
-        for name, member in self._members():
-            if isinstance(member, Layer) and id(member) not in seen:
-                yield from member._layers(f"{prefix}{name}.", seen)
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor, bool]]:
-        """Every tensor of this layer and of those inside, each once: name, tensor, whether it is a parameter."""
-        found: dict[int, tuple[str, Tensor, bool]] = {}
-        for prefix, layer in self._layers():
-            for name, member in layer._members():
-                if isinstance(member, Tensor) and member.is_leaf:
-                    first, _, was = found.get(id(member), (prefix + name, member, False))
-                    # one that two layers hold may be frozen in either
-                    found[id(member)] = first, member, was or member.requires_grad or name in layer._frozen
-        yield from found.values()
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Names and parameters, frozen ones included; a parameter that is used twice comes once."""
-        return ((name, t) for name, t, is_parameter in self._tensors() if is_parameter)
-
-    def parameters(self) -> list[Tensor]:
-        """The parameters, frozen ones included: what an optimizer is built with."""
-        return [t for _, t in self.named_parameters()]
-
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors that are saved and moved with the layer but not trained."""
-        return ((name, t) for name, t, is_parameter in self._tensors() if not is_parameter)
-
-    @property
-    def weights(self) -> list[Tensor]:
-        """The parameters and buffers."""
-        return [t for _, t, _ in self._tensors()]
-
-    @property
-    def trainable_weights(self) -> list[Tensor]:
-        """The parameters that are not frozen."""
-        return [t for t in self.parameters() if t.requires_grad]
-
-    def count_params(self) -> int:
-        """How many numbers the parameters and buffers hold."""
-        return sum(t.size for _, t, _ in self._tensors())
-
-    @property
-    def trainable(self) -> bool:
-        """False freezes the parameters of this layer and of all inside: no gradient is computed for them. Compile
-        again after it."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for _, layer in self._layers():
-            layer._trainable = bool(value)
-            own = {name: t for name, t in layer._members() if isinstance(t, Tensor) and t.is_leaf}
-            if value:
-                for name in layer._frozen & own.keys():
-                    own[name].requires_grad_(True)
-                layer._frozen = frozenset()
-            else:
-                layer._frozen |= {name for name, t in own.items() if t.requires_grad}
-                for name in layer._frozen & own.keys():
-                    own[name].requires_grad_(False)
-
-    # State and devices
-
-    def state_dict(self) -> dict[str, numpy.ndarray[Any, Any]]:
-        """Names, such as "layers.0.kernel", and copies of the values of all parameters and buffers, as NumPy arrays."""
-        return {name: numpy.array(to_host(t.data)) for name, t, _ in self._tensors()}
-
-    def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None:
-        """Overwrites parameters and buffers with the arrays (or tensors) of those names: all of them, or none.
-
-        Raises one ValueError that lists every missing, unexpected and mis-shaped name; with `strict=False` only
-        shapes count and names found on one side only are left alone.
-        """
-        own = {name: t for name, t, _ in self._tensors()}
-        arrays = {name: v.data if isinstance(v, Tensor) else numpy.asarray(v) for name, v in values.items()}
-        hint = "" if own else "build it first: call it once, or give its first layer an input_shape."
-        shapes = ({name: t.shape for name, t in own.items()}, {name: a.shape for name, a in arrays.items()})
-        check_names(f"{self.where} load_state_dict", *shapes, strict=strict, hint=hint)
-        where = f"{self.where} load_state_dict"
-        cast = {name: _cast_like(where, name, arrays[name], t.dtype) for name, t in own.items() if name in arrays}
-        for name, array in cast.items():
-            own[name].assign_(to_device(array, own[name].device))
-
-    def get_weights(self) -> list[numpy.ndarray[Any, Any]]:
-        """Copies of all parameters and buffers, in the order of `state_dict`."""
-        return list(self.state_dict().values())
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """Overwrites all parameters and buffers with arrays in the order of `get_weights`."""
-        names = [name for name, _, _ in self._tensors()]
-        if len(weights) != len(names):
-            raise ValueError(message(f"{self.where} set_weights", f"{len(names)} arrays", f"{len(weights)}"))
-        self.load_state_dict(dict(zip(names, weights, strict=True)))
-
-    @property
-    def device(self) -> Device:
-        """Where the parameters are, or would be made."""
-        return next((t.device for _, t, _ in self._tensors()), self._device or default_device())
-
-    @property
-    def dtype(self) -> numpy.dtype[Any]:
-        """The floating dtype of the parameters, or the one that they would get."""
-        return next((t.dtype for _, t, _ in self._tensors() if t.dtype.kind == "f"), state.dtype)
-
-    def to(self, target: str | Device) -> Layer:
-        """Moves all parameters and buffers (and their gradients) to a device, now or when they are built; returns the
-        layer."""
-        chosen = device(target)
-        for _, layer in self._layers():
-            layer._device = chosen
-        for _, t, _ in self._tensors():
-            t.data = to_device(t.data, chosen)
-            if t.grad is not None:
-                t.grad.data = to_device(t.grad.data, chosen)
-        return self
 
     def __repr__(self) -> str:
         return f"<{self.where}>"
@@ -380,24 +359,25 @@ class ActivatedLayer(Layer):
         return type(self).call is ActivatedLayer.call
 
 
-def _cast_like(where: str, name: str, array: Any, dtype: Any) -> Any:
-    """`array` in that dtype. Raises TypeError for another kind of numbers: floating or not."""
-    if array.dtype.kind not in "fiub" or (array.dtype.kind == "f") != (dtype.kind == "f"):
-        raise TypeError(message(where, f"{name} of dtype {dtype}", str(array.dtype)))
-    return check_cast(where, name, array, dtype)
+def mask_of(x: Any) -> Any:
+    """The mask that a layer gave to a tensor, or None; for a list or dict of tensors one of masks, or None."""
+    if isinstance(x, Tensor):
+        return getattr(x, "mask", None)
+    masks = mapped(mask_of, x)
+    return None if all(mask is None for mask in leaves(masks)) else masks
 
 
-def _find(where: str, name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, (Tensor, Layer)):
-        yield name, value
-    elif isinstance(value, (list, tuple)):
-        for i, item in enumerate(value):
-            yield from _find(where, f"{name}.{i}", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _find(where, f"{name}.{key}", item)
-    elif isinstance(value, (set, frozenset)) and any(isinstance(item, (Tensor, Layer)) for item in value):
-        raise TypeError(message(where, f"attribute {name!r} to hold its layers in a list, tuple or dict", "a set"))
+def _is_input(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor) or (hasattr(leaf, "dtype") and leaf.ndim > 0)
+
+
+def map_shapes(function: Callable[[Any], Any], shapes: Any) -> Any:
+    """The function's value for each shape in a list or dict of them, or for the one shape."""
+    if is_shape(shapes):
+        return function(shapes)
+    if isinstance(shapes, dict):
+        return {key: map_shapes(function, shape) for key, shape in shapes.items()}
+    return type(shapes)(map_shapes(function, shape) for shape in shapes)
 
 
 def check_shape(where: str, name: str, shape: Any) -> tuple[int | None, ...]:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import weakref
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy
 
-from .. import initializers, ops
+from .. import ops
+from ..autograd import Tensor
 from ..errors import ShapeError, check_integer, check_number, message
 from ..state import state
 from . import activations
-from .base import ActivatedLayer, Layer, Shape, check_shape
+from .base import ActivatedLayer, Layer, check_shape
+from .symbolic import Node, Shape, Symbol
 
 
-class Input(Layer):
-    """States the shape of one input, without the batch axis, as the first entry of a model; passes inputs on.
-
-    `Input((64,))` takes batches (n, 64); None in the shape is an axis of any length.
+class InputLayer(Layer):
+    """States the shape of one input, without the batch axis; passes inputs on. See `Input`, which makes one.
 
     Raises ShapeError for an input of another shape.
     """
 
-    def __init__(self, shape: tuple[int | None, ...], dtype: str | None = None, name: str | None = None):
-        super().__init__(name=name, input_shape=shape)
+    def __init__(
+        self,
+        input_shape: tuple[int | None, ...] | None = None,
+        dtype: str | None = None,
+        batch_input_shape: tuple[int | None, ...] | None = None,
+        name: str | None = None,
+    ):
+        super().__init__(name=name, input_shape=input_shape, batch_input_shape=batch_input_shape)
+        if self.input_shape is None:
+            raise TypeError(message(self.where, "the shape of an input", "none", "write Input((3,))."))
         if dtype is not None:
             try:
                 known = numpy.dtype(dtype)
@@ -33,14 +43,50 @@ class Input(Layer):
                 raise ValueError(message(self.where, "dtype to be one of numbers, such as 'int64'", repr(dtype)))
             self.input_dtype = known.name
 
+    @property
+    def dtype(self) -> Any:
+        return numpy.dtype(self.input_dtype or state.dtype)
+
+    def symbol(self) -> Symbol:
+        """A symbol for the inputs."""
+        node = Node(self, (), {})
+        assert self.input_shape is not None
+        node.outputs = Symbol(self.batch_input_shape or (None, *self.input_shape), self.dtype, node)
+        self.calls = (weakref.ref(node),)
+        return node.outputs
+
     def call(self, x: Any) -> Any:
         assert self.input_shape is not None
         check_input(self.where, x.shape, self.input_shape)
         return x
 
     def get_config(self) -> dict[str, Any]:
-        config = {"shape": self.input_shape, "dtype": self.input_dtype, "name": self.name}
+        shape = {"batch_input_shape": self.batch_input_shape} if self.batch_input_shape else {}
+        config = {"input_shape": self.input_shape, "dtype": self.input_dtype, "name": self.name, **shape}
         return {key: value for key, value in config.items() if value is not None}
+
+
+def Input(
+    shape: tuple[int | None, ...] | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    name: str | None = None,
+    batch_shape: tuple[int | None, ...] | None = None,
+) -> Symbol:
+    """A symbol for inputs of that shape, without the batch axis: the beginning of a functional model, or the first
+    entry of a `Sequential`.
+
+    `Input((64,))` stands for batches (n, 64); None in the shape is an axis of any length. `batch_size` fixes n, and so
+    does `batch_shape` in place of `shape`.
+
+    >>> import tinygrad_edu as tg
+    >>> x = tg.layers.Input((3,))
+    >>> tg.layers.Dense(2)(x)
+    <Symbol (None, 2) float32>
+    """
+    if batch_size is not None and shape is not None:
+        batch_shape = (check_integer("Input", "batch_size", batch_size, 1), *check_shape("Input", "shape", shape))
+    return InputLayer(None if batch_shape is not None else shape, dtype, batch_shape, name).symbol()
 
 
 def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, ...]) -> None:
@@ -64,8 +110,7 @@ class Dense(ActivatedLayer):
         units: the number of outputs.
         activation: a name ("relu", "softmax", ...), a function, or None.
         use_bias: whether to add a bias.
-        kernel_initializer, bias_initializer: see `tg.initializers`.
-        options: those of `Layer`: name, trainable, input_shape, input_dim.
+        options: those of `Layer`; `kernel` and `bias` have an initializer and a regularizer.
 
     Parameters: kernel (inputs, units), bias (units,). Raises ShapeError if the last axis of an input is not `inputs`.
 
@@ -75,21 +120,16 @@ class Dense(ActivatedLayer):
     ((8, 3), (5, 3))
     """
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any = None,
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        **options: Any,
-    ):
+    initial: ClassVar = {"kernel": "glorot_uniform", "bias": "zeros"}
+    supports_masking = True
+    kernel: Tensor
+    bias: Tensor | None = None
+
+    def __init__(self, units: int, activation: Any = None, use_bias: bool = True, **options: Any):
         super().__init__(**options)
         self.units = check_integer(self.where, "units", units, 1)
         self.activation = activations.get(activation, self.where)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer, self.where)
-        self.bias_initializer = initializers.get(bias_initializer, self.where)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -97,8 +137,9 @@ class Dense(ActivatedLayer):
             raise ShapeError(
                 message(self.where, "inputs of shape (batch, ..., features)", f"shape {input_shape}", hint)
             )
-        self.kernel = self.add_weight((input_shape[-1], self.units), self.kernel_initializer)
-        self.bias = self.add_weight((self.units,), self.bias_initializer) if self.use_bias else None
+        self.make("kernel", (input_shape[-1], self.units))
+        if self.use_bias:
+            self.make("bias", (self.units,))
         super().build(input_shape)
 
     def preactivation(self, x: Any) -> Any:
@@ -107,16 +148,6 @@ class Dense(ActivatedLayer):
             hint = f"build it with Dense(..., input_shape=({x.shape[-1]},))." if x.ndim > 1 else ONE_AXIS
             raise ShapeError(message(self.where, f"{features} input features", f"shape {x.shape}", hint))
         return ops.linear(x, self.kernel, self.bias)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": activations.name_of(self.activation),
-            "use_bias": self.use_bias,
-            "kernel_initializer": initializers.serialize(self.kernel_initializer),
-            "bias_initializer": initializers.serialize(self.bias_initializer),
-        }
 
 
 class Activation(ActivatedLayer):
@@ -127,6 +158,8 @@ class Activation(ActivatedLayer):
     tensor([[0., 2.]])
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **options: Any):
         super().__init__(**options)
         self.activation = activations.get(activation, self.where)
@@ -134,14 +167,12 @@ class Activation(ActivatedLayer):
     def preactivation(self, x: Any) -> Any:
         return x
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "activation": activations.name_of(self.activation)}
-
 
 class Dropout(Layer):
     """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate; else passes all
     on.
 
+    `noise_shape`, with the batch axis, has 1 for axes along which all elements share their fate.
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014). Raises ValueError for
     a rate outside [0, 1).
 
@@ -150,15 +181,15 @@ class Dropout(Layer):
     tensor([1., 1.])
     """
 
-    def __init__(self, rate: float, **options: Any):
+    supports_masking = True
+
+    def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, **options: Any):
         super().__init__(**options)
         self.rate = check_number(self.where, "rate", rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
     def call(self, x: Any) -> Any:
-        return ops.dropout(x, self.rate) if state.training else x
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate}
+        return ops.dropout(x, self.rate, self.noise_shape) if state.training else x
 
 
 class Flatten(Layer):
@@ -197,6 +228,3 @@ class Reshape(Layer):
             raise ShapeError(message(self.where, expected, f"shape {x.shape}"))
         shape = tuple(size // known if n == -1 else n for n in self.target_shape)
         return ops.reshape(x, (x.shape[0], *shape))
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "target_shape": self.target_shape}

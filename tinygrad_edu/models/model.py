@@ -17,16 +17,44 @@ from ..callbacks import Callback, CallbackList, History, LazyLogs, ProgressBar
 from ..data import Batches, as_rows, check_lengths
 from ..errors import ShapeError, TraceError, check_integer, check_number, choice, message
 from ..jit import jit, weakly
-from ..layers import ACTIVATIONS, ActivatedLayer
+from ..layers import ACTIVATIONS, ActivatedLayer, Layer, Symbol
 from ..layers.activations import name_of
+from ..layers.symbolic import symbols_in
 from ..state import Switch, state
+from ..tree import leaves
 from .classes import Rows, kind_of, weigh_classes
+from .graph import Graph
+
+
+class _InnerLayers:
+    """The layers that a model's attributes hold. An attribute `layers` of the model itself hides it."""
+
+    def __get__(self, model: Model | None, owner: type) -> Any:
+        members = () if model is None else model._members()
+        return [member for _, member in members if isinstance(member, Layer)]
 
 
 class Model(ActivatedLayer):
-    """The base class of models: `compile` once, then `fit`, `evaluate` and `predict`.
+    """A model: `compile` once, then `fit`, `evaluate` and `predict`.
 
-    A subclass defines `call(x)`, as for any layer.
+    Either it is made of the symbols that lead from `inputs` to `outputs`, or a subclass defines `call`, as any layer.
+
+    Args:
+        inputs: the symbol that `layers.Input` made, or a list or dict of them.
+        outputs: what layers returned that were called on them: a symbol, or a list or dict.
+        name, trainable: as for any layer.
+
+    Attributes:
+        layers: the layers, in Keras's order.
+
+    >>> import tinygrad_edu as tg
+    >>> x = tg.layers.Input((4,))
+    >>> hidden = tg.layers.Dense(8, activation="relu")(x)
+    >>> model = tg.models.Model(x, [tg.layers.Dense(2)(hidden), hidden])
+    >>> [y.shape for y in model(tg.zeros((5, 4)))]
+    [(5, 2), (5, 8)]
+
+    A subclass defines `call(x)`, and may define `train_step` too:
 
     >>> import tinygrad_edu as tg
     >>> class Line(tg.models.Model):
@@ -44,6 +72,9 @@ class Model(ActivatedLayer):
 
     optimizer: optimizers.Optimizer | None = None
     loss: losses.Loss | None = None
+    layers: Any = _InnerLayers()
+    supports_masking = True  # each layer gives its output the mask
+    graph: Graph | None = None
     stop_training = False
     history: History | None = None
     _metrics_given: Sequence[Any] = ()
@@ -53,6 +84,100 @@ class Model(ActivatedLayer):
     _steps: _Steps | None = None
     _count_up: Any = None
     _mean_loss: Any = None
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True, **options: Any
+    ):
+        super().__init__(name=name, trainable=trainable, **options)
+        if inputs is None and outputs is None:
+            return
+        self.graph = Graph(self.where, inputs, outputs)
+        self.layers = list(self.graph.layers)
+        name_layers(self.where, self.layers)
+        given = symbols_in(inputs)
+        self.input_dtype = given[0].dtype.name if given[0].dtype != self.dtype else None
+        self.build_shape = self.input_shape = tuple(given[0].shape[1:]) if len(given) == 1 else None
+        self.built = True
+        if not trainable:
+            self.trainable = False
+
+    def call(self, inputs: Any) -> Any:
+        if self.graph is None:
+            raise NotImplementedError(f"{type(self).__name__} defines no call(x), and has no inputs and outputs")
+        return self.graph.run(self._inputs_in_order(inputs))
+
+    def preactivation(self, inputs: Any, outputs: frozenset[int] = frozenset({0})) -> Any:
+        """What `call` gives, with the outputs of these numbers before their last activation."""
+        if self.graph is None:
+            raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
+        return self.graph.run(self._inputs_in_order(inputs), outputs)
+
+    def _inputs_in_order(self, inputs: Any) -> list[Any]:
+        """The inputs of a functional model as a list: a dict may name its `Input` layers."""
+        assert self.graph is not None
+        known = symbols_in(self.graph.inputs)
+        if isinstance(inputs, dict):
+            names = list(self.graph.inputs) if isinstance(self.graph.inputs, dict) else self.input_names
+            if inputs.keys() != set(names):
+                raise ValueError(message(self.where, f"inputs named {', '.join(names)}", ", ".join(map(str, inputs))))
+            return [inputs[name] for name in names]
+        given = list(leaves(inputs))
+        if len(given) != len(known):
+            raise ValueError(message(self.where, f"{len(known)} inputs", f"{len(given)}"))
+        return given
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """The symbols that a functional model begins with."""
+        return [] if self.graph is None else symbols_in(self.graph.inputs)
+
+    @property
+    def outputs(self) -> list[Symbol]:
+        """The symbols that a functional model ends with."""
+        return [] if self.graph is None else symbols_in(self.graph.outputs)
+
+    @property
+    def input_names(self) -> list[str]:
+        return [str(symbol.node.layer.name) for symbol in self.inputs if symbol.node is not None]
+
+    @property
+    def is_split(self) -> bool:  # type: ignore[override]
+        """Whether the one output is the activation of a layer's `preactivation`."""
+        return self.graph is not None and type(self).call is Model.call and self._last is not None
+
+    @property
+    def activation(self) -> Any:  # type: ignore[override]
+        """The activation of the last layer, if its output is that of a `preactivation`."""
+        return None if self._last is None else self._last.activation
+
+    @property
+    def _last(self) -> ActivatedLayer | None:
+        last = [] if self.graph is None else self.graph.last_layers
+        return last[0] if len(last) == 1 and isinstance(last[0], ActivatedLayer) and last[0].is_split else None
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of that name, or number. Raises ValueError for an unknown one and suggests the nearest."""
+        if index is not None:
+            return self.layers[index]
+        layers = {str(layer.name): layer for layer in self.layers}
+        if name not in layers:
+            raise choice(self.where, "the name of a layer", name, layers)
+        return layers[name]
+
+    def get_config(self) -> dict[str, Any]:
+        if self.graph is None:
+            return super().get_config()
+        named = {"name": self.name} if self.name else {}
+        frozen = {} if self.trainable else {"trainable": False}
+        return {**named, **frozen, **self.graph.get_config()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The model that `get_config` described."""
+        if "calls" not in config:
+            return cls(**config)
+        inputs, outputs = Graph.from_config(config)
+        return cls(inputs, outputs, **{name: config[name] for name in ("name", "trainable") if name in config})
 
     def compile(
         self, optimizer: Any, loss: Any, metrics: Sequence[Any] | None = None, jit: str | bool = "auto"
@@ -467,6 +592,27 @@ class _Steps:
                 batch(x, y, weight)
 
         return run
+
+
+def name_layers(where: str, layers: Sequence[Layer]) -> None:
+    """Gives each layer without a name one of its class, as "dense_1". Raises ValueError for a name that two have."""
+    names = [layer.name for layer in layers if layer.name is not None]
+    if len(set(names)) < len(names):
+        found = next(name for name in names if names.count(name) > 1)
+        hint = "set the name of one of them, which a model may have chosen."
+        raise ValueError(message(where, "layers with different names", f"a second {found!r}", hint))
+    taken = set(names)
+    for layer in layers:
+        if layer.name is None:
+            base = _snake(type(layer).__name__)
+            free = (f"{base}_{i}" if i else base for i in range(len(taken) + 1))
+            layer.name = next(name for name in free if name not in taken)
+            taken.add(layer.name)
+
+
+def _snake(name: str) -> str:
+    """Dense -> dense, LayerNormalization -> layer_normalization, Conv2D -> conv2d."""
+    return "".join(f"_{c}" if i and c.isupper() and name[i - 1].islower() else c for i, c in enumerate(name)).lower()
 
 
 def _batch_size(where: str, value: int | None) -> int:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy
 
-from .. import layers
 from ..errors import message
-from ..layers import ACTIVATIONS, Layer
+from ..layers import Layer
 from ..layers.activations import name_of
 from ..layers.base import check_shape
+from ..layers.config import class_name, deserialize, serialize
 from ..state import use_dtype
 from . import model, sequential
 
@@ -24,45 +24,6 @@ FORMAT = "tinygrad_edu"
 VERSION = "1"
 Path_ = str | os.PathLike[str]
 Arrays = dict[str, numpy.ndarray[Any, Any]]
-
-
-BUILT_IN = {name: kind for name, kind in vars(layers).items() if isinstance(kind, type) and issubclass(kind, Layer)}
-BUILT_IN |= {"Sequential": sequential.Sequential, "Model": model.Model}
-
-
-def class_name(layer: Layer) -> str:
-    """The name of the class; after "custom:" if it is one of the user's, whatever its name."""
-    name = type(layer).__name__
-    return name if BUILT_IN.get(name) is type(layer) else f"custom:{name}"
-
-
-def serialize(layer: Layer) -> dict[str, Any]:
-    """What `deserialize` makes the layer of again, as JSON."""
-    return {"class_name": class_name(layer), "config": layer.get_config()}
-
-
-def deserialize(entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Layer:
-    """The layer or model that `serialize` described; classes and functions not of this package come from
-    `custom_objects`.
-
-    Raises ValueError for a name that is in neither.
-    """
-    custom = {f"custom:{name}": value for name, value in (custom_objects or {}).items()}
-    config = dict(entry["config"])
-    activation = config.get("activation")
-    if activation is not None and activation not in ACTIVATIONS:
-        config["activation"] = _known(custom, activation, "function")
-    if "layers" in config:
-        config["layers"] = [deserialize(inner, custom_objects) for inner in config["layers"]]
-    return _known(BUILT_IN | custom, entry["class_name"], "class")(**config)
-
-
-def _known(objects: Mapping[str, Any], name: str, what: str) -> Any:
-    if name not in objects:
-        own = [known.removeprefix("custom:") for known in objects if known.startswith("custom:")]
-        expected = f"custom_objects with the {what} {name.removeprefix('custom:')!r}"
-        raise ValueError(message("load_model", expected, ", ".join(own) or "none"))
-    return objects[name]
 
 
 def save_model(saved: model.Model, path: Path_) -> None:

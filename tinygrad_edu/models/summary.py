@@ -39,7 +39,7 @@ def table(model: Any) -> list[tuple[str, str, str]]:
     inner: list[Layer] = getattr(model, "layers", None) or [
         member for _, member in model._members() if isinstance(member, Layer)
     ]
-    shapes: list[Any] = getattr(model, "output_shapes", [])
+    shapes: list[Any] = [symbol.shape for symbol in getattr(model, "symbols", [])[1:]]
     rows = []
     for i, layer in enumerate(inner):
         shape = str(shapes[i]) if i < len(shapes) else "?"

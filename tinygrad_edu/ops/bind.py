@@ -126,7 +126,8 @@ def _of_tracer(method: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
-def bind() -> None:
+def bind() -> tuple[str, ...]:
+    """Returns the names of the methods and operators that tensors have now."""
     methods: dict[str, Callable[..., Any]] = {"__getitem__": _binary(indexing.getitem), "transpose": _transpose}
     for name, operation in OPERATORS.items():
         methods |= {f"__{name}__": _binary(operation), f"__r{name}__": _reflected(operation)}
@@ -144,6 +145,7 @@ def bind() -> None:
         on_arrays = OPERATORS.get(name)
         setattr(HostNumber, f"__{name}__", _on_numbers(text, on_numbers, on_arrays, reflected=False))
         setattr(HostNumber, f"__r{name}__", _on_numbers(text, on_numbers, on_arrays, reflected=True))
+    return tuple(methods)
 
 
-bind()
+BOUND = bind()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Tensor, cast, check_array, primitive, sum_to
@@ -343,10 +344,11 @@ def _check_targets(values: Array) -> None:
 # Dropout and embedding
 
 
-def dropout(x: Any, rate: float) -> Any:
+def dropout(x: Any, rate: float, noise_shape: Sequence[int | None] | None = None) -> Any:
     """`x` with each element set to 0 with probability `rate`, the others divided by 1 - rate (Srivastava et al., 2014).
 
-    Raises ValueError for a rate outside [0, 1), TypeError if `x` is not floating.
+    `noise_shape` has the axes of `x`: along one of length 1 all elements share their fate, None is the length of `x`.
+    Raises ValueError for a rate outside [0, 1), TypeError if `x` is not floating, ShapeError for another noise_shape.
     """
     if not 0.0 <= rate < 1.0:
         raise ValueError(message("dropout", "a rate from 0 to below 1", f"{rate}"))
@@ -355,7 +357,12 @@ def dropout(x: Any, rate: float) -> Any:
     data = x.data if isinstance(x, Tensor) else x
     if data.dtype.kind != "f":
         raise TypeError(message("dropout", "a floating dtype", str(data.dtype)))
-    return x * keep_mask(shape=x.shape, rate=rate, dtype=x.dtype, device=device_of(data))
+    shape = x.shape
+    if noise_shape is not None:
+        if len(noise_shape) != x.ndim or any(n not in (None, 1, m) for n, m in zip(noise_shape, shape, strict=True)):
+            raise ShapeError(message("dropout", f"a noise_shape that broadcasts to {shape}", f"{noise_shape}"))
+        shape = tuple(m if n is None else n for n, m in zip(noise_shape, shape, strict=True))
+    return x * keep_mask(shape=shape, rate=rate, dtype=x.dtype, device=device_of(data))
 
 
 def embedding(weight: Any, ids: Any) -> Any:

@@ -1,0 +1,130 @@
+"""Layers as JSON: their classes' names and the arguments that make them again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from .. import initializers, regularizers
+from ..errors import message
+from . import activations
+
+if TYPE_CHECKING:
+    from .base import Layer
+
+BUILT_IN: dict[str, type[Layer]] = {}
+"""The layers and models of this package by name."""
+REQUIRED = inspect.Parameter.empty
+
+
+def is_built_in(kind: type) -> bool:
+    return kind.__module__.split(".")[0] == __name__.split(".")[0]
+
+
+def note(kind: type[Layer]) -> None:
+    """Called for each new class of layers."""
+    if is_built_in(kind):
+        BUILT_IN[kind.__name__] = kind
+
+
+def arguments(kind: type[Layer]) -> dict[str, Any]:
+    """The arguments of a layer's constructor, those that it passes on to its base class included, and their defaults,
+    REQUIRED where there is none."""
+    found: dict[str, Any] = {}
+    for cls in kind.__mro__:
+        if "__init__" not in cls.__dict__:
+            continue
+        parameters = list(inspect.signature(cls.__dict__["__init__"]).parameters.values())[1:]
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        found = {**{p.name: p.default for p in named}, **found}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    for weight, default in kind.initial.items():
+        found |= {f"{weight}_initializer": default, f"{weight}_regularizer": None}
+    return found
+
+
+def config_of(layer: Layer) -> dict[str, Any]:
+    """The arguments that make the layer again, read from the attributes of the same names.
+
+    Raises ValueError if one is not there, TypeError if it cannot be written as JSON.
+    """
+    found = {}
+    for name, default in arguments(type(layer)).items():
+        if name == "input_dim":  # in input_shape
+            continue
+        value = layer._trainable if name == "trainable" else getattr(layer, name, default)
+        if value is REQUIRED:
+            hint = f"set self.{name} in __init__, or define get_config."
+            raise ValueError(message(layer.where, f"its argument {name!r} in an attribute of that name", "none", hint))
+        if name not in ("name", "trainable", "input_shape", "batch_input_shape") or value != default:
+            found[name] = plain(layer.where, name, value)
+    return found
+
+
+def plain(where: str, name: str, value: Any) -> Any:
+    """An argument as JSON."""
+    if name.endswith("_initializer"):
+        return initializers.serialize(value)
+    if name.endswith("_regularizer"):
+        return regularizers.serialize(value)
+    if hasattr(value, "get_config"):
+        return serialize(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(where, name, item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(where, name, item) for key, item in value.items()}
+    if isinstance(value, (numpy.generic, numpy.ndarray)):
+        return value.tolist()
+    if callable(value):
+        return activations.name_of(value)
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        expected = f"its argument {name!r} to be something that can be written"
+        raise TypeError(message(where, expected, type(value).__name__, "define get_config."))
+    return value
+
+
+def class_name(layer: Any) -> str:
+    """The name of the class; after "custom:" if it is one of the user's, whatever its name."""
+    name = type(layer).__name__
+    return name if BUILT_IN.get(name) is type(layer) else f"custom:{name}"
+
+
+def serialize(layer: Any) -> dict[str, Any]:
+    """What `deserialize` makes the layer of again, as JSON."""
+    return {"class_name": class_name(layer), "config": layer.get_config()}
+
+
+def deserialize(entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The layer or model that `serialize` described; classes and functions not of this package come from
+    `custom_objects`.
+
+    Raises ValueError for a name that is in neither.
+    """
+    custom = {f"custom:{name}": value for name, value in (custom_objects or {}).items()}
+    return _revived(entry, custom)
+
+
+def _revived(value: Any, custom: Mapping[str, Any]) -> Any:
+    """A value with the layers, classes and functions in it that stand there by name."""
+    if isinstance(value, list):
+        return [_revived(item, custom) for item in value]
+    if isinstance(value, str) and value.startswith("custom:"):
+        return _known(custom, value, "function")
+    if not isinstance(value, Mapping):
+        return value
+    if not {"class_name", "config"} <= value.keys():
+        return {key: _revived(item, custom) for key, item in value.items()}
+    kind = _known({**BUILT_IN, **custom}, value["class_name"], "class")
+    return kind.from_config(_revived(dict(value["config"]), custom))
+
+
+def _known(objects: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in objects:
+        own = [known.removeprefix("custom:") for known in objects if known.startswith("custom:")]
+        expected = f"custom_objects with the {what} {name.removeprefix('custom:')!r}"
+        raise ValueError(message("load_model", expected, ", ".join(own) or "none"))
+    return objects[name]

@@ -1,0 +1,188 @@
+"""Graph: the calls of layers that lead from some symbols to others. What a functional model runs and saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import message
+from ..layers import InputLayer, Layer, Symbol
+from ..layers.config import serialize
+from ..layers.symbolic import Node, symbols_in
+from ..tree import leaves, mapped
+
+
+class Graph:
+    """The calls that lead from `inputs` to `outputs`, each a symbol, or a list or dict of symbols.
+
+    Attributes:
+        nodes: the calls, in an order in which they can run.
+        layers: each once, in Keras's order, in which weights are listed: those farther from the outputs first.
+
+    Raises TypeError for what is no symbol, ValueError for outputs that depend on other inputs.
+    """
+
+    def __init__(self, where: str, inputs: Any, outputs: Any):
+        self.inputs, self.outputs = inputs, outputs
+        for name, tree in (("inputs", inputs), ("outputs", outputs)):
+            if not symbols_in(tree) or len(symbols_in(tree)) != len(list(leaves(tree))):
+                hint = "begin with x = Input(shape) and call layers on it."
+                raise TypeError(message(where, f"{name} to be symbols", repr(tree), hint))
+        self._given = {id(symbol) for symbol in symbols_in(inputs)}
+        order, met = self._explored(where)
+        self.nodes = [node for node in order if not self._is_given(node)]
+        self.layers = self._sorted(order, met)
+
+    def _is_given(self, node: Node) -> bool:
+        return all(id(symbol) in self._given for symbol in leaves(node.outputs))
+
+    def _explored(self, where: str) -> tuple[list[Node], dict[Layer, int]]:
+        """The calls behind the outputs, each after those that it needs; and when each layer was met on the way back."""
+        order: list[Node] = []
+        met: dict[Layer, int] = {}
+        seen: set[Node] = set()
+        stack = [(symbol.node, False) for symbol in reversed(symbols_in(self.outputs))]
+        while stack:  # without recursion, for graphs are deep
+            node, ready = stack.pop()
+            assert node is not None
+            if ready:
+                order.append(node)
+            elif node not in seen:
+                seen.add(node)
+                met.setdefault(node.layer, len(met))
+                stack.append((node, True))
+                if self._is_given(node):
+                    continue
+                if not node.inputs:
+                    raise ValueError(
+                        message(where, "outputs of its inputs alone", f"one of {node.layer.where} as well")
+                    )
+                stack += [(symbol.node, False) for symbol in reversed(node.inputs)]
+        return order, met
+
+    def _sorted(self, order: list[Node], met: dict[Layer, int]) -> list[Layer]:
+        """The layers by their distance from the outputs, the longest way, largest first."""
+        of_node: dict[Node, int] = {}
+        of_layer: dict[Layer, int] = {}
+        for node in reversed(order):
+            distance = max(of_node.get(node, 0), of_layer.get(node.layer, 0))
+            of_layer[node.layer] = distance
+            parents = () if self._is_given(node) else {symbol.node for symbol in node.inputs}
+            for parent in filter(None, parents):
+                of_node[parent] = max(of_node.get(parent, 0), distance + 1)
+        inputs = [symbol.node for symbol in symbols_in(self.inputs)]
+        cut = {node.layer for node in inputs if node is not None and not isinstance(node.layer, InputLayer)}
+        cut -= {node.layer for node in self.nodes}
+        unused = [n.layer for n in inputs if n is not None and n.layer not in of_layer and n.layer not in cut]
+        found = [layer for layer in of_layer if layer not in cut]
+        return unused + sorted(found, key=lambda layer: (-of_layer[layer], met[layer]))
+
+    @property
+    def last_layers(self) -> list[Layer]:
+        """The layer that each output comes from."""
+        return [symbol.node.layer for symbol in symbols_in(self.outputs) if symbol.node is not None]
+
+    def run(self, inputs: list[Any], before_activation: frozenset[int] = frozenset()) -> Any:
+        """The outputs for a list of inputs; those of these numbers before their last activation."""
+        values: dict[int, Any] = {}
+        for symbol, value in zip(symbols_in(self.inputs), inputs, strict=True):
+            assert symbol.node is not None
+            values[id(symbol)] = symbol.node.layer(value) if isinstance(symbol.node.layer, InputLayer) else value
+        split = {id(symbol) for i, symbol in enumerate(symbols_in(self.outputs)) if i in before_activation}
+        results: dict[int, Any] = {}
+        for node in self.nodes:
+            args, keywords = mapped(lambda leaf: _value(values, leaf), (node.args, node.keywords))
+            if split and id(node.outputs) in split:
+                y = results[id(node.outputs)] = node.layer.run(node.layer.preactivation, *args, **keywords)
+                activation = node.layer.activation
+                y = y if activation is None else activation(y)
+            else:
+                y = node.layer(*args, **keywords)
+            values.update(zip(map(id, leaves(node.outputs)), leaves(y), strict=True))
+        values |= results
+        return mapped(lambda symbol: values[id(symbol)], self.outputs)
+
+    # As JSON
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers, and the calls by numbers: of layers, and of what comes first, the inputs and then each output."""
+        inputs = symbols_in(self.inputs)
+        layers = [layer for layer in self.layers if not isinstance(layer, InputLayer)]
+        numbers = {id(symbol): i for i, symbol in enumerate(inputs)}
+        calls = []
+        for node in self.nodes:
+            given = [_written(numbers, [*node.args]), _written(numbers, node.keywords)]
+            calls.append([layers.index(node.layer), *given])
+            for symbol in leaves(node.outputs):
+                numbers[id(symbol)] = len(numbers)
+        return {
+            "layers": [serialize(layer) for layer in layers],
+            "input_layers": [serialize(_input_layer(symbol)) for symbol in inputs],
+            "calls": calls,
+            "inputs": _written(numbers, self.inputs),
+            "outputs": _written(numbers, self.outputs),
+        }
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The inputs and outputs of what `get_config` described, with its layers made anew."""
+        symbols = [layer.symbol() for layer in config["input_layers"]]
+        for number, args, keywords in config["calls"]:
+            layer = config["layers"][number]
+            outputs = layer(*_read(symbols, args), **_read(symbols, keywords))
+            symbols += leaves(outputs)
+        return _read(symbols, config["inputs"]), _read(symbols, config["outputs"])
+
+
+def _value(values: Mapping[int, Any], leaf: Any) -> Any:
+    return values[id(leaf)] if isinstance(leaf, Symbol) else leaf
+
+
+def _input_layer(symbol: Symbol) -> InputLayer:
+    """The input layer of a symbol; one of its shape for the output of another layer."""
+    if symbol.node is not None and isinstance(symbol.node.layer, InputLayer):
+        return symbol.node.layer
+    if symbol.shape[0] is None:
+        return InputLayer(symbol.shape[1:], symbol.dtype.name)
+    return InputLayer(None, symbol.dtype.name, symbol.shape)
+
+
+def _written(numbers: Mapping[int, int], value: Any) -> Any:
+    """A tree of symbols and plain values as JSON: what is no plain value becomes a dict of one entry."""
+    if isinstance(value, Symbol):
+        return {"symbol": numbers[id(value)]}
+    if isinstance(value, dict):
+        return {"dict": [[key, _written(numbers, item)] for key, item in value.items()]}
+    if isinstance(value, list):
+        return [_written(numbers, item) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_written(numbers, item) for item in value]}
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
+    if value is Ellipsis:
+        return {"ellipsis": True}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    expected = "calls with symbols, numbers and texts as arguments"
+    raise TypeError(message("save", expected, type(value).__name__, "keep the model with save_weights."))
+
+
+def _read(symbols: list[Symbol], value: Any) -> Any:
+    """The tree that `_written` wrote, with other symbols."""
+    if isinstance(value, list):
+        return [_read(symbols, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    match kind:
+        case "symbol":
+            return symbols[content]
+        case "dict":
+            return {key: _read(symbols, item) for key, item in content}
+        case "tuple":
+            return tuple(_read(symbols, item) for item in content)
+        case "slice":
+            return slice(*content)
+        case "ellipsis":
+            return Ellipsis
+    raise ValueError(message("load_model", "a call of a layer", f"an argument {kind!r}"))

@@ -1,0 +1,88 @@
+"""Penalties on weights, with Keras's names, arguments and formulas; a model adds them to its loss.
+
+`Dense(8, kernel_regularizer="l2")` takes a name, `L2(1e-4)` an object, and any function of one tensor that returns one
+number will do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import ops
+from .errors import check_number, choice, message
+
+
+class L1L2:
+    """l1 * sum(|w|) + l2 * sum(w * w).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.regularizers.L1L2(l1=1.0, l2=0.5)(tg.tensor([1.0, -2.0]))
+    tensor(5.5)
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0):
+        self.l1, self.l2 = (
+            check_number(type(self).__name__, name, value, "of at least 0", lambda v: v >= 0)
+            for name, value in (("l1", l1), ("l2", l2))
+        )
+
+    def __call__(self, weight: Any) -> Any:
+        terms = [self.l1 * ops.sum(ops.absolute(weight))] if self.l1 else []
+        terms += [self.l2 * ops.sum(ops.square(weight))] if self.l2 else []
+        return terms[0] + terms[1] if len(terms) == 2 else terms[0] if terms else ops.sum(weight) * 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this regularizer again."""
+        return {"l1": self.l1, "l2": self.l2}
+
+
+class L1(L1L2):
+    """l1 * sum(|w|)."""
+
+    def __init__(self, l1: float = 0.01):
+        super().__init__(l1=l1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l1": self.l1}
+
+
+class L2(L1L2):
+    """l2 * sum(w * w)."""
+
+    def __init__(self, l2: float = 0.01):
+        super().__init__(l2=l2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l2": self.l2}
+
+
+REGULARIZERS: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1_l2": L1L2}
+
+
+def get(regularizer: Any, where: str = "regularizers.get") -> Any:
+    """The regularizer of that name, or `{"name": ..., "config": {...}}`; None, an object or a function is given back as
+    it is.
+
+    Raises ValueError for an unknown name and suggests the nearest.
+    """
+    if isinstance(regularizer, dict):
+        return REGULARIZERS[regularizer["name"]](**regularizer["config"])
+    if isinstance(regularizer, str):
+        if regularizer not in REGULARIZERS:
+            raise choice(where, "regularizer", regularizer, REGULARIZERS)
+        return REGULARIZERS[regularizer]()
+    if isinstance(regularizer, type) or not (regularizer is None or callable(regularizer)):
+        hint = f"write {regularizer.__name__}()." if isinstance(regularizer, type) else ""
+        raise TypeError(message(where, "a regularizer, its name or a function of a tensor", repr(regularizer), hint))
+    return regularizer
+
+
+def serialize(regularizer: Any) -> Any:
+    """What `get` makes the regularizer of again, as JSON. Raises ValueError for a function of one's own."""
+    if regularizer is None:
+        return None
+    for name, kind in REGULARIZERS.items():
+        if type(regularizer) is kind:
+            return {"name": name, "config": regularizer.get_config()}
+    hint = "keep the model with save_weights, and make it by your own code."
+    raise ValueError(message("regularizers.serialize", "a regularizer of this package", repr(regularizer), hint))
