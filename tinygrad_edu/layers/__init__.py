@@ -1,12 +1,23 @@
 """Layers, with Keras's names and arguments; images and sequences have their channels last."""
 
+from .activation_layers import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .activations import ACTIVATIONS
 from .base import ActivatedLayer, Layer
-from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Reshape
+from .core import Dense, Identity, Input, InputLayer, Lambda, Masking
+from .dropout import (
+    AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
+)
 from .operation import Operation
+from .reshaping import (
+    Cropping1D, Cropping2D, Cropping3D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, UpSampling2D,
+    UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+)
 from .symbolic import Symbol
 
 __all__ = [
-    "ACTIVATIONS", "ActivatedLayer", "Activation", "Dense", "Dropout", "Flatten", "Input", "InputLayer", "Layer",
-    "Operation", "Reshape", "Symbol",
+    "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "AlphaDropout", "Cropping1D", "Cropping2D", "Cropping3D",
+    "Dense", "Dropout", "Flatten", "GaussianDropout", "GaussianNoise", "Identity", "Input", "InputLayer", "Lambda",
+    "Layer", "LeakyReLU", "Masking", "Operation", "PReLU", "Permute", "ReLU", "RepeatVector", "Reshape", "Softmax",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Symbol", "UpSampling1D", "UpSampling2D",
+    "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
 ]
