@@ -118,7 +118,7 @@ def mapped(function, tree):
     return function(tree)
 
 
-FAMILIES = ("core", "activations", "dropout", "reshaping")
+FAMILIES = ("core", "activations", "dropout", "normalization", "reshaping")
 """The files of the folder cases."""
 
 

@@ -7,6 +7,9 @@ from .core import Dense, Identity, Input, InputLayer, Lambda, Masking
 from .dropout import (
     AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
 )
+from .normalization import (
+    BatchNormalization, GroupNormalization, LayerNormalization, RMSNormalization, UnitNormalization,
+)
 from .operation import Operation
 from .reshaping import (
     Cropping1D, Cropping2D, Cropping3D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, UpSampling2D,
@@ -15,9 +18,10 @@ from .reshaping import (
 from .symbolic import Symbol
 
 __all__ = [
-    "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "AlphaDropout", "Cropping1D", "Cropping2D", "Cropping3D",
-    "Dense", "Dropout", "Flatten", "GaussianDropout", "GaussianNoise", "Identity", "Input", "InputLayer", "Lambda",
-    "Layer", "LeakyReLU", "Masking", "Operation", "PReLU", "Permute", "ReLU", "RepeatVector", "Reshape", "Softmax",
-    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Symbol", "UpSampling1D", "UpSampling2D",
-    "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
+    "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "AlphaDropout", "BatchNormalization", "Cropping1D",
+    "Cropping2D", "Cropping3D", "Dense", "Dropout", "Flatten", "GaussianDropout", "GaussianNoise",
+    "GroupNormalization", "Identity", "Input", "InputLayer", "Lambda", "Layer", "LayerNormalization", "LeakyReLU",
+    "Masking", "Operation", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "Softmax",
+    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Symbol", "UnitNormalization", "UpSampling1D",
+    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
 ]
