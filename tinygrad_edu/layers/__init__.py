@@ -7,6 +7,7 @@ from .core import Dense, Identity, Input, InputLayer, Lambda, Masking
 from .dropout import (
     AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
 )
+from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .normalization import (
     BatchNormalization, GroupNormalization, LayerNormalization, RMSNormalization, UnitNormalization,
 )
@@ -18,10 +19,11 @@ from .reshaping import (
 from .symbolic import Symbol
 
 __all__ = [
-    "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "AlphaDropout", "BatchNormalization", "Cropping1D",
-    "Cropping2D", "Cropping3D", "Dense", "Dropout", "Flatten", "GaussianDropout", "GaussianNoise",
-    "GroupNormalization", "Identity", "Input", "InputLayer", "Lambda", "Layer", "LayerNormalization", "LeakyReLU",
-    "Masking", "Operation", "PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "Softmax",
-    "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "Symbol", "UnitNormalization", "UpSampling1D",
-    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
+    "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization",
+    "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout", "Flatten",
+    "GaussianDropout", "GaussianNoise", "GroupNormalization", "Identity", "Input", "InputLayer", "Lambda", "Layer",
+    "LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum", "Multiply", "Operation", "PReLU", "Permute",
+    "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
+    "SpatialDropout3D", "Subtract", "Symbol", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
+    "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
 ]
