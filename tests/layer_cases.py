@@ -118,7 +118,7 @@ def mapped(function, tree):
     return function(tree)
 
 
-FAMILIES = ("core", "activations", "dropout", "merging", "normalization", "reshaping")
+FAMILIES = ("core", "activations", "dropout", "embedding", "merging", "normalization", "reshaping")
 """The files of the folder cases."""
 
 

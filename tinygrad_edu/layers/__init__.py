@@ -7,6 +7,7 @@ from .core import Dense, Identity, Input, InputLayer, Lambda, Masking
 from .dropout import (
     AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout1D, SpatialDropout2D, SpatialDropout3D,
 )
+from .embedding import Embedding
 from .merging import Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract
 from .normalization import (
     BatchNormalization, GroupNormalization, LayerNormalization, RMSNormalization, UnitNormalization,
@@ -20,7 +21,7 @@ from .symbolic import Symbol
 
 __all__ = [
     "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization",
-    "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout", "Flatten",
+    "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout", "Embedding", "Flatten",
     "GaussianDropout", "GaussianNoise", "GroupNormalization", "Identity", "Input", "InputLayer", "Lambda", "Layer",
     "LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum", "Multiply", "Operation", "PReLU", "Permute",
     "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
