@@ -34,4 +34,12 @@ CASES = [
         F(2, 3),
         saved=False,
     ),
+    Case(
+        "perceptron",
+        L("Perceptron", units=2),
+        F(4, 3),
+        keras=False,
+        order=0,
+        wrong=((F(4, 2), "Perceptron: expected 3 input features"),),
+    ),
 ]

@@ -13,6 +13,7 @@ from .normalization import (
     BatchNormalization, GroupNormalization, LayerNormalization, RMSNormalization, UnitNormalization,
 )
 from .operation import Operation
+from .perceptron import Perceptron
 from .reshaping import (
     Cropping1D, Cropping2D, Cropping3D, Flatten, Permute, RepeatVector, Reshape, UpSampling1D, UpSampling2D,
     UpSampling3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
@@ -23,8 +24,8 @@ __all__ = [
     "ACTIVATIONS", "ELU", "ActivatedLayer", "Activation", "Add", "AlphaDropout", "Average", "BatchNormalization",
     "Concatenate", "Cropping1D", "Cropping2D", "Cropping3D", "Dense", "Dot", "Dropout", "Embedding", "Flatten",
     "GaussianDropout", "GaussianNoise", "GroupNormalization", "Identity", "Input", "InputLayer", "Lambda", "Layer",
-    "LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum", "Multiply", "Operation", "PReLU", "Permute",
-    "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "Softmax", "SpatialDropout1D", "SpatialDropout2D",
-    "SpatialDropout3D", "Subtract", "Symbol", "UnitNormalization", "UpSampling1D", "UpSampling2D", "UpSampling3D",
-    "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
+    "LayerNormalization", "LeakyReLU", "Masking", "Maximum", "Minimum", "Multiply", "Operation", "PReLU",
+    "Perceptron", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Reshape", "Softmax", "SpatialDropout1D",
+    "SpatialDropout2D", "SpatialDropout3D", "Subtract", "Symbol", "UnitNormalization", "UpSampling1D",
+    "UpSampling2D", "UpSampling3D", "ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D",
 ]
