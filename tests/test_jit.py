@@ -1367,3 +1367,17 @@ def test_settings_of_layers_between_calls():
 def test_a_layer_is_built_before():
     with pytest.raises(tg.TraceError, match="expected a layer that is built"):
         jit(tg.layers.Dense(3))(tg.ones((2, 2)))
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["argument", "made inside"])
+def test_loops_read_the_parts_of_a_split(inside):
+    """Each is a view of the same memory, at its own place."""
+
+    def f(x):
+        a, b, c = tg.split(2.0 * x if inside else x, 3, axis=1)
+        return a * b - c
+
+    x = tg.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [7.0, 8.0, 9.0, 10.0, 11.0, 12.0]])
+    step = tg.jit(f)
+    for factor in (1.0, 2.0):
+        assert step(factor * x).tolist() == f(factor * x).tolist()

@@ -57,6 +57,12 @@ ids([2, 3]) ** -1
     ShapeError: no negative exponents for integers, received int64[2]
 2 ** ids([-1])
     ShapeError: shapes that broadcast, and no negative exponents for integers
+tg.prelu(x(2, 3), x(2))
+    ShapeError: shapes that broadcast, received float32[2, 3] and float32[2]
+tg.glu(x(2, 3))
+    ShapeError: an even length of axis 1, received shape (2, 3)
+tg.glu([1.0, 2.0])
+    TypeError: tensors or arrays, received list
 
 # reductions: axes
 x(2, 3).sum(axis=2)
@@ -91,6 +97,32 @@ tg.std(x(0, 3), axis=0)
     ShapeError: more than 0 elements to reduce, received 0
 x(2).cumsum(axis=1)
     ShapeError: an axis from -1 to 0, received 1
+x(2).cumprod(axis=1)
+    ShapeError: an axis from -1 to 0, received 1
+tg.cumprod([1.0])
+    TypeError: tensors or arrays, received list
+
+# sorting
+x().sort()
+    ShapeError: no axis for a 0-d array, received -1
+x(2).argsort(axis=1)
+    ShapeError: an axis from -1 to 0, received 1
+tg.sort([2.0, 1.0])
+    TypeError: tensors or arrays, received list
+tg.topk(x(2, 3), 4)
+    ShapeError: at least 4 elements along axis 1, received shape (2, 3)
+tg.topk(x(3), -1)
+    ValueError: k to be an integer of at least 0, received -1
+tg.topk(x(3), 1.5)
+    TypeError: k to be an integer of at least 0, received 1.5
+tg.searchsorted(x(2, 2), x(2))
+    ShapeError: a 1-D sequence, received shape (2, 2)
+tg.searchsorted(x(2), x(2), side='middle')
+    ValueError: side to be one of 'left', 'right', received 'middle'
+tg.searchsorted(ids([2, 1]), ids([1]))
+    ValueError: an ascending sequence, received another order. Hint: use tg.sort
+tg.searchsorted(x(2), 1.0)
+    TypeError: tensors or arrays, received float
 
 # shapes
 x(2, 3).reshape(4)
@@ -145,6 +177,14 @@ tg.pad(x(2, 3), ((1, 1),) * 3)
     ShapeError: widths of at least 0, a pair for each of 2 axes
 tg.pad(x(2), -1)
     ShapeError: widths of at least 0
+tg.pad(x(2), 1, mode='mirror')
+    ValueError: mode to be one of 'constant', 'edge', 'reflect', received 'mirror'
+tg.pad(x(2), 1, 3.0, mode='edge')
+    ValueError: no value in mode 'edge', received 3.0
+tg.pad(x(2, 3), ((0, 2), (0, 0)), mode='reflect')
+    ShapeError: at least 3 elements along axis 0, received shape (2, 3)
+tg.pad(x(0, 3), 1, mode='edge')
+    ShapeError: at least 1 elements along axis 0, received shape (0, 3)
 tg.pad(x(2), 1, x())
     TypeError: a number as value, received Tensor
 tg.roll(x(2, 3), (1, 2), axis=0)
@@ -251,6 +291,30 @@ tg.einsum('ijk->i', x(2, 3))
     ShapeError: an operand with 3 axes for 'ijk', received shape (2, 3)
 tg.einsum('ii->i', x(2, 3))
     ShapeError: equal lengths along 'i', received shape (2, 3)
+tg.inv(x(2, 3))
+    ShapeError: square matrices, also in a stack, received shape (2, 3)
+tg.det(x(3))
+    ShapeError: square matrices, also in a stack, received shape (3,)
+tg.svd(x(3))
+    ShapeError: matrices, also in a stack, received shape (3,)
+tg.eigh([[1.0]])
+    TypeError: tensors or arrays, received list
+tg.inv(x(2, 2))
+    ValueError: an invertible matrix, received another one (Singular matrix)
+tg.solve(x(2, 2), x(2))
+    ValueError: an invertible matrix, received another one (Singular matrix)
+tg.solve(x(2, 2), x(3))
+    ShapeError: a of shape (..., n, n) and b of shape (n,) or (..., n, k), received (2, 2) and (3, 1)
+tg.solve(x(2, 2, 2), x(3, 2, 1))
+    ShapeError: a of shape (..., n, n) and b of shape (n,) or (..., n, k), received (2, 2, 2) and (3, 2, 1)
+tg.solve(x(2, 2), x())
+    ShapeError: matrices, also in a stack, received shape ()
+tg.solve(x(2, 2), [1.0, 2.0])
+    TypeError: tensors or arrays, received list
+tg.cholesky(-x(2, 2))
+    ValueError: a positive definite matrix, received another one
+tg.grad(tg.det)(x(2, 2))
+    ValueError: an invertible matrix, received another one (Singular matrix)
 
 # networks
 tg.linear(x(4, 3), x(2, 3), x(2))
@@ -312,13 +376,29 @@ tg.embedding(x(5, 2), x(2))
 tg.embedding(x(5), ids([0]))
     ShapeError: a weight of shape (vocabulary, features), received (5,)
 tg.layer_norm(x(2, 3), x(2), x(3))
-    ShapeError: weight and bias of shape (3,), received (2,) and (3,)
-tg.layer_norm(x(2, 3), x(2), x(2), axis=0)
-    ShapeError: the last axes, received 0. Hint: use moveaxis first
+    ShapeError: parameters of shape (3,), the lengths of axes (1,) of (2, 3), received (2,), (3,)
+tg.layer_norm(x(2, 3), x(3), x(3), axis=0)
+    ShapeError: parameters of shape (2,), the lengths of axes (0,) of (2, 3), received (3,), (3,)
+tg.layer_norm(x(2, 3), x(2, 3), x(2, 3), axis=(1, 1))
+    ShapeError: each axis once, received (1, 1)
+tg.rms_norm(x(2, 3), x(2))
+    ShapeError: parameters of shape (3,), the lengths of axes (1,) of (2, 3), received (2,)
+tg.rms_norm(x(2, 3), [1.0])
+    TypeError: tensors or arrays, received list
+tg.group_norm(x(2, 6), x(6), x(6), groups=4)
+    ShapeError: x of shape (samples, ..., channels) with channels that 4 groups divide, received (2, 6)
+tg.group_norm(x(6), x(6), x(6), groups=2)
+    ShapeError: x of shape (samples, ..., channels)
+tg.group_norm(x(2, 6), x(6), x(6), groups=0)
+    ValueError: groups to be an integer of at least 1, received 0
+tg.group_norm(x(2, 6), x(3), x(6), groups=2)
+    ShapeError: parameters of shape (6,)
 tg.layer_norm([1.0, 2.0], x(2), x(2))
     TypeError: tensors or arrays, received list
 tg.layer_norm(x(2, 2), x(2), [1.0, 2.0])
     TypeError: tensors or arrays, received list
+tg.batch_norm(x(4, 3), x(3), x(3), axis=(1,))
+    TypeError: an integer axis, received (1,)
 tg.batch_norm(x(4, 1), [1.0], x(1))
     TypeError: tensors or arrays, received list
 tg.batch_norm_inference(x(4, 1), x(1), x(1), x(1), [1.0])
@@ -328,7 +408,7 @@ tg.batch_norm(x(1, 3), x(3), x(3))
 tg.batch_norm(x(0, 3), x(3), x(3))
     ShapeError: more than one value per channel, received shape (0, 3)
 tg.batch_norm(x(4, 3), x(2), x(3))
-    ShapeError: parameters of shape (3,), the length of axis 1 of (4, 3), received (2,), (3,)
+    ShapeError: parameters of shape (3,), the lengths of axes (1,) of (4, 3), received (2,), (3,)
 tg.batch_norm_inference(x(4, 3), x(3), x(3), x(2), x(3))
     ShapeError: parameters of shape (3,)
 tg.conv2d(x(4, 4, 2), x(2, 2, 2, 1))
@@ -507,6 +587,15 @@ def test_index_tensors_on_another_device(call, devices):
     a, ids = tg.ones((2,), device=devices[0]), tg.tensor([0, 1], device=devices[1])
     with pytest.raises(DeviceError, match=r"expected all on one device, received .* on .* and .* on .*\. Hint: move"):
         call(a, ids)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["inv", "cholesky"])
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2, 2)])
+def test_matrices_without_a_result_on_cuda(name, shape):
+    """Where CuPy itself would give NaN."""
+    with pytest.raises(ValueError, match=rf"{name}: expected .+ matrix, received another one"):
+        getattr(tg, name)(-tg.ones(shape, device="cuda"))
 
 
 @pytest.mark.gpu

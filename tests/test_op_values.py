@@ -42,6 +42,8 @@ KINKS = {
     ),
     "prod with one zero": (tg.prod, [2.0, 0.0, 3.0], [0.0, 6.0, 0.0]),
     "prod with two zeros": (tg.prod, [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]),
+    "cumprod with two zeros": (tg.cumprod, [2.0, 0.0, 3.0, 0.0], [1.0, 8.0, 0.0, 0.0]),
+    "sort of equal elements": (lambda x: tg.sort(x) * tg.arange(3.0), [1.0, 0.0, 1.0], [1.0, 0.0, 2.0]),
     "logsumexp with -inf": (tg.logsumexp, [-INF, 0.0, 0.0], [0.0, 0.5, 0.5]),
     "logsumexp of -inf": (tg.logsumexp, [-INF, -INF], [0.0, 0.0]),
     "std of equal values": (tg.std, [3.0, 3.0], [0.0, 0.0]),
@@ -60,6 +62,17 @@ KINKS = {
     "log_sigmoid far out": (tg.log_sigmoid, [-1000.0, 0.0, 1000.0], [1.0, 0.5, 0.0]),
     "elu at 0": (tg.elu, [0.0], [1.0]),
     "heaviside": (lambda x: tg.heaviside(x, 0.5), [0.0, 1.0], [0.0, 0.0]),
+    # those of PyTorch 2.13, at the ends of each piece
+    "relu6": (tg.relu6, [0.0, 6.0], [0.0, 0.0]),
+    "hard_tanh": (tg.hard_tanh, [-1.0, 1.0], [0.0, 0.0]),
+    "hard_sigmoid": (tg.hard_sigmoid, [-3.0, 3.0], [0.0, 0.0]),
+    "hard_swish": (tg.hard_swish, [-3.0, 3.0], [0.0, 1.0]),
+    "soft_shrink": (tg.soft_shrink, [-0.5, 0.5], [0.0, 0.0]),
+    "hard_shrink": (tg.hard_shrink, [-0.5, 0.5], [0.0, 0.0]),
+    "threshold": (lambda x: tg.threshold(x, 0.5, 7.0), [0.5, 0.6], [0.0, 1.0]),
+    "prelu at 0": (lambda x: tg.prelu(x, 0.25), [0.0], [0.25]),
+    "celu at 0": (lambda x: tg.celu(x, 0.5), [0.0], [1.0]),
+    "sparse_plus": (tg.sparse_plus, [-1.0, 1.0], [0.0, 1.0]),
 }
 
 
@@ -88,6 +101,7 @@ def test_gradients_of_two_arguments_at_ties(name):
 
 SECOND = {
     "prod with a zero": (tg.prod, [2.0, 0.0, 3.0], [[0, 3, 0], [3, 0, 2], [0, 2, 0]]),
+    "cumprod with zeros": (lambda x: tg.cumprod(x)[2], [0.0, 0.0, 3.0], [[0, 3, 0], [3, 0, 0], [0, 0, 0]]),
     "power 2 at 0": (lambda x: (x**2).sum(), [0.0], [[2.0]]),
     "power 1 at 0": (lambda x: (x**1).sum(), [0.0], [[0.0]]),
     "power 3 at a negative base": (lambda x: (x**3).sum(), [-2.0], [[-12.0]]),
@@ -101,6 +115,17 @@ SECOND = {
 def test_second_derivatives_at_special_points(name):
     f, x, expected = SECOND[name]
     numpy.testing.assert_allclose(tg.hessian(f)(tg.tensor(x, dtype="float64")).tolist(), expected, atol=1e-15)
+
+
+def test_cumprod_overflows_only_where_its_result_does():
+    found = tg.cumprod(tg.tensor([1e-30, 1e30, 1e30, 0.0, 1e30, 1e30]))
+    numpy.testing.assert_allclose(found.numpy(), [1e-30, 1.0, 1e30, 0.0, 0.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_not_a_number_sorts_as_the_largest(descending):
+    x = tg.tensor([1.0, NAN, INF, NAN])
+    assert tg.argsort(x, descending=descending).tolist() == ([1, 3, 2, 0] if descending else [0, 2, 1, 3])
 
 
 def test_gradient_of_logsumexp_of_inf_is_not_a_number():
@@ -189,6 +214,49 @@ def test_batch_norm_with_some_of_its_outputs(used):
     random = numpy.random.default_rng(0)
     inputs = [random.normal(size=(5, 3)), random.normal(size=3), random.normal(size=3)]
     tg.gradcheck(lambda *t: tuple(tg.batch_norm(*t)[i] for i in used), inputs, order=2)
+
+
+PARTS = {
+    "slogdet": (tg.slogdet, (3, 3), [(0,), (1,)]),
+    "eigh": (lambda x: tg.eigh(0.5 * (x + x.T)), (3, 3), [(0,), (1,)]),
+    "svd": (tg.svd, (3, 3), [(0,), (1,), (2,), (0, 2)]),
+    "svd, tall": (tg.svd, (4, 2), [(0,), (1,), (2,), (0, 1)]),
+    "svd, wide": (tg.svd, (2, 4), [(0,), (1,), (2,), (1, 2)]),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_decompositions_with_some_of_their_outputs(name):
+    f, shape, choices = PARTS[name]
+    x = numpy.random.default_rng(3).normal(size=shape)
+    for used in choices:
+        tg.gradcheck(lambda t, used=used: tuple(f(t)[i] ** 2 for i in used), [x], order=2)
+
+
+def test_decompositions_multiply_to_the_matrix():
+    x = numpy.random.default_rng(4).normal(size=(2, 4, 3))
+    u, s, vh = tg.svd(tg.tensor(x))
+    numpy.testing.assert_allclose(((u * s[:, None, :]) @ vh).numpy(), x, rtol=0, atol=1e-14)
+    a = numpy.swapaxes(x, 1, 2) @ x
+    w, v = tg.eigh(tg.tensor(a))
+    numpy.testing.assert_allclose(((v * w[:, None, :]) @ v.swapaxes(1, 2)).numpy(), a, rtol=0, atol=1e-13)
+    lower = tg.cholesky(tg.tensor(a))
+    numpy.testing.assert_allclose((lower @ lower.swapaxes(1, 2)).numpy(), a, rtol=0, atol=1e-13)
+    numpy.testing.assert_array_equal(numpy.triu(lower.numpy(), 1), 0.0)
+
+
+@pytest.mark.parametrize("f", [tg.cholesky, lambda x: tg.eigh(x)[0], lambda x: tg.eigh(x)[1] ** 2])
+def test_gradients_of_symmetric_matrices_are_symmetric(f):
+    x = numpy.array([[4.0, 1.0, 0.5], [1.0, 3.0, -0.5], [0.5, -0.5, 1.0]])
+    weights = numpy.random.default_rng(5).normal(size=f(tg.tensor(x)).shape)
+    (found,) = gradient(lambda t: f(t) * tg.tensor(weights), x)
+    assert numpy.abs(found).max() > 0.1
+    numpy.testing.assert_array_equal(found, numpy.transpose(found))
+
+
+def test_eigenvalues_that_are_equal_have_a_gradient():
+    (found,) = gradient(lambda x: tg.eigh(x)[0] * tg.tensor([1.0, 1.0]), [[2.0, 0.0], [0.0, 2.0]])
+    assert found == [[1.0, 0.0], [0.0, 1.0]]
 
 
 @pytest.mark.parametrize("which", ["_max_pick", "_max_unpool"])

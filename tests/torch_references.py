@@ -29,7 +29,23 @@ def _norm(x, axis=None, keepdims=False, ord=2):
 
 
 def _layer_norm(x, weight, bias, axis=-1, epsilon=1e-5):
-    return F.layer_norm(x, weight.shape, weight, bias, epsilon)
+    last, places = _last_axes(x, axis)
+    return torch.movedim(F.layer_norm(last, weight.shape, weight, bias, epsilon), tuple(range(-len(places), 0)), places)
+
+
+def _rms_norm(x, weight, axis=-1, epsilon=1e-6):
+    last, places = _last_axes(x, axis)
+    return torch.movedim(F.rms_norm(last, weight.shape, weight, epsilon), tuple(range(-len(places), 0)), places)
+
+
+def _last_axes(x, axis):
+    """`x` with these axes as the last ones, and where they were."""
+    places = tuple(sorted(i % x.ndim for i in ((axis,) if isinstance(axis, int) else axis)))
+    return torch.movedim(x, places, tuple(range(-len(places), 0))), places
+
+
+def _group_norm(x, weight, bias, groups, epsilon=1e-3):
+    return torch.movedim(F.group_norm(torch.movedim(x, -1, 1), groups, weight, bias, epsilon), 1, -1)
 
 
 def _batch_norm(x, weight, bias, axis=-1, epsilon=1e-3):
@@ -140,9 +156,12 @@ def _expand_dims(x, axis):
     return x
 
 
-def _pad(x, widths, value=0.0):
+def _pad(x, widths, value=0.0, mode="constant"):
     before_after = numpy.broadcast_to(numpy.asarray(widths), (x.ndim, 2))
-    return F.pad(x, before_after[::-1].ravel().tolist(), value=value) if x.ndim else x
+    borders = before_after[::-1].ravel().tolist()
+    if mode == "constant":
+        return F.pad(x, borders, value=value) if x.ndim else x
+    return F.pad(x[None, None], borders, mode={"edge": "replicate"}.get(mode, mode))[0, 0]
 
 
 def _take(x, indices, axis=None):
@@ -161,6 +180,20 @@ def _scatter_add(x, key, values):
 
 def _index_put(x, key, values):
     return torch.index_copy(x.ravel(), 0, *_places(x, key, values)).reshape(x.shape)
+
+
+def _symmetric(x):
+    return 0.5 * (x + torch.swapaxes(x, -1, -2))
+
+
+def _eigh(x):
+    w, v = torch.linalg.eigh(_symmetric(x))
+    return w, v * v  # the signs are arbitrary
+
+
+def _svd(x):
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    return u * u, s, vh * vh
 
 
 def _same(*names):
@@ -192,6 +225,17 @@ TORCH = {
     "silu": F.silu,
     "mish": F.mish,
     "softsign": F.softsign,
+    "relu6": F.relu6,
+    "hard_tanh": F.hardtanh,
+    "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,  # the rule of F.hardsigmoid has 1 / 6 in float32
+    "hard_swish": F.hardswish,
+    "tanh_shrink": F.tanhshrink,
+    "soft_shrink": F.softshrink,
+    "hard_shrink": F.hardshrink,
+    "threshold": F.threshold,
+    "celu": F.celu,
+    "prelu": lambda x, alpha: torch.where(x > 0, x, alpha * x),  # F.prelu takes one slope a channel only
+    "glu": lambda x, axis=-1: F.glu(x, axis),
     "sum": _full(torch.sum),
     "mean": _full(torch.mean),
     "prod": _prod,
@@ -204,6 +248,13 @@ TORCH = {
     "argmax": lambda x, axis=None, keepdims=False: torch.argmax(x, dim=axis, keepdim=keepdims),
     "argmin": lambda x, axis=None, keepdims=False: torch.argmin(x, dim=axis, keepdim=keepdims),
     "cumsum": lambda x, axis=None: torch.cumsum(x.ravel() if axis is None else x, 0 if axis is None else axis),
+    "cumprod": lambda x, axis=None: torch.cumprod(x.ravel() if axis is None else x, 0 if axis is None else axis),
+    "sort": lambda x, axis=-1, descending=False: torch.sort(x, dim=axis, descending=descending, stable=True)[0],
+    "argsort": lambda x, axis=-1, descending=False: torch.argsort(x, dim=axis, descending=descending, stable=True),
+    "topk": lambda x, k, axis=-1: tuple(
+        torch.narrow(t, axis, 0, k) for t in torch.sort(x, dim=axis, descending=True, stable=True)
+    ),  # torch.topk takes any of equal elements
+    "searchsorted": lambda a, v, side="left": torch.searchsorted(a, v, side=side),
     "reshape": lambda x, *shape: x.reshape(*shape),
     "ravel": torch.ravel,
     "transpose": lambda x, axes=None: torch.permute(x, tuple(range(x.ndim))[::-1] if axes is None else tuple(axes)),
@@ -236,6 +287,13 @@ TORCH = {
     "tensordot": lambda a, b, axes=2: torch.tensordot(
         a, b, axes if isinstance(axes, int) else [[x] if isinstance(x, int) else x for x in axes]
     ),
+    "inv": torch.linalg.inv,
+    "solve": lambda a, b: torch.linalg.solve(a, b) if b.ndim != 1 else torch.linalg.solve(a, b[:, None])[..., 0],
+    "det": torch.linalg.det,
+    "slogdet": lambda x: tuple(torch.linalg.slogdet(x)),
+    "cholesky": lambda x: torch.linalg.cholesky(_symmetric(x)),
+    "eigh": _eigh,
+    "svd": _svd,
     "linear": lambda x, weight, bias=None: F.linear(x, weight.T, bias),
     "softmax": lambda x, axis=-1: torch.softmax(x, axis),
     "log_softmax": lambda x, axis=-1: torch.log_softmax(x, axis),
@@ -243,6 +301,8 @@ TORCH = {
     "binary_cross_entropy_with_logits": _binary_cross_entropy,
     "embedding": lambda weight, ids: F.embedding(ids, weight),
     "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
+    "group_norm": _group_norm,
     "batch_norm": _batch_norm,
     "batch_norm_inference": _batch_norm_inference,
     "conv2d": _conv2d,

@@ -136,6 +136,11 @@ def special_functions(xp: ModuleType) -> ModuleType:
     return importlib.import_module("scipy.special" if xp is numpy else "cupyx.scipy.special")
 
 
+def failures_raise(xp: ModuleType) -> AbstractContextManager[Any]:
+    """For a `with` block in which linear algebra that fails raises LinAlgError, as NumPy's always does."""
+    return contextlib.nullcontext() if xp is numpy else importlib.import_module("cupyx").errstate(linalg="raise")
+
+
 def device_of(array: Array) -> Device:
     """The device that holds `array`."""
     return CPU if array_module(array) is numpy else Device("cuda", array.device.id)

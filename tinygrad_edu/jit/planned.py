@@ -20,7 +20,7 @@ from ..kernels import blocks, native
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_contiguous, is_joined, optimize
-from .program import Call, Captured, Gradient, Program, Scalar, Variable
+from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves
 from .replay import Replay
 
 LARGE = 1 << 14
@@ -293,8 +293,10 @@ class Planned(Replay):
             if root not in self._arrays:
                 yield f"at_{self._name(root)} = address({self._name(root)})"
         for v, i in slots.items():
-            if roots[v] in self._arrays:
+            if v in self._arrays:
                 code.pointers[i] = address(self._arrays[v])
+            elif roots[v] in self._arrays:  # a part that a Python call makes anew each time, always in the same place
+                code.pointers[i] = address(self._arrays[roots[v]]) + self._offset(v)
             else:
                 yield f"{pointers}[{i}] = at_{self._name(roots[v])} + {self._offset(v)}"
         for scalar, i in scalars.items():
@@ -347,7 +349,8 @@ class Planned(Replay):
         operands = list(call.operands)
         assert v.view is not None
         operands[v.view] = self._seen(operands[v.view], root, array)
-        return call.primitive.forward(call.xp, *operands, **call.attributes)
+        parts = leaves(call.primitive.forward(call.xp, *operands, **call.attributes))
+        return dict(zip(leaves(call.outputs), parts, strict=True))[v]  # one of several where it splits
 
     def _piece(self, v: Variable) -> int:
         """A number for the memory that an array lies in: one for the whole buffer, whose parts are used again."""

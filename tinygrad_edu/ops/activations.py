@@ -1,4 +1,4 @@
-"""Activation functions, each one primitive with its derivative in closed form."""
+"""Activation functions, each one primitive with its derivative in closed form, or a short formula of others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from ..autograd import primitive
 from ..backend import Array, special_functions
-from .elementwise import absolute, clip, empty_float, erf, exp, expit, greater, into, tanh, where
+from ..errors import ShapeError, message
+from .elementwise import absolute, clip, empty_float, erf, exp, expit, greater, into, sqrt, square, tanh, where
+from .shape import normalize_axis, split
 
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
@@ -76,9 +78,26 @@ def _elu(xp: Any, a: Array, *, alpha: float, out: Any = None) -> Any:
 _elu.defvjp(lambda g, y, a, alpha: where(greater(a, 0), g, g * (y + alpha)))
 
 
+@primitive("elementwise", expression="where(a > 0, a, b * a)", saves=("a", "b"), expects="shapes that broadcast")
+def prelu(xp: Any, a: Array, b: Array, out: Any = None) -> Any:
+    """`a` where it is positive, else `b * a`; a leaky_relu whose slopes `b` are learned (He et al., 2015)."""
+    return into(out, xp.where(a > 0, a, xp.multiply(b, a)))
+
+
+prelu.defvjp(
+    lambda g, y, a, b: where(greater(a, 0), g, b * g),
+    lambda g, y, a, b: where(greater(a, 0), 0.0, g * a),
+)
+
+
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, else alpha * (exp(x) - 1) (Clevert et al., 2015)."""
     return _elu(x, alpha=alpha)
+
+
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, else alpha * (exp(x / alpha) - 1): an `elu` whose slope has no jump (Barron, 2017)."""
+    return alpha * _elu(x / alpha, alpha=1.0)
 
 
 def selu(x: Any) -> Any:
@@ -181,3 +200,74 @@ def _softsign_vjp(g: Any, y: Any, a: Any) -> Any:
 
 
 softsign.defvjp(_softsign_vjp)
+
+
+@primitive("elementwise", expression="clip(a, low, high)", saves=("y",))
+def _hard(xp: Any, a: Array, *, low: float, high: float, out: Any = None) -> Any:
+    """`a` limited to [low, high]. Other than in `clip`, the gradient at the bounds is 0."""
+    return xp.clip(a, low, high, out=out)
+
+
+_hard.defvjp(lambda g, y, a, low, high: where((y > low) & (y < high), g, 0.0))
+
+
+def relu6(x: Any) -> Any:
+    """x limited to [0, 6] (Krizhevsky, 2010). The gradient at the bounds is 0."""
+    return _hard(x, low=0, high=6)
+
+
+def hard_tanh(x: Any) -> Any:
+    """x limited to [-1, 1]. The gradient at the bounds is 0."""
+    return _hard(x, low=-1, high=1)
+
+
+def hard_sigmoid(x: Any) -> Any:
+    """relu6(x + 3) / 6, a sigmoid of straight lines, as in Keras 3 and PyTorch."""
+    return relu6(x + 3.0) / 6.0
+
+
+def hard_swish(x: Any) -> Any:
+    """x * relu6(x + 3) / 6, also called hard_silu (Howard et al., 2019)."""
+    return x * hard_sigmoid(x)
+
+
+def tanh_shrink(x: Any) -> Any:
+    """x - tanh(x)."""
+    return x - tanh(x)
+
+
+def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x moved towards 0 by `threshold`, and 0 where it is nearer than that."""
+    return x - clip(x, -threshold, threshold)
+
+
+def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
+    """x where its magnitude is above `threshold`, else 0."""
+    return where(greater(absolute(x), threshold), x, 0.0)
+
+
+def threshold(x: Any, threshold: float, default_value: float) -> Any:
+    """x where it is above `threshold`, else `default_value`."""
+    return where(greater(x, threshold), x, default_value)
+
+
+def sparse_plus(x: Any) -> Any:
+    """0 up to -1, x from 1 on, and (x + 1) ** 2 / 4 between: a softplus that reaches 0."""
+    return 0.25 * square(clip(x, -1, 1) + 1.0) + relu(x - 1.0)
+
+
+def squareplus(x: Any, b: float = 4.0) -> Any:
+    """(x + sqrt(x ** 2 + b)) / 2, a softplus without exp (Barron, 2021)."""
+    return 0.5 * (x + sqrt(square(x) + b))
+
+
+def glu(x: Any, axis: int = -1) -> Any:
+    """The first half of x along an axis, times the sigmoid of the second (Dauphin et al., 2016).
+
+    Raises ShapeError if the length of the axis is odd.
+    """
+    axis = normalize_axis("glu", axis, x)
+    if x.shape[axis] % 2:
+        raise ShapeError(message("glu", f"an even length of axis {axis}", f"shape {x.shape}"))
+    a, b = split(x, 2, axis)
+    return a * expit(b)

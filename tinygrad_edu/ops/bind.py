@@ -12,7 +12,7 @@ import numpy
 from ..autograd import HostNumber, Tensor, Tracer, on_host
 from ..errors import GradientError, message
 from ..state import state
-from . import device, elementwise, indexing, linalg, reductions, shape
+from . import device, elementwise, indexing, linalg, reductions, shape, sorting
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "add": elementwise.add,
@@ -57,6 +57,7 @@ METHODS: tuple[Callable[..., Any], ...] = (
     *(elementwise.square, elementwise.round),
     *(reductions.sum, reductions.mean, reductions.max, reductions.min, reductions.prod, reductions.var, reductions.std),
     *(reductions.any, reductions.all, reductions.argmax, reductions.argmin, reductions.cumsum),
+    *(reductions.cumprod, sorting.sort, sorting.argsort),
     *(shape.reshape, shape.ravel, shape.swapaxes, shape.squeeze, shape.expand_dims, shape.repeat, shape.diagonal),
     *(linalg.dot, linalg.trace, indexing.take, device.to),
 )

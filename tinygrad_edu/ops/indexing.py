@@ -50,11 +50,11 @@ def _take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
             if part.shape != x.shape[axis : axis + part.ndim]:
                 expected = f"a mask of shape {x.shape[axis : axis + part.ndim]}"
                 raise IndexError(message("x[key]", expected, f"{part.shape}"))
-            found = _raw(part).nonzero()
+            found = raw(part).nonzero()
             template += [("array",)] * len(found)
             arrays += found
         else:
-            if array_module(_raw(part)) is not numpy:  # CuPy would wrap what is out of bounds
+            if array_module(raw(part)) is not numpy:  # CuPy would wrap what is out of bounds
                 check_indices("x[key]", part, x.shape[axis], negative=True)
             template.append(("array",))
             arrays.append(part)
@@ -86,13 +86,13 @@ def _part(x: Any, part: Any) -> Any:
     return int(part) if part.ndim == 0 and not isinstance(part, Tensor) else beside("x[key]", x, part)
 
 
-def _raw(a: Any) -> Array:
+def raw(a: Any) -> Array:
     return a.data if isinstance(a, Tensor) else a
 
 
 def beside(where: str, x: Any, a: Any) -> Any:
     """`a` on the device of `x`: a NumPy array is moved there, anything else must be there, or DeviceError is raised."""
-    target, source = device_of(_raw(x)), device_of(_raw(a))
+    target, source = device_of(raw(x)), device_of(raw(a))
     if target == source:
         return a
     if isinstance(a, Tensor) or source.kind != "cpu":
@@ -119,7 +119,7 @@ def check_indices(where: str, indices: Any, size: int, negative: bool = False) -
         if bool(wrong.any()):
             raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}"))
 
-    check_array(_raw(indices), look)
+    check_array(raw(indices), look)
 
 
 def check_ids(where: str, ids: Any, size: int) -> None:
@@ -211,12 +211,17 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     indices = _part(x, indices)
     if getattr(indices, "ndim", 0) != x.ndim:
         raise ShapeError(message("take_along_axis", f"indices with {x.ndim} axes", f"{getattr(indices, 'shape', ())}"))
-    places, device = [], device_of(_raw(x))
+    if device_of(raw(x)).kind != "cpu":  # CuPy would wrap what is out of bounds
+        check_indices("take_along_axis", indices, x.shape[axis], negative=True)
+    return gather_along(x, indices, axis)
+
+
+def gather_along(x: Any, indices: Any, axis: int) -> Any:
+    """As `take_along_axis`, for an axis from the front and indices that are known to be within bounds."""
+    places, device = [], device_of(raw(x))
     for i, n in enumerate(x.shape):
         lengths = tuple(n if j == i else 1 for j in range(x.ndim))
         places.append(indices if i == axis else to_device(numpy.arange(n).reshape(lengths), device))
-    if device.kind != "cpu":  # CuPy would wrap what is out of bounds
-        check_indices("take_along_axis", indices, x.shape[axis], negative=True)
     return _gather(x, *places, key=(("array",),) * x.ndim)
 
 
@@ -242,7 +247,7 @@ def index_put(x: Any, key: Any, values: Any) -> Any:
     template, arrays, values = _destination("index_put", x, key, values)
     times = _write(cast(ones_like(values), "float32"), template, arrays, x.shape)
     if arrays:
-        check_array(_raw(times), _check_once)
+        check_array(raw(times), _check_once)
     return where(greater(times, 0), _write(values, template, arrays, x.shape), x)
 
 

@@ -1,4 +1,4 @@
-"""Layer and batch normalization, each one primitive whose rule reuses the statistics of the forward pass.
+"""Layer, RMS, group and batch normalization, by primitives whose rules reuse the statistics of the forward pass.
 
 With h = (x - mean) / std, n elements per statistic and q = g * weight, the gradient of the input is
 (q - mean(q) - h * mean(q * h)) / std (Ioffe and Szegedy, 2015; Ba et al., 2016).
@@ -7,16 +7,17 @@ With h = (x - mean) / std, n elements per statistic and q = g * weight, the grad
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import broadcast_to, primitive
+from ..autograd import broadcast_to, primitive, sum_to
 from ..backend import Array
-from ..errors import ShapeError, message
-from .elementwise import sqrt
+from ..errors import ShapeError, check_integer, message
+from .elementwise import sqrt, square
 from .reductions import _mean, _sum, _var, count
-from .shape import _reshape, check_arrays, normalize_axes, normalize_axis
+from .shape import _reshape, check_arrays, normalize_axes
 
 
 def _normalize(xp: Any, x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
@@ -39,9 +40,15 @@ def _input_gradient(q: Any, h: Any, inverse: Any, axes: tuple[int, ...]) -> Any:
     return inverse * (q - shared)
 
 
-@primitive(
-    "composite", saves=("x", "weight"), residuals=True, expects="weight and bias shaped like the normalized axes"
-)
+def _along(x: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of `x` with length 1 along all other axes."""
+    return tuple(n if i in axes else 1 for i, n in enumerate(x.shape))
+
+
+# Weight and bias broadcast to x: one value for each normalized position, for each channel, or whatever is wanted
+
+
+@primitive("composite", saves=("x", "weight"), residuals=True)
 def _layer_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axes: tuple[int, ...], epsilon: float) -> Any:
     y, average, _, inverse = _normalize(xp, x, axes, epsilon)
     y *= weight
@@ -54,56 +61,125 @@ def _layer_norm_rule(
 ) -> list[Any]:
     average, inverse = residuals or _statistics(x, axes, epsilon)
     h = (x - average) * inverse
-    rows = tuple(i for i in range(x.ndim) if i not in axes)
     return [
         _input_gradient(g * weight, h, inverse, axes) if needs[0] else None,
-        _sum(g * h, axes=rows, keepdims=False) if needs[1] else None,
-        _sum(g, axes=rows, keepdims=False) if needs[2] else None,
+        sum_to(g * h, shape=weight.shape) if needs[1] else None,
+        sum_to(g, shape=bias.shape) if needs[2] else None,
     ]
 
 
 _layer_norm.defjoint(_layer_norm_rule)
 
 
-def layer_norm(x: Any, weight: Any, bias: Any, axis: int | Sequence[int] = -1, epsilon: float = 1e-5) -> Any:
-    """`x` with mean 0 and variance 1 over the last axes, times `weight`, plus `bias` (both shaped like those axes).
+def _check_parts(where: str, axis: int | Sequence[int], x: Any, *parts: Any) -> tuple[int, ...]:
+    """The axes in order. Raises ShapeError unless all parameters have the shape of `x` along them."""
+    check_arrays(where, x, *parts)
+    axes = tuple(sorted(normalize_axes(where, axis, x)))
+    shape = tuple(x.shape[i] for i in axes)
+    if any(part.shape != shape for part in parts):
+        expected = f"parameters of shape {shape}, the lengths of axes {axes} of {x.shape}"
+        raise ShapeError(message(where, expected, ", ".join(str(part.shape) for part in parts)))
+    return axes
 
-    Raises ShapeError if `axis` does not name the last axes or the shapes do not fit. Ba et al., "Layer
-    normalization", 2016.
+
+def _broadcast(x: Any, axes: tuple[int, ...], *parts: Any) -> list[Any]:
+    """Parameters with their axes where `x` has them; on the last axes they broadcast as they are."""
+    last = axes == tuple(range(x.ndim - len(axes), x.ndim))
+    return list(parts) if last else [_reshape(part, shape=_along(x, axes)) for part in parts]
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, axis: int | Sequence[int] = -1, epsilon: float = 1e-5) -> Any:
+    """`x` with mean 0 and variance 1 over axes, times `weight`, plus `bias` (both of the shape of `x` along the axes,
+    taken in their order).
+
+    Raises ShapeError if the shapes do not fit. Ba et al., "Layer normalization", 2016.
 
     >>> import tinygrad_edu as tg
     >>> tg.layer_norm(tg.tensor([[1.0, 3.0]]), tg.ones((2,)), tg.zeros((2,)))
     tensor([[-0.999995,  0.999995]])
     """
-    check_arrays("layer_norm", x, weight, bias)
-    axes = tuple(sorted(normalize_axes("layer_norm", axis, x)))
-    if axes != tuple(range(x.ndim - len(axes), x.ndim)):
-        raise ShapeError(message("layer_norm", "the last axes", f"{axis}", "use moveaxis first."))
-    shape = x.shape[x.ndim - len(axes) :]
-    if weight.shape != shape or bias.shape != shape:
-        raise ShapeError(message("layer_norm", f"weight and bias of shape {shape}", f"{weight.shape} and {bias.shape}"))
-    return _layer_norm(x, weight, bias, axes=axes, epsilon=epsilon)
+    axes = _check_parts("layer_norm", axis, x, weight, bias)
+    return _layer_norm(x, *_broadcast(x, axes, weight, bias), axes=axes, epsilon=epsilon)
+
+
+def group_norm(x: Any, weight: Any, bias: Any, groups: int, epsilon: float = 1e-3) -> Any:
+    """Each sample of `x` (samples, ..., channels) with mean 0 and variance 1 over each of `groups` groups of
+    neighbouring channels and all positions, times `weight`, plus `bias` (both of shape (channels,)).
+
+    Raises ShapeError if the shapes do not fit or `groups` does not divide the channels. Wu and He, "Group
+    normalization", 2018.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.group_norm(tg.tensor([[1.0, 3.0, 0.0, 4.0]]), tg.ones((4,)), tg.zeros((4,)), groups=2, epsilon=0.0)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    _check_parts("group_norm", -1, x, weight, bias)
+    channels = x.shape[-1]
+    if x.ndim < 2 or channels % check_integer("group_norm", "groups", groups, 1):
+        expected = f"x of shape (samples, ..., channels) with channels that {groups} groups divide"
+        raise ShapeError(message("group_norm", expected, f"{x.shape}"))
+    apart = (groups, channels // groups)
+    y = _layer_norm(
+        _reshape(x, shape=(x.shape[0], math.prod(x.shape[1:-1]), *apart)),
+        *(_reshape(part, shape=apart) for part in (weight, bias)),
+        axes=(1, 3),
+        epsilon=epsilon,
+    )
+    return _reshape(y, shape=x.shape)
+
+
+@primitive("composite", saves=("x", "weight"), residuals=True)
+def _rms_norm(xp: Any, x: Array, weight: Array, *, axes: tuple[int, ...], epsilon: float) -> Any:
+    inverse = 1.0 / xp.sqrt(xp.square(x).mean(axis=axes, keepdims=True) + epsilon)
+    y = x * inverse
+    y *= weight
+    return y, inverse
+
+
+def _rms_norm_rule(
+    needs: Any, residuals: Any, g: Any, y: Any, x: Any, weight: Any, *, axes: tuple[int, ...], epsilon: float
+) -> list[Any]:
+    inverse = residuals
+    if inverse is None:
+        inverse = 1.0 / sqrt(_mean(square(x), axes=axes, keepdims=True) + epsilon)
+    h, q = x * inverse, g * weight
+    return [
+        inverse * (q - h * _mean(q * h, axes=axes, keepdims=True)) if needs[0] else None,
+        sum_to(g * h, shape=weight.shape) if needs[1] else None,
+    ]
+
+
+_rms_norm.defjoint(_rms_norm_rule)
+
+
+def rms_norm(x: Any, weight: Any, axis: int | Sequence[int] = -1, epsilon: float = 1e-6) -> Any:
+    """`x` with mean square 1 over axes, times `weight`, of the shape of `x` along the axes, taken in their order.
+
+    Raises ShapeError if the shapes do not fit. Zhang and Sennrich, "Root mean square layer normalization", 2019.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.rms_norm(tg.tensor([[1.0, 7.0]]), tg.ones((2,)))
+    tensor([[0.2, 1.4]])
+    """
+    axes = _check_parts("rms_norm", axis, x, weight)
+    return _rms_norm(x, *_broadcast(x, axes, weight), axes=axes, epsilon=epsilon)
 
 
 @primitive("composite", saves=("x", "weight"), residuals=True)
 def _batch_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axis: int, epsilon: float) -> Any:
     axes = tuple(i for i in range(x.ndim) if i != axis)
-    shape = _along(x, axis)
+    shape = _along(x, (axis,))
     y, average, variance, inverse = _normalize(xp, x, axes, epsilon)
     y *= weight.reshape(shape)
     y += bias.reshape(shape)
     return (y, average.reshape(-1), variance.reshape(-1)), (average, inverse)
 
 
-def _along(x: Any, axis: int) -> tuple[int, ...]:
-    return tuple(n if i == axis else 1 for i, n in enumerate(x.shape))
-
-
 def _batch_norm_rule(
     needs: list[bool], residuals: Any, g: Any, y: Any, x: Any, weight: Any, bias: Any, *, axis: int, epsilon: float
 ) -> list[Any]:
     g, g_average, g_variance = g
-    axes, shape = tuple(i for i in range(x.ndim) if i != axis), _along(x, axis)
+    axes, shape = tuple(i for i in range(x.ndim) if i != axis), _along(x, (axis,))
     average, inverse = residuals or _statistics(x, axes, epsilon)
     centred = x - average
     h = centred * inverse
@@ -124,15 +200,6 @@ def _batch_norm_rule(
 _batch_norm.defjoint(_batch_norm_rule)
 
 
-def _check_channels(where: str, x: Any, axis: int, parts: Sequence[Any]) -> int:
-    check_arrays(where, x, *parts)
-    axis = normalize_axis(where, axis, x)
-    if any(part.shape != (x.shape[axis],) for part in parts):
-        expected = f"parameters of shape {(x.shape[axis],)}, the length of axis {axis} of {x.shape}"
-        raise ShapeError(message(where, expected, ", ".join(str(part.shape) for part in parts)))
-    return axis
-
-
 def batch_norm(x: Any, weight: Any, bias: Any, axis: int = -1, epsilon: float = 1e-3) -> tuple[Any, Any, Any]:
     """Normalization of each channel (along `axis`) by the batch's own mean and variance, times `weight`, plus `bias`.
 
@@ -145,7 +212,7 @@ def batch_norm(x: Any, weight: Any, bias: Any, axis: int = -1, epsilon: float = 
     >>> tg.batch_norm(tg.tensor([[1.0], [3.0]]), tg.ones((1,)), tg.zeros((1,)))[1:]
     (tensor([2.]), tensor([1.]))
     """
-    axis = _check_channels("batch_norm", x, axis, (weight, bias))
+    (axis,) = _check_parts("batch_norm", (axis,), x, weight, bias)
     if count(x.shape, tuple(i for i in range(x.ndim) if i != axis)) < 2:
         hint = "use a larger batch, or batch_norm_inference with running statistics."
         raise ShapeError(message("batch_norm", "more than one value per channel", f"shape {x.shape}", hint))
@@ -157,7 +224,7 @@ def batch_norm_inference(
 ) -> Any:
     """Normalization of each channel by a given mean and variance, times `weight`, plus `bias` (all of shape
     (channels,))."""
-    axis = _check_channels("batch_norm_inference", x, axis, (weight, bias, mean, variance))
+    (axis,) = _check_parts("batch_norm_inference", (axis,), x, weight, bias, mean, variance)
     scale = weight / sqrt(variance + epsilon)
-    shape = _along(x, axis)
+    shape = _along(x, (axis,))
     return x * _reshape(scale, shape=shape) + _reshape(bias - mean * scale, shape=shape)

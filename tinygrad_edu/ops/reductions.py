@@ -13,7 +13,7 @@ from ..autograd import Primitive, broadcast_to, cast, primitive
 from ..backend import Array
 from ..errors import ShapeError, message
 from .elementwise import absolute, equal, exp, into, square, where
-from .shape import Axes, _concatenate, _flip, _reshape, normalize_axes, normalize_axis, ravel, transpose
+from .shape import Axes, _concatenate, _flip, _pad, _reshape, normalize_axes, normalize_axis, ravel, transpose
 
 
 def restore(g: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
@@ -159,6 +159,31 @@ def _cumsum(xp: Any, a: Array, *, axis: int, out: Any = None) -> Any:
 _cumsum.defvjp(lambda g, y, a, axis: _flip(_cumsum(_flip(g, axes=(axis,)), axis=axis), axes=(axis,)))
 
 
+@primitive("opaque", saves=("a", "y"))
+def _cumprod(xp: Any, a: Array, *, axis: int, out: Any = None) -> Any:
+    return xp.cumprod(a, axis=axis, out=out)
+
+
+def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
+    """The product before each element times d, where d[i] = g[i] + a[i + 1] * d[i + 1]. Nothing is divided (elements
+    may be 0): in round k every d takes in 2 ** k more of those behind it (Hillis and Steele, 1986)."""
+    n = a.shape[axis]
+
+    def moved(t: Any, start: int, stop: int, before: int, after: int, value: float) -> Any:
+        widths = tuple((before, after) if i == axis else (0, 0) for i in range(a.ndim))
+        return _pad(t[(slice(None),) * axis + (slice(start, stop),)], widths=widths, value=value)
+
+    d, factors, step = g, moved(a, 1, n, 0, builtins.min(n, 1), 0.0), 1
+    while step < n:
+        d = d + factors * moved(d, step, n, 0, step, 0.0)
+        factors = factors * moved(factors, step, n, 0, step, 0.0)
+        step *= 2
+    return d * moved(y, 0, builtins.max(n - 1, 0), builtins.min(n, 1), 0, 1.0)
+
+
+_cumprod.defvjp(_cumprod_vjp)
+
+
 @primitive("opaque", expects="at least one element to choose from")
 def _argmax(xp: Any, a: Array, *, axis: int | None, keepdims: bool, out: Any = None) -> Any:
     return xp.argmax(a, axis=axis, keepdims=keepdims, out=out)
@@ -262,3 +287,9 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 def cumsum(x: Any, axis: int | None = None) -> Any:
     """The sums of the elements up to each along an axis, or in the flattened array."""
     return _cumsum(ravel(x), axis=0) if axis is None else _cumsum(x, axis=normalize_axis("cumsum", axis, x))
+
+
+def cumprod(x: Any, axis: int | None = None) -> Any:
+    """The products of the elements up to each along an axis, or in the flattened array. Its gradients are exact where
+    elements are 0."""
+    return _cumprod(ravel(x), axis=0) if axis is None else _cumprod(x, axis=normalize_axis("cumprod", axis, x))

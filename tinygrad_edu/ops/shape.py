@@ -13,7 +13,7 @@ from ..autograd import broadcast_to as _broadcast_to
 from ..autograd import cast, primitive
 from ..autograd import stack as _stack
 from ..backend import Array
-from ..errors import ShapeError, check_integer, message
+from ..errors import ShapeError, check_integer, choice, message
 from .elementwise import as_number
 
 Axes = int | Sequence[int] | None
@@ -272,15 +272,24 @@ _pad.defvjp(
 )
 
 
-def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
-    """`x` with a border of `value`. `widths`: one number, one (before, after) pair, or a pair for each axis.
+def pad(x: Any, widths: Any, value: float = 0.0, mode: str = "constant") -> Any:
+    """`x` with a border. `widths`: one number, one (before, after) pair, or a pair for each axis.
 
-    Raises ShapeError for widths that are negative or do not fit the number of axes, TypeError for a value that is no
-    number.
+    `mode` is what the border holds, in NumPy's names: "constant" (`value`), "reflect" (the array mirrored at its first
+    and last elements, which are not repeated) or "edge" (the outermost elements).
+
+    Raises ShapeError for widths that are negative, do not fit the number of axes, or reach over the end of the mirror;
+    TypeError for a value that is no number; ValueError for another mode, and for a value where the mode has none.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.pad(tg.tensor([1.0, 2.0, 3.0]), (2, 1), mode="reflect")
+    tensor([3., 2., 1., 2., 3., 2.])
     """
     value = as_number(value)
     if not isinstance(value, (int, float)):
         raise TypeError(message("pad", "a number as value", type(value).__name__))
+    if mode not in ("constant", "reflect", "edge"):
+        raise choice("pad", "mode", mode, ("constant", "reflect", "edge"))
     table = numpy.asarray(widths)
     try:
         table = numpy.broadcast_to(table, (rank("pad", x), 2))
@@ -288,7 +297,31 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
         table = numpy.full((1, 1), -1)
     if table.dtype.kind not in "iu" or (table < 0).any():
         raise ShapeError(message("pad", f"widths of at least 0, a pair for each of {x.ndim} axes", f"{widths}"))
-    return _pad(x, widths=tuple((int(before), int(after)) for before, after in table), value=value)
+    pairs = tuple((int(before), int(after)) for before, after in table)
+    if mode == "constant":
+        return _pad(x, widths=pairs, value=value)
+    if value:
+        raise ValueError(message("pad", f"no value in mode {mode!r}", f"{value}"))
+    for axis, (before, after) in enumerate(pairs):
+        least = max(before, after) + 1 if mode == "reflect" else 1
+        if before + after and x.shape[axis] < least:
+            raise ShapeError(message("pad", f"at least {least} elements along axis {axis}", f"shape {x.shape}"))
+        x = _border(x, axis, before, after, mode) if before + after else x
+    return x
+
+
+def _border(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    """The array mirrored at both ends of an axis, or its ends repeated."""
+    n = x.shape[axis]
+
+    def part(start: int, stop: int) -> Any:
+        return x[(slice(None),) * axis + (slice(start, stop),)]
+
+    if mode == "reflect":
+        ends = flip(part(1, before + 1), axis), flip(part(n - 1 - after, n - 1), axis)
+    else:
+        ends = repeat(part(0, 1), before, axis), repeat(part(n - 1, n), after, axis)
+    return _concatenate(ends[0], x, ends[1], axis=axis)
 
 
 @primitive("view")

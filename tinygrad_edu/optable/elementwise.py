@@ -10,7 +10,7 @@ import numpy
 from scipy import special
 
 from .. import ops
-from .sample import S0, B, R, Row, S, Sample, V, Z
+from .sample import S0, B, Draw, R, Row, S, Sample, V, Z
 
 INF, NAN = math.inf, math.nan
 
@@ -75,6 +75,15 @@ def _gelu(x: Any, approximate: bool = False) -> Any:
     if approximate:
         return 0.5 * x * (1 + numpy.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return x * special.ndtr(x)
+
+
+def _sparse_plus(x: Any) -> Any:
+    return numpy.where(x >= 1, x, numpy.where(x <= -1, 0.0, (x + 1) ** 2 / 4))
+
+
+def _gated(x: Any, axis: int) -> tuple[Any, Any]:
+    a, b = numpy.split(x, 2, axis)
+    return a, special.expit(b)
 
 
 FAR = V([-1000.0, -30.0, -0.0, 30.0, 1000.0])  # where naive formulas overflow or lose everything
@@ -218,4 +227,38 @@ ROWS = (
     unary("silu", lambda x: x * special.expit(x), S(FAR), low=-4.0, high=4.0),
     unary("mish", lambda x: x * numpy.tanh(numpy.logaddexp(0.0, x)), S(FAR), low=-4.0, high=4.0),
     unary("softsign", lambda x: x / (1 + numpy.abs(x)), S(FAR)),
+    unary("relu6", lambda x: numpy.clip(x, 0, 6), low=-4.0, high=10.0),
+    unary("hard_tanh", lambda x: numpy.clip(x, -1, 1)),
+    unary("hard_sigmoid", lambda x: numpy.clip(x + 3.0, 0, 6) / 6, S(FAR), low=-6.0, high=6.0),
+    unary("hard_swish", lambda x: x * numpy.clip(x + 3.0, 0, 6) / 6, S(FAR), low=-6.0, high=6.0),
+    unary("tanh_shrink", lambda x: x - numpy.tanh(x), S(FAR)),
+    unary("soft_shrink", lambda x, t=0.5: numpy.sign(x) * numpy.maximum(numpy.abs(x) - t, 0), S(R(2, 3), 1.0)),
+    unary("hard_shrink", lambda x, t=0.5: x * (numpy.abs(x) > t) * 1.0, S(R(2, 3), 1.0)),
+    Row(
+        "threshold",
+        ops.threshold,
+        lambda x, threshold, default_value: numpy.where(x > threshold, x, default_value),
+        (
+            S(R(2, 3), 0.5, -1.0),
+            S(R(), 0.0, 1.0),
+            S(R(0, 2), 0.0, 1.0),
+            S(R(4, 3, layout="T"), 0.0, 2),
+            S(Z(2, 3), 0, 7),
+        ),
+    ),
+    unary("celu", lambda x, alpha=1.0: alpha * _elu(x / alpha), S(R(2, 3), alpha=0.5), S(FAR)),
+    unary("sparse_plus", _sparse_plus, S(FAR)),
+    unary("squareplus", lambda x, b=4.0: (x + numpy.sqrt(x * x + b)) / 2, S(R(2, 3), b=1.0), S(FAR)),
+    Row(
+        "prelu",
+        ops.prelu,
+        lambda x, alpha: numpy.where(x > 0, x, alpha * x),
+        tuple(s for s in BINARY if isinstance(s.args[0], Draw)),
+    ),
+    Row(
+        "glu",
+        ops.glu,
+        lambda x, axis=-1: numpy.multiply(*_gated(x, axis)),
+        (S(R(2, 4)), S(R(2, 3), axis=0), S(R(0, 2)), S(R(4, 3, layout="T"), axis=0), S(R(2, 4, 3), 1), S(Z(4))),
+    ),
 )

@@ -1,4 +1,4 @@
-"""Indexing, gathering and scattering."""
+"""Indexing, gathering and scattering; sorting."""
 
 from __future__ import annotations
 
@@ -23,6 +23,38 @@ def _scatter_add(x: Any, key: Any, values: Any) -> Any:
     return y
 
 
+def _argsort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    if descending:
+        x = -x  # of floats and integers this is exact
+    return numpy.argsort(x, axis=axis, kind="stable")
+
+
+def _sort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    y = numpy.sort(x, axis=axis)
+    return numpy.flip(y, axis) if descending else y
+
+
+def _topk(x: Any, k: int, axis: int = -1) -> Any:
+    first = (slice(None),) * (axis % x.ndim) + (slice(0, k),)
+    return _sort(x, axis, descending=True)[first], _argsort(x, axis, descending=True)[first]
+
+
+TIED = V([[3.0, 1.0, 3.0, 1.0, 2.0], [0.0, -0.0, 0.0, 0.0, -1.0]])
+SORTING = (
+    S(R(2, 5)),
+    S(R(3, 2), axis=0),
+    S(R(2, 3, 2), axis=1, descending=True),
+    S(R(1), descending=True),
+    S(R(0, 3)),
+    S(R(2, 0), descending=True),
+    S(R(4, 3, layout="T"), axis=0),
+    S(R(5, layout="S"), descending=True),
+    S(Z(2, 6)),
+    S(Z(2, 6), descending=True),
+    S0(TIED),
+    S0(TIED, descending=True),
+    S0(V([1.0, math.inf, -math.inf, 0.0])),
+)
 ALL = slice(None)
 KEYS: tuple[tuple[tuple[int, ...], Any], ...] = (  # (shape, key)
     ((2, 3), 1),
@@ -143,6 +175,38 @@ ROWS = (
             S(Z(0, low=0, high=1), 3),
             S(V([1, 0]), 2, dtype="float64"),
             S(V([1, 0]), 2, dtype="int64"),
+        ),
+        order=0,
+    ),
+    Row("sort", ops.sort, _sort, SORTING),
+    Row("argsort", ops.argsort, _argsort, SORTING, order=0),
+    Row(
+        "topk",
+        ops.topk,
+        _topk,
+        (
+            S(R(2, 5), 2),
+            S(R(4, 2), 3, axis=0),
+            S(R(2, 3, 2), 1, axis=1),
+            S(R(3), 3),
+            S(R(3), 0),
+            S(R(0, 3), 2),
+            S(R(4, 3, layout="T"), 2),
+            S(Z(2, 6), 4),
+            S0(TIED, 3),
+        ),
+    ),
+    Row(
+        "searchsorted",
+        ops.searchsorted,
+        numpy.searchsorted,
+        (
+            S(V([-1.0, 0.0, 0.5, 2.0]), R(2, 3)),
+            S(V([0.0, 0.0, 1.0]), V([0.0, 1.0, -1.0, 2.0])),
+            S(V([0.0, 0.0, 1.0]), V([0.0, 1.0, -1.0, 2.0]), side="right"),
+            S(V([1, 3, 3]), Z(4, low=0, high=4)),
+            S(R(0), R(3)),
+            S(V([0.5]), R(0, 2)),
         ),
         order=0,
     ),

@@ -42,9 +42,29 @@ def _binary_cross_entropy(logits: Any, targets: Any, reduction: str = "mean") ->
 
 
 def _layer_norm(x: Any, weight: Any, bias: Any, axis: Any = -1, epsilon: float = 1e-5) -> Any:
-    axis = tuple(axis) if isinstance(axis, list) else axis
+    axis, shape = _along(x, axis)
     scale = numpy.sqrt(x.var(axis=axis, keepdims=True) + epsilon)
-    return (x - x.mean(axis=axis, keepdims=True)) / scale * weight + bias
+    return (x - x.mean(axis=axis, keepdims=True)) / scale * weight.reshape(shape) + bias.reshape(shape)
+
+
+def _rms_norm(x: Any, weight: Any, axis: Any = -1, epsilon: float = 1e-6) -> Any:
+    axis, shape = _along(x, axis)
+    return x / numpy.sqrt((x**2).mean(axis=axis, keepdims=True) + epsilon) * weight.reshape(shape)
+
+
+def _along(x: Any, axis: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes as a tuple, and the shape of `x` with length 1 along the others."""
+    axes = tuple(i % x.ndim for i in ((axis,) if isinstance(axis, int) else axis))
+    return axes, tuple(n if i in axes else 1 for i, n in enumerate(x.shape))
+
+
+def _group_norm(x: Any, weight: Any, bias: Any, groups: int, epsilon: float = 1e-3) -> Any:
+    parts = []
+    for part in numpy.split(x, groups, axis=-1):
+        axes = tuple(range(1, x.ndim))
+        centred = part - part.mean(axis=axes, keepdims=True)
+        parts.append(centred / numpy.sqrt(part.var(axis=axes, keepdims=True) + epsilon))
+    return numpy.concatenate(parts, axis=-1) * weight + bias
 
 
 def _batch_norm(x: Any, weight: Any, bias: Any, axis: int = -1, epsilon: float = 1e-3) -> Any:
@@ -258,6 +278,39 @@ ROWS = (
             S(R(0, 3), R(3), R(3)),
             S(R(4, 5, layout="T"), R(5, layout="S"), R(5)),
             S(Z(2, 3), R(3), R(3)),
+            S(R(2, 3, 2, 2), R(3, 2), R(3, 2), axis=[1, 2]),
+            S(R(3, 2), R(3), R(3), axis=0),
+        ),
+        slack=64.0,
+    ),
+    Row(
+        "rms_norm",
+        ops.rms_norm,
+        _rms_norm,
+        (
+            S(R(2, 3), R(3)),
+            S(R(2, 3, 2), R(3, 2), axis=(1, 2)),
+            S(R(2, 3, 2, 2), R(3, 2), axis=[1, 2], epsilon=0.1),
+            S(R(3, 2), R(3), axis=0),
+            S(R(4), R(4)),
+            S(R(0, 3), R(3)),
+            S(R(4, 5, layout="T"), R(5, layout="S")),
+            S(Z(2, 3, low=1, high=3), R(3)),
+        ),
+        slack=64.0,
+    ),
+    Row(
+        "group_norm",
+        ops.group_norm,
+        _group_norm,
+        (
+            S(R(2, 3, 4), R(4), R(4), groups=2),
+            S(R(2, 2, 3, 4), R(4), R(4), groups=1, epsilon=0.1),
+            S(R(1, 3, 2), R(2), R(2), groups=2),
+            S(R(2, 6), R(6), R(6), groups=2),
+            S(R(0, 3, 2), R(2), R(2), groups=1),
+            S(R(6, 2, layout="T"), R(2, layout="S"), R(2), groups=1),
+            S(Z(2, 3, 4), R(4), R(4), groups=2),
         ),
         slack=64.0,
     ),

@@ -108,4 +108,14 @@ ROWS = (
     reduction("argmax", numpy.argmax, *KEPT, samples=ONE_AXIS, order=0),
     reduction("argmin", numpy.argmin, *KEPT, samples=ONE_AXIS, order=0),
     reduction("cumsum", numpy.cumsum, S(R(2, 0), axis=1), S(R(0)), samples=ONE_AXIS),
+    reduction(
+        "cumprod",
+        numpy.cumprod,
+        S(R(2, 0), axis=1),
+        S(R(0)),
+        S(R(5)),
+        S(V([[0.0, 2.0, 3.0, -1.0], [2.0, 0.0, 0.0, 3.0], [1.0, 2.0, 3.0, 0.0]]), axis=1),
+        samples=ONE_AXIS,
+        slack=16.0,
+    ),
 )

@@ -18,8 +18,8 @@ def _split(x: Any, sections: Any, axis: int = 0) -> tuple[Any, ...]:
     return tuple(numpy.split(x, sections, axis))
 
 
-def _pad(x: Any, widths: Any, value: float = 0.0) -> Any:
-    return numpy.pad(x, widths, constant_values=value)
+def _pad(x: Any, widths: Any, value: float = 0.0, mode: Any = "constant") -> Any:
+    return numpy.pad(x, widths, constant_values=value) if mode == "constant" else numpy.pad(x, widths, mode)
 
 
 ROWS = (
@@ -147,6 +147,14 @@ ROWS = (
             S(R(0, 2), 1),
             S(R(4, 3, layout="T"), 1),
             S(Z(2), 1, 7),
+            S(R(3, 4), ((2, 1), (0, 3)), mode="reflect"),
+            S(R(2), 1, mode="reflect"),
+            S(R(0, 3), ((0, 0), (1, 2)), mode="reflect"),
+            S(R(2, 3), ((2, 1), (0, 4)), mode="edge"),
+            S(R(1, 2, 1), 2, mode="edge"),
+            S(R(4, 3, layout="T"), 1, mode="edge"),
+            S(Z(4), (3, 2), mode="reflect"),
+            S(Z(2), 1, mode="edge"),
         ),
     ),
     Row(
