@@ -412,53 +412,111 @@ tg.batch_norm(x(4, 3), x(2), x(3))
 tg.batch_norm_inference(x(4, 3), x(3), x(3), x(2), x(3))
     ShapeError: parameters of shape (3,)
 tg.conv2d(x(4, 4, 2), x(2, 2, 2, 1))
-    ShapeError: an image batch (n, height, width, channels), received shape (4, 4, 2)
+    ShapeError: a batch (n, height, width, channels), received shape (4, 4, 2)
+tg.conv1d(x(*IMAGE), x(2, 2, 1))
+    ShapeError: a batch (n, length, channels), received shape (1, 4, 4, 2)
+tg.conv3d(x(*IMAGE), x(2, 2, 2, 2, 1))
+    ShapeError: a batch (n, depth, height, width, channels), received shape (1, 4, 4, 2)
 tg.conv2d(x(*IMAGE), x(5, 5, 2, 1))
-    ShapeError: a padded image of at least 5 for kernel (5, 5), received 4. Hint: use padding='same'
-tg.conv2d(x(*IMAGE), x(3, 3, 2, 1), dilation=2)
-    ShapeError: a padded image of at least 5
+    ShapeError: a padded image of at least (5, 5), received (4, 4). Hint: use padding='same'
+tg.conv2d(x(*IMAGE), x(3, 1, 2, 1), dilation=2)
+    ShapeError: a padded image of at least (5, 1), received (4, 4)
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=0)
-    ValueError: strides to be one or two integers of at least 1, received 0
+    ValueError: strides to be an integer of at least 1 or 2 of them, received 0
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=1.5)
-    ValueError: strides to be one or two integers of at least 1, received 1.5
+    ValueError: strides to be an integer of at least 1 or 2 of them, received 1.5
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=(1, 1, 1))
-    ValueError: strides to be one or two integers
+    ValueError: strides to be an integer of at least 1 or 2 of them, received (1, 1, 1)
+tg.conv1d(x(1, 4, 2), x(2, 2, 1), strides=(1, 1))
+    ValueError: strides to be an integer of at least 1 or 1 of them, received (1, 1)
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), dilation=0)
-    ValueError: dilation to be one or two integers
+    ValueError: dilation to be an integer of at least 1
 tg.conv2d(x(*IMAGE), x(2, 2, 3, 1))
     ShapeError: a kernel (height, width, 2 / groups, filters) and groups that divide channels and filters
+tg.conv1d(x(1, 4, 2), x(2, 3, 1))
+    ShapeError: a kernel (length, 2 / groups, filters) and groups that divide
 tg.conv2d(x(*IMAGE), x(2, 2, 1, 3), groups=2)
     ShapeError: groups that divide channels and filters
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), groups=0)
     ShapeError: groups
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding='full')
     ValueError: padding 'valid', 'same', numbers or pairs, received 'full'
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding='causal')
+    ValueError: padding 'valid', 'same', numbers or pairs, received 'causal'
+tg.conv1d(x(1, 4, 2), x(2, 2, 1), padding=(1, 1))
+    ValueError: padding 'valid', 'same', numbers or pairs, received (1, 1)
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding=-1)
-    ValueError: padding to be one or two integers of at least 0
+    ValueError: padding to be an integer of at least 0 or 2 of them
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding=0.5)
     ValueError: padding
 tg.conv2d(x(*IMAGE), x(2, 2))
     ShapeError: a kernel (height, width
 tg.conv2d(x(*IMAGE), x(0, 2, 2, 1))
     ShapeError: a kernel (height, width
+tg.conv2d(x(*IMAGE), [[[[1.0], [1.0]]]])
+    TypeError: tensors or arrays, received list
 tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 3))
     ShapeError: a kernel (height, width, channels / groups, 2)
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), groups=3)
+    ShapeError: groups that divide channels and filters
 tg.conv2d_transpose(x(1, 1, 1, 1), x(2, 2, 1, 1), padding=1)
     ShapeError: padding smaller than the result
+tg.conv1d_transpose(x(1, 0, 1), x(3, 1, 1))
+    ShapeError: an image that is not empty, received shape (1, 0, 1)
 tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), strides=0)
-    ValueError: strides to be one or two integers
+    ValueError: strides to be an integer of at least 1
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), output_padding=-1)
+    ValueError: output_padding to be an integer of at least 0 or 2 of them, received -1
+tg.depthwise_conv2d(x(*IMAGE), x(2, 2, 3, 1))
+    ShapeError: a kernel (height, width, 2 channels, multiplier), received kernel (2, 2, 3, 1)
+tg.depthwise_conv1d(x(1, 4, 2), x(2, 2))
+    ShapeError: a kernel (length, 2 channels, multiplier), received kernel (2, 2)
+tg.depthwise_conv1d(x(1, 4, 2), x(2, 2, 0))
+    ShapeError: a kernel (length, 2 channels, multiplier), received kernel (2, 2, 0)
+tg.depthwise_conv2d(x(4, 4, 2), x(2, 2, 2, 1))
+    ShapeError: a batch (n, height, width, channels)
+tg.separable_conv2d(x(*IMAGE), x(2, 2, 2, 1), x(2, 1, 2, 3))
+    ShapeError: a pointwise kernel of shape (1, 1, 2, filters), received (2, 1, 2, 3)
+tg.separable_conv1d(x(1, 4, 2), x(2, 2, 2), x(1, 2, 3))
+    ShapeError: a pointwise kernel of shape (1, 4, filters), received (1, 2, 3)
 tg.max_pool2d(x(*IMAGE), 5)
-    ShapeError: a padded image of at least 5
+    ShapeError: a padded image of at least (5, 5), received (4, 4)
 tg.max_pool2d(x(*IMAGE), 0)
-    ValueError: pool_size to be one or two integers of at least 1, received 0
+    ValueError: pool_size to be an integer of at least 1 or 2 of them, received 0
 tg.max_pool2d(x(4, 4))
-    ShapeError: an image batch
+    ShapeError: a batch (n, height, width, channels)
+tg.max_pool1d(x(4, 4))
+    ShapeError: a batch (n, length, channels)
 tg.max_pool2d(x(*IMAGE), 2, padding=2)
     ShapeError: padding smaller than the window
+tg.average_pool3d(x(*IMAGE))
+    ShapeError: a batch (n, depth, height, width, channels)
 tg.average_pool2d(x(*IMAGE), 2, strides=0)
-    ValueError: strides to be one or two integers
+    ValueError: strides to be an integer of at least 1
 tg.average_pool2d(x(*IMAGE), 2, padding=2)
     ShapeError: padding smaller than the window
+tg.global_max_pool(x(2, 3))
+    ShapeError: a batch (n, ..., channels) with axes between, received shape (2, 3)
+tg.global_average_pool(x(2, 3))
+    ShapeError: a batch (n, ..., channels) with axes between, received shape (2, 3)
+tg.global_max_pool(x(1, 0, 3))
+    ShapeError: at least one element to choose from
+tg.adaptive_average_pool2d(x(1, 4, 2), 2)
+    ShapeError: a batch (n, height, width, channels)
+tg.adaptive_average_pool2d(x(*IMAGE), 0)
+    ValueError: size to be an integer of at least 1 or 2 of them, received 0
+tg.adaptive_max_pool1d(x(1, 0, 2), 1)
+    ShapeError: an image that is not empty, received shape (1, 0, 2)
+tg.adaptive_max_pool3d(x(*IMAGE), 2)
+    ShapeError: a batch (n, depth, height, width, channels)
+tg.resize(x(4, 4, 2), 2)
+    ShapeError: a batch (n, height, width, channels), received shape (4, 4, 2)
+tg.resize(x(*IMAGE), (2, 0))
+    ValueError: size to be an integer of at least 1 or 2 of them, received (2, 0)
+tg.resize(x(*IMAGE), 2, 'bilinaer')
+    ValueError: method to be one of 'bilinear', 'nearest', received 'bilinaer'. Hint: did you mean 'bilinear'?
+tg.resize(x(1, 0, 4, 2), 2)
+    ShapeError: an image that is not empty, received shape (1, 0, 4, 2)
 tg.scaled_dot_product_attention(x(2, 3), x(2, 4), x(2, 4))
     ShapeError: query (..., queries, depth), key (..., keys, depth), value (..., keys, features), received query (2, 3)
 tg.scaled_dot_product_attention(x(2, 3), x(2, 3), x(3, 3))

@@ -57,6 +57,21 @@ KINKS = {
         [1.0, 1.0, 0.0, 1.0],
         [1.0, 0.0, 0.0, 0.0],
     ),
+    "adaptive_max_pool1d, the last of a part": (  # the parts are 0 to 2, 1 to 4, 3 to 5
+        lambda x: tg.adaptive_max_pool1d(x.reshape(1, 5, 1), 3),
+        [0.0, 1.0, 0.0, 0.0, 2.0],
+        [0.0, 2.0, 0.0, 0.0, 1.0],
+    ),
+    "adaptive_max_pool1d of equal ones": (
+        lambda x: tg.adaptive_max_pool1d(x.reshape(1, 5, 1), 3),
+        [1.0, 1.0, 1.0, 1.0, 1.0],
+        [1.0, 1.0, 0.0, 1.0, 0.0],
+    ),
+    "global_max_pool": (
+        lambda x: tg.global_max_pool(x.reshape(1, 2, 2, 1)),
+        [1.0, 3.0, 3.0, 2.0],
+        [0.0, 0.5, 0.5, 0.0],
+    ),
     "sigmoid far out": (tg.sigmoid, [-1000.0, 0.0, 1000.0], [0.0, 0.25, 0.0]),
     "softplus far out": (tg.softplus, [-1000.0, 0.0, 1000.0], [0.0, 0.5, 1.0]),
     "log_sigmoid far out": (tg.log_sigmoid, [-1000.0, 0.0, 1000.0], [1.0, 0.5, 0.0]),

@@ -79,66 +79,109 @@ def _binary_cross_entropy(logits, targets, reduction="mean"):
     return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction=reduction)
 
 
-def _both(value):
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _each(value, count):
+    return tuple(value) if isinstance(value, tuple) else (value,) * count
 
 
 def _borders(padding, size, kernel, strides, dilation):
-    """PyTorch's F.pad takes (left, right, top, bottom)."""
+    """(before, after) for each axis."""
+    if padding == "causal":
+        return [((kernel[0] - 1) * dilation[0], 0)]
     if padding == "same":
         missing = [
             max(0, (math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n)
             for n, k, s, d in zip(size, kernel, strides, dilation, strict=True)
         ]
-        rows, columns = ((m // 2, m - m // 2) for m in missing)
-    else:
-        rows, columns = map(_both, _both(0 if padding == "valid" else padding))
-    return (*columns, *rows)
+        return [(m // 2, m - m // 2) for m in missing]
+    return [(p, p) if isinstance(p, int) else p for p in _each(0 if padding == "valid" else padding, len(size))]
+
+
+def _bordered(x, borders, value=0.0):
+    """PyTorch's F.pad takes the last axis first, and cuts where a width is below 0."""
+    return F.pad(x, [width for border in reversed(borders) for width in border], value=value)
 
 
 def _first(x):
-    return torch.permute(x, (0, 3, 1, 2))
+    return torch.movedim(x, -1, 1)
 
 
 def _last(x):
-    return torch.permute(x, (0, 2, 3, 1))
+    return torch.movedim(x, 1, -1)
 
 
-def _conv2d(x, kernel, strides=1, padding="valid", dilation=1, groups=1):
-    strides, dilation = _both(strides), _both(dilation)
-    borders = _borders(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
-    kernel = torch.permute(kernel, (3, 2, 0, 1)).contiguous()
-    return _last(F.conv2d(F.pad(_first(x), borders), kernel, stride=strides, dilation=dilation, groups=groups))
+def _weight(kernel):
+    """(filters, channels, ...), of (..., channels, filters)."""
+    return torch.movedim(kernel, (-1, -2), (0, 1)).contiguous()
 
 
-def _conv2d_transpose(x, kernel, strides=1, padding="valid", dilation=1, groups=1):
-    strides, dilation = _both(strides), _both(dilation)
-    image = [n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
-    left, right, top, bottom = _borders(padding, image, kernel.shape[:2], strides, dilation)
-    weight = torch.permute(kernel, (3, 2, 0, 1)).contiguous()
-    y = F.conv_transpose2d(_first(x), weight, stride=strides, dilation=dilation, groups=groups)
-    if padding == "same":
-        y = F.pad(y, (0, max(0, left + image[1] - y.shape[3]), 0, max(0, top + image[0] - y.shape[2])))
-        return _last(y[:, :, top : top + image[0], left : left + image[1]])
-    return _last(y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right])
+def _conv(x, kernel, strides=1, padding="valid", dilation=1, groups=1):
+    axes = x.ndim - 2
+    strides, dilation = _each(strides, axes), _each(dilation, axes)
+    borders = _borders(padding, x.shape[1:-1], kernel.shape[:-2], strides, dilation)
+    function = (F.conv1d, F.conv2d, F.conv3d)[axes - 1]
+    padded = _bordered(_first(x), borders)
+    return _last(function(padded, _weight(kernel), stride=strides, dilation=dilation, groups=groups))
+
+
+def _conv_transpose(x, kernel, strides=1, padding="valid", dilation=1, groups=1, output_padding=None):
+    """PyTorch's whole result, cut or lengthened to the length that the convolution's formula gives back."""
+    axes = x.ndim - 2
+    strides, dilation, more = _each(strides, axes), _each(dilation, axes), _each(output_padding, axes)
+    function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[axes - 1]
+    y = function(_first(x), _weight(kernel), stride=strides, dilation=dilation, groups=groups)
+    borders = []
+    for i, full in enumerate(y.shape[2:]):
+        reach = (kernel.shape[i] - 1) * dilation[i] + 1
+        if padding == "same":
+            missing = full - (x.shape[i + 1] * strides[i] if more[i] is None else full - reach + reach % 2 + more[i])
+            before = max(0, missing // 2)
+            borders.append((-before, before - missing))
+        else:
+            least = strides[i] - reach if padding == "valid" else 0
+            before, after = _borders(padding, x.shape[1:-1], kernel.shape[:-2], strides, dilation)[i]
+            borders.append((-before, (max(0, least) if more[i] is None else more[i]) - after))
+    return _last(_bordered(y, borders))
+
+
+def _depthwise(x, kernel, *args, **keywords):
+    *window, channels, multiplier = kernel.shape
+    return _conv(x, kernel.reshape(*window, 1, channels * multiplier), *args, groups=channels, **keywords)
+
+
+def _separable(x, kernel, pointwise, *args, **keywords):
+    return torch.matmul(_depthwise(x, kernel, *args, **keywords), pointwise.reshape(pointwise.shape[-2:]))
 
 
 def _pool(x, pool_size, strides, padding, fill):
-    window = _both(pool_size)
-    strides = window if strides is None else _both(strides)
-    borders = _borders(padding, x.shape[1:3], window, strides, (1, 1))
-    return F.pad(_first(x), borders, value=fill), window, strides
+    axes = x.ndim - 2
+    window = _each(pool_size, axes)
+    strides = window if strides is None else _each(strides, axes)
+    borders = _borders(padding, x.shape[1:-1], window, strides, (1,) * axes)
+    return _bordered(_first(x), borders, fill), window, strides
 
 
 def _max_pool(x, pool_size=2, strides=None, padding="valid"):
-    padded, window, strides = _pool(x, pool_size, strides, padding, -math.inf)
-    return _last(F.max_pool2d(padded, window, strides))
+    function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[x.ndim - 3]
+    return _last(function(*_pool(x, pool_size, strides, padding, -math.inf)))
 
 
 def _average_pool(x, pool_size=2, strides=None, padding="valid"):
-    padded, window, strides = _pool(x, pool_size, strides, padding, 0.0)
-    ones = _pool(torch.ones_like(x), pool_size, strides, padding, 0.0)[0]
-    return _last(F.avg_pool2d(padded, window, strides) / F.avg_pool2d(ones, window, strides))
+    function = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.ndim - 3]
+    ones = function(*_pool(torch.ones_like(x), pool_size, strides, padding, 0.0))
+    return _last(function(*_pool(x, pool_size, strides, padding, 0.0)) / ones)
+
+
+def _spatial(x):
+    return tuple(range(1, x.ndim - 1))
+
+
+def _adaptive(functions):
+    return lambda x, size: _last(functions[x.ndim - 3](_first(x), _each(size, x.ndim - 2)))
+
+
+def _resize(x, size, method="nearest"):
+    mode = {"nearest": "nearest-exact", "bilinear": "bilinear"}[method]
+    return _last(F.interpolate(_first(x), _each(size, 2), mode=mode))
 
 
 def _attention(query, key, value, mask=None, causal=False, scale=None):
@@ -266,9 +309,7 @@ TORCH = {
     "split": lambda x, sections, axis=0: torch.tensor_split(x, sections, axis),
     "flip": lambda x, axis=None: torch.flip(x, _axes(x, axis) if not isinstance(axis, int) else (axis,)),
     "roll": lambda x, shift, axis=None: torch.roll(x, shift, axis),
-    "tile": lambda x, repetitions: torch.tile(
-        x, _both(repetitions)[:1] if isinstance(repetitions, int) else repetitions
-    ),
+    "tile": lambda x, repetitions: torch.tile(x, (repetitions,) if isinstance(repetitions, int) else repetitions),
     "repeat": lambda x, repeats, axis=None: torch.repeat_interleave(x, repeats, dim=axis),
     "tril": lambda x, k=0: torch.tril(x, k),
     "triu": lambda x, k=0: torch.triu(x, k),
@@ -305,9 +346,24 @@ TORCH = {
     "group_norm": _group_norm,
     "batch_norm": _batch_norm,
     "batch_norm_inference": _batch_norm_inference,
-    "conv2d": _conv2d,
-    "conv2d_transpose": _conv2d_transpose,
-    "max_pool2d": _max_pool,
-    "average_pool2d": _average_pool,
+    **{f"conv{axes}d": _conv for axes in (1, 2, 3)},
+    **{f"conv{axes}d_transpose": _conv_transpose for axes in (1, 2, 3)},
+    **{f"depthwise_conv{axes}d": _depthwise for axes in (1, 2)},
+    **{f"separable_conv{axes}d": _separable for axes in (1, 2)},
+    **{f"max_pool{axes}d": _max_pool for axes in (1, 2, 3)},
+    **{f"average_pool{axes}d": _average_pool for axes in (1, 2, 3)},
+    "global_max_pool": lambda x, keepdims=False: torch.amax(x, _spatial(x), keepdim=keepdims),
+    "global_average_pool": lambda x, keepdims=False: torch.mean(x, _spatial(x), keepdim=keepdims),
+    **{
+        f"adaptive_max_pool{axes}d": _adaptive((F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d))
+        for axes in (1, 2, 3)
+    },
+    **{
+        f"adaptive_average_pool{axes}d": _adaptive(
+            (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+        )
+        for axes in (1, 2, 3)
+    },
+    "resize": _resize,
     "scaled_dot_product_attention": _attention,
 }

@@ -1,14 +1,17 @@
-"""2-D convolution, channels last, and its transpose: a family of three primitives that are each other's gradients.
+"""Convolution over one, two or three spatial axes, channels last, and its transpose: a family of three primitives that
+are each other's gradients.
 
 Convolution is linear in the image and in the kernel, so the three products of (image, kernel, output) are all there is:
-`_conv2d` gives the output, `_conv2d_transpose` the image, `_conv2d_kernel` the kernel. Each is one matrix product on
-patches of the image (im2col).
+`_conv` gives the output, `_conv_transpose` the image, `_conv_kernel` the kernel. The first and the last are one matrix
+product on patches of the image (im2col), the second is one for each element of the kernel. Where every channel has a
+filter of its own (depthwise), products of images take the place of products of matrices.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -16,158 +19,274 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
-from .shape import rank
+from .shape import rank, repeat, reshape
 
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+Borders = tuple[tuple[int, int], ...]
+AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 
 
 class Geometry(NamedTuple):
     """Where the kernel is laid on the image."""
 
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    dilation: Pair
+    strides: Sizes
+    padding: Borders
+    dilation: Sizes
     groups: int
 
 
-def _padded(xp: Any, x: Array, padding: tuple[Pair, Pair]) -> Array:
-    (top, bottom), (left, right) = padding
-    if not (top or bottom or left or right):
+def places(
+    window: Sizes, output: Sizes, strides: Sizes, dilation: Sizes = (1, 1, 1)
+) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
+    """Each position in the window, with the part of the padded image that it meets."""
+    for position in itertools.product(*map(range, window)):
+        steps = zip(position, output, strides, dilation, strict=False)
+        yield position, (slice(None), *(slice(i * d, i * d + s * (n - 1) + 1, s) for i, n, s, d in steps))
+
+
+def _inner(size: Sizes, padding: Borders) -> tuple[slice, ...]:
+    return slice(None), *(slice(before, before + n) for n, (before, _) in zip(size, padding, strict=True))
+
+
+def _around(shape: Sizes, padding: Borders) -> Sizes:
+    """The shape of a padded image."""
+    n, *size, channels = shape
+    return n, *(before + k + after for k, (before, after) in zip(size, padding, strict=True)), channels
+
+
+def _padded(xp: Any, x: Array, padding: Borders) -> Array:
+    if not any(map(any, padding)):
         return x
-    n, height, width, channels = x.shape
-    y = xp.zeros((n, top + height + bottom, left + width + right, channels), dtype=x.dtype)
-    y[:, top : top + height, left : left + width] = x
+    y = xp.zeros(_around(x.shape, padding), dtype=x.dtype)
+    y[_inner(x.shape[1:-1], padding)] = x
     return y
 
 
-def windows(xp: Any, x: Array, kernel: Pair, output: Pair, strides: Pair, dilation: Pair) -> Array:
-    """A view (n, out_height, out_width, kernel_height, kernel_width, channels) of the patches of a padded image."""
-    n, height, width, channel = x.strides
-    return xp.lib.stride_tricks.as_strided(
-        x,
-        (x.shape[0], *output, *kernel, x.shape[3]),
-        (n, height * strides[0], width * strides[1], height * dilation[0], width * dilation[1], channel),
-    )
-
-
-def _patches(xp: Any, x: Array, kernel: Pair, output: Pair, geometry: Geometry) -> Array:
-    """The patches as matrices: (groups, n * out_height * out_width, kernel_height * kernel_width * channels /
-    groups)."""
-    strides, padding, dilation, groups = geometry
-    view = windows(xp, _padded(xp, x, padding), kernel, output, strides, dilation)
-    rows, area = x.shape[0] * math.prod(output), math.prod(kernel)
+def _patches(xp: Any, x: Array, window: Sizes, output: Sizes, geometry: Geometry) -> Array:
+    """The patches as matrices: (groups, n * output, window * channels / groups)."""
+    x = _padded(xp, x, geometry.padding)
+    (n, *_, channels), groups = x.shape, geometry.groups
+    first, *steps, last = x.strides
+    over = (step * s for step, s in zip(steps, geometry.strides, strict=True))
+    inside = (step * d for step, d in zip(steps, geometry.dilation, strict=True))
+    view = xp.lib.stride_tricks.as_strided(x, (n, *output, *window, channels), (first, *over, *inside, last))
+    rows, area = n * math.prod(output), math.prod(window)
     if groups == 1:
-        return view.reshape(1, rows, area * x.shape[3])
-    grouped = view.reshape(rows, area, groups, x.shape[3] // groups)
-    return grouped.transpose(2, 0, 1, 3).reshape(groups, rows, area * (x.shape[3] // groups))
+        return view.reshape(1, rows, area * channels)
+    grouped = view.reshape(rows, area, groups, channels // groups)
+    return grouped.transpose(2, 0, 1, 3).reshape(groups, rows, area * (channels // groups))
 
 
 def _split_groups(a: Array, groups: int) -> Array:
     """(..., channels) as matrices (groups, rows, channels / groups)."""
-    return a.reshape(-1, groups, a.shape[-1] // groups).transpose(1, 0, 2)
+    return a.reshape(math.prod(a.shape[:-1]), groups, a.shape[-1] // groups).transpose(1, 0, 2)
 
 
-def _kernel_matrices(kernel: Array, groups: int) -> Array:
-    """(height, width, channels / groups, filters) as (groups, height * width * channels / groups, filters / groups)."""
-    height, width, channels, filters = kernel.shape
-    return kernel.reshape(height * width * channels, groups, filters // groups).transpose(1, 0, 2)
-
-
-def _join_groups(a: Array, shape: tuple[int, ...]) -> Array:
+def _join_groups(a: Array, shape: Sizes) -> Array:
     """The inverse of `_split_groups`."""
     return a.transpose(1, 0, 2).reshape(shape)
 
 
+def _is_depthwise(x: Array, y: Array, groups: int) -> bool:
+    return bool(x.shape[-1] == y.shape[-1] == groups)
+
+
 @primitive("gemm", saves=("x", "kernel"))
-def _conv2d(xp: Any, x: Array, kernel: Array, *, output: Pair, geometry: Geometry) -> Array:
-    patches = _patches(xp, x, kernel.shape[:2], output, geometry)
-    y = xp.matmul(patches, _kernel_matrices(kernel, geometry.groups))
-    return _join_groups(y, (x.shape[0], *output, kernel.shape[3]))
+def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry) -> Array:
+    window, (strides, padding, dilation, groups) = kernel.shape[:-2], geometry
+    if _is_depthwise(x, kernel, groups):
+        padded = _padded(xp, x, padding)
+        y = xp.zeros((x.shape[0], *output, groups), dtype=numpy.result_type(x.dtype, kernel.dtype))
+        for i, place in places(window, output, strides, dilation):
+            y += padded[place] * kernel[i]
+        return y
+    y = xp.matmul(_patches(xp, x, window, output, geometry), _split_groups(kernel, groups))
+    return _join_groups(y, (x.shape[0], *output, kernel.shape[-1]))
 
 
 @primitive("gemm", saves=("g", "kernel"))
-def _conv2d_transpose(xp: Any, g: Array, kernel: Array, *, image: Pair, geometry: Geometry) -> Array:
-    strides, ((top, bottom), (left, right)), dilation, groups = geometry
-    (n, out_height, out_width, _), (height, width, channels, _) = g.shape, kernel.shape
-    patches = xp.matmul(_split_groups(g, groups), _kernel_matrices(kernel, groups).transpose(0, 2, 1))
-    patches = patches.reshape(groups, n, out_height, out_width, height, width, channels)
-    y = xp.zeros((n, top + image[0] + bottom, left + image[1] + right, groups, channels), dtype=patches.dtype)
-    for i in range(height):
-        for j in range(width):
-            rows = slice(i * dilation[0], i * dilation[0] + strides[0] * (out_height - 1) + 1, strides[0])
-            columns = slice(j * dilation[1], j * dilation[1] + strides[1] * (out_width - 1) + 1, strides[1])
-            y[:, rows, columns] += xp.moveaxis(patches[:, :, :, :, i, j], 0, 3)
-    y = y.reshape(*y.shape[:3], groups * channels)
-    return y[:, top : top + image[0], left : left + image[1]]
+def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry: Geometry) -> Array:
+    strides, padding, dilation, groups = geometry
+    shape = _around((g.shape[0], *image, kernel.shape[-2] * groups), padding)
+    y = xp.zeros(shape, dtype=numpy.result_type(g.dtype, kernel.dtype))
+    depthwise = _is_depthwise(y, g, groups)
+    rows = g if depthwise else _split_groups(g, groups)
+    for i, place in places(kernel.shape[:-2], g.shape[1:-1], strides, dilation):
+        if depthwise:
+            y[place] += rows * kernel[i]
+        else:
+            part = xp.matmul(rows, _split_groups(kernel[i], groups).transpose(0, 2, 1))
+            y[place] += _join_groups(part, (*g.shape[:-1], shape[-1]))
+    return y[_inner(image, padding)]
 
 
 @primitive("gemm", saves=("x", "g"))
-def _conv2d_kernel(xp: Any, x: Array, g: Array, *, kernel: Pair, geometry: Geometry) -> Array:
-    groups = geometry.groups
-    patches = _patches(xp, x, kernel, g.shape[1:3], geometry)
-    y = xp.matmul(patches.transpose(0, 2, 1), _split_groups(g, groups))
-    return _join_groups(y, (*kernel, x.shape[3] // groups, g.shape[3]))
+def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geometry) -> Array:
+    strides, padding, dilation, groups = geometry
+    output, shape = g.shape[1:-1], (*window, x.shape[-1] // groups, g.shape[-1])
+    if _is_depthwise(x, g, groups):
+        padded, axes = _padded(xp, x, padding), "abcde"[: x.ndim]
+        subscripts = f"{axes},{axes}->{axes[0]}{axes[-1]}"  # image by image, which rounds less
+        found = [xp.einsum(subscripts, padded[place], g) for _, place in places(window, output, strides, dilation)]
+        return xp.stack(found).sum(axis=1).reshape(shape)
+    patches = _patches(xp, x, window, output, geometry)
+    return _join_groups(xp.matmul(patches.transpose(0, 2, 1), _split_groups(g, groups)), shape)
 
 
-_conv2d.defvjp(
-    lambda g, y, x, kernel, output, geometry: _conv2d_transpose(g, kernel, image=x.shape[1:3], geometry=geometry),
-    lambda g, y, x, kernel, output, geometry: _conv2d_kernel(x, g, kernel=kernel.shape[:2], geometry=geometry),
+_conv.defvjp(
+    lambda g, y, x, kernel, output, geometry: _conv_transpose(g, kernel, image=x.shape[1:-1], geometry=geometry),
+    lambda g, y, x, kernel, output, geometry: _conv_kernel(x, g, window=kernel.shape[:-2], geometry=geometry),
 )
-_conv2d_transpose.defvjp(
-    lambda v, y, g, kernel, image, geometry: _conv2d(v, kernel, output=g.shape[1:3], geometry=geometry),
-    lambda v, y, g, kernel, image, geometry: _conv2d_kernel(v, g, kernel=kernel.shape[:2], geometry=geometry),
+_conv_transpose.defvjp(
+    lambda v, y, g, kernel, image, geometry: _conv(v, kernel, output=g.shape[1:-1], geometry=geometry),
+    lambda v, y, g, kernel, image, geometry: _conv_kernel(v, g, window=kernel.shape[:-2], geometry=geometry),
 )
-_conv2d_kernel.defvjp(
-    lambda v, y, x, g, kernel, geometry: _conv2d_transpose(g, v, image=x.shape[1:3], geometry=geometry),
-    lambda v, y, x, g, kernel, geometry: _conv2d(x, v, output=g.shape[1:3], geometry=geometry),
+_conv_kernel.defvjp(
+    lambda v, y, x, g, window, geometry: _conv_transpose(g, v, image=x.shape[1:-1], geometry=geometry),
+    lambda v, y, x, g, window, geometry: _conv(x, v, output=g.shape[1:-1], geometry=geometry),
 )
 
 
-def pair(where: str, name: str, value: int | Sequence[int], least: int = 1) -> Pair:
-    numbers = tuple(value) if isinstance(value, Sequence) else (value, value)
-    if len(numbers) != 2 or not all(isinstance(n, (int, numpy.integer)) and n >= least for n in numbers):
-        raise ValueError(message(where, f"{name} to be one or two integers of at least {least}", f"{value}"))
-    return int(numbers[0]), int(numbers[1])
+# Arguments
 
 
-def resolve_padding(
-    where: str, padding: Any, size: Pair, kernel: Pair, strides: Pair, dilation: Pair
-) -> tuple[Pair, Pair]:
-    """(before, after) for height and width: 'valid', 'same' as in Keras (the odd one after), a number, or such
-    pairs."""
+def numbers(where: str, name: str, value: int | Sequence[int], count: int, least: int = 1) -> Sizes:
+    """One number for all axes or one for each, as a tuple."""
+    found = tuple(value) if isinstance(value, Sequence) else (value,) * count
+    if len(found) != count or not all(isinstance(n, (int, numpy.integer)) and n >= least for n in found):
+        raise ValueError(message(where, f"{name} to be an integer of at least {least} or {count} of them", f"{value}"))
+    return tuple(map(int, found))
+
+
+def _halves(total: int) -> tuple[int, int]:
+    """(before, after), the odd one after, as in Keras."""
+    return max(0, total) // 2, max(0, total) - max(0, total) // 2
+
+
+def reaches(window: Sizes, dilation: Sizes) -> Sizes:
+    """How far a dilated window extends."""
+    return tuple((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
+
+
+def resolve_padding(where: str, padding: Any, size: Sizes, reach: Sizes, strides: Sizes) -> Borders:
+    """(before, after) for each axis: 'valid', 'same' as in Keras, a number, or numbers and such pairs."""
     if padding == "valid":
-        return (0, 0), (0, 0)
+        return ((0, 0),) * len(size)
     if padding == "same":
-        both = []
-        for n, k, s, d in zip(size, kernel, strides, dilation, strict=True):
-            total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
-            both.append((total // 2, total - total // 2))
-        return both[0], both[1]
-    if isinstance(padding, str):
+        return tuple(_halves((-(-n // s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True))
+    both_sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * len(size)
+    if isinstance(padding, str) or len(both_sides) != len(size):
         raise ValueError(message(where, "padding 'valid', 'same', numbers or pairs", repr(padding)))
-    both_sides = tuple(padding) if isinstance(padding, Sequence) else (padding, padding)
-    if len(both_sides) != 2:
-        raise ValueError(message(where, "padding 'valid', 'same', numbers or pairs", repr(padding)))
-    return pair(where, "padding", both_sides[0], 0), pair(where, "padding", both_sides[1], 0)
+    return tuple((a, b) for a, b in (numbers(where, "padding", p, 2, 0) for p in both_sides))
 
 
-def output_size(
-    where: str, size: Pair, kernel: Pair, strides: Pair, padding: tuple[Pair, Pair], dilation: Pair
-) -> Pair:
-    """Height and width of the result. Raises ShapeError where the kernel is larger than the padded image."""
-    found = []
-    for n, k, s, (before, after), d in zip(size, kernel, strides, padding, dilation, strict=True):
-        room = before + n + after - ((k - 1) * d + 1)
-        if room < 0:
-            expected = f"a padded image of at least {(k - 1) * d + 1} for kernel {kernel}"
-            raise ShapeError(message(where, expected, f"{before + n + after}", "use padding='same'."))
-        found.append(room // s + 1)
-    return found[0], found[1]
+def output_size(where: str, size: Sizes, reach: Sizes, strides: Sizes, padding: Borders) -> Sizes:
+    """The spatial lengths of the result. Raises ShapeError where the window is larger than the padded image."""
+    padded = tuple(before + n + after for n, (before, after) in zip(size, padding, strict=True))
+    if any(n < r for n, r in zip(padded, reach, strict=True)):
+        raise ShapeError(message(where, f"a padded image of at least {reach}", f"{padded}", "use padding='same'."))
+    return tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, strides, strict=True))
 
 
-def check_image(where: str, x: Any) -> None:
-    if rank(where, x) != 4:
-        raise ShapeError(message(where, "an image batch (n, height, width, channels)", f"shape {x.shape}"))
+def check_image(where: str, x: Any, axes: int) -> None:
+    if rank(where, x) != axes + 2:
+        raise ShapeError(message(where, f"a batch (n, {AXES[axes]}, channels)", f"shape {x.shape}"))
+    if 0 in x.shape[1:-1]:
+        raise ShapeError(message(where, "an image that is not empty", f"shape {x.shape}"))
+
+
+def _check(where: str, x: Any, kernel: Any, axes: int, groups: int, transposed: bool = False) -> None:
+    check_image(where, x, axes)
+    channels, fits = x.shape[-1], rank(where, kernel) == axes + 2 and 0 not in kernel.shape[:-2]
+    fits = fits and groups >= 1 and kernel.shape[-1] % groups == 0
+    if not fits or channels != (kernel.shape[-1] if transposed else kernel.shape[-2] * groups):
+        shape = f"channels / groups, {channels}" if transposed else f"{channels} / groups, filters"
+        expected = f"a kernel ({AXES[axes]}, {shape}) and groups that divide channels and filters"
+        raise ShapeError(message(where, expected, f"kernel {kernel.shape}, groups {groups}, {channels} channels"))
+
+
+def _convolve(
+    where: str, axes: int, x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    _check(where, x, kernel, axes, groups)
+    strides, dilation = numbers(where, "strides", strides, axes), numbers(where, "dilation", dilation, axes)
+    size, reach = x.shape[1:-1], reaches(kernel.shape[:-2], dilation)
+    if padding == "causal" and axes == 1:
+        padding = ((reach[0] - 1, 0),)
+    resolved = resolve_padding(where, padding, size, reach, strides)
+    output = output_size(where, size, reach, strides, resolved)
+    return _conv(x, kernel, output=output, geometry=Geometry(strides, resolved, dilation, groups))
+
+
+def _spread(
+    where: str,
+    axes: int,
+    x: Any,
+    kernel: Any,
+    strides: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    output_padding: Any,
+) -> Any:
+    """The transpose of `_convolve`."""
+    _check(where, x, kernel, axes, groups, transposed=True)
+    strides, dilation = numbers(where, "strides", strides, axes), numbers(where, "dilation", dilation, axes)
+    size, reach = x.shape[1:-1], reaches(kernel.shape[:-2], dilation)
+    covered = [(n - 1) * s + r for n, s, r in zip(size, strides, reach, strict=True)]
+    more = None if output_padding is None else numbers(where, "output_padding", output_padding, axes, 0)
+    if padding == "same":
+        image = [n * s for n, s in zip(size, strides, strict=True)]
+        if more is not None:
+            image = [c - r + r % 2 + m for c, r, m in zip(covered, reach, more, strict=True)]
+        resolved: Borders = tuple(_halves(c - n) for c, n in zip(covered, image, strict=True))
+    else:
+        if more is None:
+            more = tuple(max(0, s - r) if padding == "valid" else 0 for s, r in zip(strides, reach, strict=True))
+        resolved = resolve_padding(where, padding, size, reach, strides)
+        image = [c + m - sum(border) for c, m, border in zip(covered, more, resolved, strict=True)]
+    if min(image) < 1:
+        raise ShapeError(message(where, "padding smaller than the result", f"{padding} for a result of {image}"))
+    return _conv_transpose(x, kernel, image=tuple(image), geometry=Geometry(strides, resolved, dilation, groups))
+
+
+def _depthwise(where: str, axes: int, x: Any, kernel: Any, strides: Any, padding: Any, dilation: Any) -> Any:
+    check_image(where, x, axes)
+    if rank(where, kernel) != axes + 2 or kernel.shape[-2] != x.shape[-1] or 0 in kernel.shape:
+        expected = f"a kernel ({AXES[axes]}, {x.shape[-1]} channels, multiplier)"
+        raise ShapeError(message(where, expected, f"kernel {kernel.shape}"))
+    channels, multiplier = kernel.shape[-2:]
+    filters = channels * multiplier
+    if multiplier > 1:  # so that each channel has one filter
+        x = repeat(x, multiplier, axis=-1)
+    return _convolve(
+        where, axes, x, reshape(kernel, (*kernel.shape[:-2], 1, filters)), strides, padding, dilation, filters
+    )
+
+
+def _separable(
+    where: str, axes: int, x: Any, kernel: Any, pointwise_kernel: Any, strides: Any, padding: Any, dilation: Any
+) -> Any:
+    y = _depthwise(where, axes, x, kernel, strides, padding, dilation)
+    if rank(where, pointwise_kernel) != axes + 2 or pointwise_kernel.shape[:-1] != (1,) * axes + y.shape[-1:]:
+        expected = f"a pointwise kernel of shape ({'1, ' * axes}{y.shape[-1]}, filters)"
+        raise ShapeError(message(where, expected, f"{pointwise_kernel.shape}"))
+    return _convolve(where, axes, y, pointwise_kernel, 1, "valid", 1, 1)
+
+
+# What users call
+
+
+def conv1d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1) -> Any:
+    """`conv2d` along one axis: x (n, length, channels) and kernel (length, channels / groups, filters).
+
+    With the padding "causal", all of it before, an element of the result depends on none that comes later in `x`.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.conv1d(tg.tensor([[[1.0], [2.0], [3.0]]]), tg.ones((2, 1, 1)), padding="causal").ravel()
+    tensor([1., 3., 5.])
+    """
+    return _convolve("conv1d", 1, x, kernel, strides, padding, dilation, groups)
 
 
 def conv2d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1) -> Any:
@@ -177,9 +296,8 @@ def conv2d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilati
         x: images (n, height, width, channels).
         kernel: (kernel_height, kernel_width, channels / groups, filters).
         strides, dilation: one number, or one each for height and width.
-        padding: "valid" (none), "same" (output = input / stride, rounded up), a number, one each for height and
-        width, or
-            a (before, after) pair for each.
+        padding: "valid" (none), "same" (output = input / stride, rounded up), a number, or one for each axis, which
+            may be a pair (before, after).
         groups: channels and filters are cut in so many parts, each with its own convolution.
 
     Returns (n, out_height, out_width, filters). Raises ShapeError for shapes that do not fit, ValueError for other
@@ -189,24 +307,46 @@ def conv2d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilati
     >>> tg.conv2d(tg.ones((1, 3, 3, 1)), tg.ones((2, 2, 1, 1))).shape
     (1, 2, 2, 1)
     """
-    check_image("conv2d", x)
-    _check_kernel("conv2d", kernel, x.shape[3], kernel.shape[3] if kernel.ndim == 4 else 0, groups)
-    strides, dilation = pair("conv2d", "strides", strides), pair("conv2d", "dilation", dilation)
-    size, window = x.shape[1:3], kernel.shape[:2]
-    resolved = resolve_padding("conv2d", padding, size, window, strides, dilation)
-    output = output_size("conv2d", size, window, strides, resolved, dilation)
-    return _conv2d(x, kernel, output=output, geometry=Geometry(strides, resolved, dilation, groups))
+    return _convolve("conv2d", 2, x, kernel, strides, padding, dilation, groups)
 
 
-def _check_kernel(where: str, kernel: Any, channels: int, filters: int, groups: int) -> None:
-    fits = kernel.ndim == 4 and 0 not in kernel.shape[:2] and groups >= 1
-    if not fits or channels % groups or filters % groups or kernel.shape[2] * groups != channels:
-        expected = f"a kernel (height, width, {channels} / groups, filters) and groups that divide channels and filters"
-        raise ShapeError(message(where, expected, f"kernel {kernel.shape}, groups {groups}, {channels} channels"))
+def conv3d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1) -> Any:
+    """`conv2d` over three axes: x (n, depth, height, width, channels), kernel (three lengths, channels / groups,
+    filters).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.conv3d(tg.ones((1, 3, 4, 5, 2)), tg.ones((2, 2, 2, 2, 6))).shape
+    (1, 2, 3, 4, 6)
+    """
+    return _convolve("conv3d", 3, x, kernel, strides, padding, dilation, groups)
+
+
+def conv1d_transpose(
+    x: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    output_padding: Any = None,
+) -> Any:
+    """`conv2d_transpose` along one axis: x (n, length, filters) and kernel (length, channels / groups, filters).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.conv1d_transpose(tg.tensor([[[1.0], [2.0]]]), tg.ones((2, 1, 1)), strides=2).ravel()
+    tensor([1., 1., 2., 2.])
+    """
+    return _spread("conv1d_transpose", 1, x, kernel, strides, padding, dilation, groups, output_padding)
 
 
 def conv2d_transpose(
-    x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1
+    x: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    output_padding: Any = None,
 ) -> Any:
     """The transpose of `conv2d` with respect to its image: it spreads each element of `x` over a patch of a larger
     image.
@@ -214,35 +354,88 @@ def conv2d_transpose(
     Args:
         x: (n, height, width, filters).
         kernel: (kernel_height, kernel_width, channels / groups, filters), the one of the convolution that is
-        transposed.
-        padding: what that convolution would have added: the result is smaller by it. With "same" the result is
-            stride times as large as `x`.
+            transposed.
+        padding: what that convolution would have added: the result is smaller by it.
+        output_padding: how much longer the result is at its ends, one number or one for each axis.
 
-    Returns (n, out_height, out_width, channels), of length (length - 1) * stride + (kernel - 1) * dilation + 1 -
-    padding.
-    Raises as `conv2d` does.
+    Returns (n, out_height, out_width, channels). With reach = (kernel - 1) * dilation + 1 the lengths are
+
+        padding   without output_padding                       with it
+        numbers   (n - 1) * stride + reach - padding           that + output_padding (as in PyTorch)
+        "valid"   (n - 1) * stride + max(reach, stride)        (n - 1) * stride + reach + output_padding
+        "same"    n * stride                                   (n - 1) * stride + reach % 2 + output_padding
+
+    the last two as in Keras. Raises as `conv2d` does.
 
     >>> import tinygrad_edu as tg
     >>> tg.conv2d_transpose(tg.ones((1, 2, 2, 1)), tg.ones((2, 2, 1, 1)), strides=2).shape
     (1, 4, 4, 1)
     """
-    where = "conv2d_transpose"
-    check_image(where, x)
-    if kernel.ndim != 4 or 0 in kernel.shape[:2] or kernel.shape[3] != x.shape[3] or groups < 1 or x.shape[3] % groups:
-        expected = f"a kernel (height, width, channels / groups, {x.shape[3]}) and groups that divide {x.shape[3]}"
-        raise ShapeError(message(where, expected, f"kernel {kernel.shape}, groups {groups}"))
-    strides, dilation = pair(where, "strides", strides), pair(where, "dilation", dilation)
-    window, size = kernel.shape[:2], x.shape[1:3]
-    if padding == "same":
-        image = (size[0] * strides[0], size[1] * strides[1])
-        resolved = resolve_padding(where, padding, image, window, strides, dilation)
-    else:
-        resolved = resolve_padding(where, padding, size, window, strides, dilation)
-        lengths = [
-            (n - 1) * s + (k - 1) * d + 1 - before - after
-            for n, s, k, d, (before, after) in zip(size, strides, window, dilation, resolved, strict=True)
-        ]
-        image = (lengths[0], lengths[1])
-        if min(lengths) < 1:
-            raise ShapeError(message(where, "padding smaller than the result", f"{padding} for a result of {lengths}"))
-    return _conv2d_transpose(x, kernel, image=image, geometry=Geometry(strides, resolved, dilation, groups))
+    return _spread("conv2d_transpose", 2, x, kernel, strides, padding, dilation, groups, output_padding)
+
+
+def conv3d_transpose(
+    x: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: Any = "valid",
+    dilation: Any = 1,
+    groups: int = 1,
+    output_padding: Any = None,
+) -> Any:
+    """`conv2d_transpose` over three axes: x (n, depth, height, width, filters) and kernel (three lengths,
+    channels / groups, filters).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.conv3d_transpose(tg.ones((1, 1, 2, 3, 2)), tg.ones((2, 2, 2, 4, 2)), strides=2).shape
+    (1, 2, 4, 6, 4)
+    """
+    return _spread("conv3d_transpose", 3, x, kernel, strides, padding, dilation, groups, output_padding)
+
+
+def depthwise_conv1d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1) -> Any:
+    """`depthwise_conv2d` along one axis: x (n, length, channels) and kernel (length, channels, multiplier).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.depthwise_conv1d(tg.ones((1, 4, 2)), tg.ones((3, 2, 2))).shape
+    (1, 2, 4)
+    """
+    return _depthwise("depthwise_conv1d", 1, x, kernel, strides, padding, dilation)
+
+
+def depthwise_conv2d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1) -> Any:
+    """A convolution of each channel by itself, with as many filters as the multiplier says.
+
+    `x` is (n, height, width, channels), the kernel (kernel_height, kernel_width, channels, multiplier), the result
+    (n, out_height, out_width, channels * multiplier), the filters of a channel side by side. Other arguments and errors
+    are those of `conv2d`.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.depthwise_conv2d(tg.tensor([[[[1.0, 2.0]]]]), tg.tensor([[[[1.0, 10.0], [3.0, 30.0]]]])).ravel()
+    tensor([ 1., 10.,  6., 60.])
+    """
+    return _depthwise("depthwise_conv2d", 2, x, kernel, strides, padding, dilation)
+
+
+def separable_conv1d(
+    x: Any, kernel: Any, pointwise_kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1
+) -> Any:
+    """`separable_conv2d` along one axis; the pointwise kernel is (1, channels * multiplier, filters).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.separable_conv1d(tg.ones((1, 4, 2)), tg.ones((3, 2, 2)), tg.ones((1, 4, 5))).shape
+    (1, 2, 5)
+    """
+    return _separable("separable_conv1d", 1, x, kernel, pointwise_kernel, strides, padding, dilation)
+
+
+def separable_conv2d(
+    x: Any, kernel: Any, pointwise_kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1
+) -> Any:
+    """`depthwise_conv2d`, then a mix of its channels at each point by a kernel (1, 1, channels * multiplier, filters).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.separable_conv2d(tg.ones((1, 4, 4, 2)), tg.ones((3, 3, 2, 2)), tg.ones((1, 1, 4, 5))).shape
+    (1, 2, 2, 5)
+    """
+    return _separable("separable_conv2d", 2, x, kernel, pointwise_kernel, strides, padding, dilation)

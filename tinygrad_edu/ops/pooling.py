@@ -1,8 +1,10 @@
-"""2-D pooling, channels last. Average pooling and its transpose are each other's gradients, and so are, for max
-pooling, picking the chosen elements of the windows and putting elements back in their places."""
+"""Pooling over one, two or three spatial axes, channels last. Average pooling and its transpose are each other's
+gradients, and so are, for max pooling, picking the chosen elements of the windows and putting elements back in their
+places."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,75 +13,70 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
-from .convolution import Pair, check_image, output_size, pair, resolve_padding
+from .convolution import Sizes, check_image, numbers, output_size, places, resolve_padding
 from .elementwise import ones_like, zeros_like
-from .shape import pad
+from .indexing import take
+from .reductions import max as _max
+from .reductions import mean
+from .resize import map_axis
+from .shape import pad, rank
 
-Place = tuple[slice, slice, slice]
-
-
-def _places(output: Pair, window: Pair, strides: Pair) -> Iterator[Place]:
-    """For each element of the window the part of the padded image that it sees."""
-    for i in range(window[0]):
-        for j in range(window[1]):
-            rows = slice(i, i + strides[0] * (output[0] - 1) + 1, strides[0])
-            columns = slice(j, j + strides[1] * (output[1] - 1) + 1, strides[1])
-            yield slice(None), rows, columns
+Place = tuple[slice, ...]
 
 
 @primitive("opaque")
-def _sum_pool(xp: Any, x: Array, *, output: Pair, window: Pair, strides: Pair) -> Array:
-    y = xp.zeros((x.shape[0], *output, x.shape[3]), dtype=x.dtype)
-    for place in _places(output, window, strides):
+def _sum_pool(xp: Any, x: Array, *, output: Sizes, window: Sizes, strides: Sizes) -> Array:
+    y = xp.zeros((x.shape[0], *output, x.shape[-1]), dtype=x.dtype)
+    for _, place in places(window, output, strides):
         y += x[place]
     return y
 
 
 @primitive("opaque")
-def _sum_unpool(xp: Any, g: Array, *, image: Pair, window: Pair, strides: Pair) -> Array:
-    y = xp.zeros((g.shape[0], *image, g.shape[3]), dtype=g.dtype)
-    for place in _places(g.shape[1:3], window, strides):
+def _sum_unpool(xp: Any, g: Array, *, image: Sizes, window: Sizes, strides: Sizes) -> Array:
+    y = xp.zeros((g.shape[0], *image, g.shape[-1]), dtype=g.dtype)
+    for _, place in places(window, g.shape[1:-1], strides):
         y[place] += g
     return y
 
 
 _sum_pool.defvjp(
-    lambda g, y, x, output, window, strides: _sum_unpool(g, image=x.shape[1:3], window=window, strides=strides)
+    lambda g, y, x, output, window, strides: _sum_unpool(g, image=x.shape[1:-1], window=window, strides=strides)
 )
 _sum_unpool.defvjp(
-    lambda v, y, g, image, window, strides: _sum_pool(v, output=g.shape[1:3], window=window, strides=strides)
+    lambda v, y, g, image, window, strides: _sum_pool(v, output=g.shape[1:-1], window=window, strides=strides)
 )
 
 
 @primitive("opaque", saves=("x",))
-def _max_pool(xp: Any, x: Array, *, output: Pair, window: Pair, strides: Pair) -> Array:
+def _max_pool(xp: Any, x: Array, *, output: Sizes, window: Sizes, strides: Sizes) -> Array:
     y: Array = None
-    for place in _places(output, window, strides):
+    for _, place in places(window, output, strides):
         y = x[place].copy() if y is None else xp.maximum(y, x[place], out=y)
     return y
 
 
-def _chosen(xp: Any, x: Array, output: Pair, window: Pair, strides: Pair) -> Iterator[tuple[Place, Array]]:
+def _chosen(xp: Any, x: Array, output: Sizes, window: Sizes, strides: Sizes) -> Iterator[tuple[Place, Array]]:
     """For each element of the window a mask of the outputs whose maximum it is; of several the first."""
     y = _max_pool.forward(xp, x, output=output, window=window, strides=strides)
     free = xp.ones(y.shape, dtype=bool)
-    for place in _places(output, window, strides):
+    for _, place in places(window, output, strides):
         mask = (x[place] == y) & free
         free &= ~mask
         yield place, mask
 
 
 @primitive("opaque", saves=("x",))
-def _max_unpool(xp: Any, g: Array, x: Array, *, window: Pair, strides: Pair) -> Array:
+def _max_unpool(xp: Any, g: Array, x: Array, *, window: Sizes, strides: Sizes) -> Array:
     y = xp.zeros(x.shape, dtype=g.dtype)
-    for place, mask in _chosen(xp, x, g.shape[1:3], window, strides):
+    for place, mask in _chosen(xp, x, g.shape[1:-1], window, strides):
         y[place] += g * mask
     return y
 
 
 @primitive("opaque", saves=("x",))
-def _max_pick(xp: Any, v: Array, x: Array, *, output: Pair, window: Pair, strides: Pair) -> Array:
-    y = xp.zeros((x.shape[0], *output, x.shape[3]), dtype=v.dtype)
+def _max_pick(xp: Any, v: Array, x: Array, *, output: Sizes, window: Sizes, strides: Sizes) -> Array:
+    y = xp.zeros((x.shape[0], *output, x.shape[-1]), dtype=v.dtype)
     for place, mask in _chosen(xp, x, output, window, strides):
         y += v[place] * mask
     return y
@@ -87,7 +84,7 @@ def _max_pick(xp: Any, v: Array, x: Array, *, output: Pair, window: Pair, stride
 
 _max_pool.defvjp(lambda g, y, x, output, window, strides: _max_unpool(g, x, window=window, strides=strides))
 _max_unpool.defvjp(
-    lambda v, y, g, x, window, strides: _max_pick(v, x, output=g.shape[1:3], window=window, strides=strides),
+    lambda v, y, g, x, window, strides: _max_pick(v, x, output=g.shape[1:-1], window=window, strides=strides),
     lambda v, y, g, x, window, strides: zeros_like(x),
 )
 _max_pick.defvjp(
@@ -97,15 +94,43 @@ _max_pick.defvjp(
 
 
 def _geometry(
-    where: str, x: Any, pool_size: Any, strides: Any, padding: Any
-) -> tuple[Pair, Pair, Pair, tuple[Pair, Pair]]:
-    check_image(where, x)
-    window = pair(where, "pool_size", pool_size)
-    steps = window if strides is None else pair(where, "strides", strides)
-    resolved = resolve_padding(where, padding, x.shape[1:3], window, steps, (1, 1))
+    where: str, axes: int, x: Any, pool_size: Any, strides: Any, padding: Any
+) -> tuple[Sizes, Sizes, Sizes, tuple[tuple[int, int], ...] | None]:
+    """The lengths of the result and the window, the strides, and the widths of the padding or None."""
+    check_image(where, x, axes)
+    window = numbers(where, "pool_size", pool_size, axes)
+    steps = window if strides is None else numbers(where, "strides", strides, axes)
+    resolved = resolve_padding(where, padding, x.shape[1:-1], window, steps)
     if any(max(border) >= size for border, size in zip(resolved, window, strict=True)):
         raise ShapeError(message(where, "padding smaller than the window", f"{padding} for {window}"))
-    return output_size(where, x.shape[1:3], window, steps, resolved, (1, 1)), window, steps, resolved
+    output = output_size(where, x.shape[1:-1], window, steps, resolved)
+    return output, window, steps, ((0, 0), *resolved, (0, 0)) if any(map(any, resolved)) else None
+
+
+def _max_of_windows(where: str, axes: int, x: Any, pool_size: Any, strides: Any, padding: Any) -> Any:
+    output, window, steps, widths = _geometry(where, axes, x, pool_size, strides, padding)
+    if widths is not None:
+        x = pad(x, widths, float("-inf") if x.dtype.kind == "f" else numpy.iinfo(x.dtype).min)
+    return _max_pool(x, output=output, window=window, strides=steps)
+
+
+def _mean_of_windows(where: str, axes: int, x: Any, pool_size: Any, strides: Any, padding: Any) -> Any:
+    output, window, steps, widths = _geometry(where, axes, x, pool_size, strides, padding)
+    if widths is None:
+        return _sum_pool(x, output=output, window=window, strides=steps) * (1.0 / math.prod(window))
+    ones = pad(ones_like(x[:1, ..., :1]), widths)
+    total = _sum_pool(pad(x, widths), output=output, window=window, strides=steps)
+    return total / _sum_pool(ones, output=output, window=window, strides=steps)
+
+
+def max_pool1d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
+    """`max_pool2d` along one axis of x (n, length, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.max_pool1d(tg.tensor([[[1.0], [3.0], [2.0]]]), 2, strides=1).ravel()
+    tensor([3., 3.])
+    """
+    return _max_of_windows("max_pool1d", 1, x, pool_size, strides, padding)
 
 
 def max_pool2d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
@@ -117,11 +142,27 @@ def max_pool2d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "
     >>> tg.max_pool2d(tg.arange(4.0).reshape(1, 2, 2, 1)).item()
     3.0
     """
-    output, window, steps, (rows, columns) = _geometry("max_pool2d", x, pool_size, strides, padding)
-    if rows != (0, 0) or columns != (0, 0):
-        lowest = float("-inf") if x.dtype.kind == "f" else numpy.iinfo(x.dtype).min
-        x = pad(x, ((0, 0), rows, columns, (0, 0)), lowest)
-    return _max_pool(x, output=output, window=window, strides=steps)
+    return _max_of_windows("max_pool2d", 2, x, pool_size, strides, padding)
+
+
+def max_pool3d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
+    """`max_pool2d` over three axes of x (n, depth, height, width, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.max_pool3d(tg.arange(8.0).reshape(1, 2, 2, 2, 1)).item()
+    7.0
+    """
+    return _max_of_windows("max_pool3d", 3, x, pool_size, strides, padding)
+
+
+def average_pool1d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
+    """`average_pool2d` along one axis of x (n, length, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.average_pool1d(tg.tensor([[[1.0], [3.0], [2.0]]]), 2, strides=1).ravel()
+    tensor([2. , 2.5])
+    """
+    return _mean_of_windows("average_pool1d", 1, x, pool_size, strides, padding)
 
 
 def average_pool2d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
@@ -133,10 +174,144 @@ def average_pool2d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any
     >>> tg.average_pool2d(tg.arange(4.0).reshape(1, 2, 2, 1)).item()
     1.5
     """
-    output, window, steps, (rows, columns) = _geometry("average_pool2d", x, pool_size, strides, padding)
-    if rows == (0, 0) and columns == (0, 0):
-        return _sum_pool(x, output=output, window=window, strides=steps) * (1.0 / (window[0] * window[1]))
-    widths = ((0, 0), rows, columns, (0, 0))
-    ones = pad(ones_like(x), widths)
-    total = _sum_pool(pad(x, widths), output=output, window=window, strides=steps)
-    return total / _sum_pool(ones, output=output, window=window, strides=steps)
+    return _mean_of_windows("average_pool2d", 2, x, pool_size, strides, padding)
+
+
+def average_pool3d(x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
+    """`average_pool2d` over three axes of x (n, depth, height, width, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.average_pool3d(tg.arange(8.0).reshape(1, 2, 2, 2, 1)).item()
+    3.5
+    """
+    return _mean_of_windows("average_pool3d", 3, x, pool_size, strides, padding)
+
+
+def _spatial(where: str, x: Any) -> tuple[int, ...]:
+    """The axes between the batch and the channels."""
+    if rank(where, x) < 3:
+        raise ShapeError(message(where, "a batch (n, ..., channels) with axes between", f"shape {x.shape}"))
+    return tuple(range(1, x.ndim - 1))
+
+
+def global_max_pool(x: Any, keepdims: bool = False) -> Any:
+    """The largest element of each channel of x (n, ..., channels): shape (n, channels), or with axes of length 1
+    between.
+
+    Equal elements share the gradient. Raises ShapeError if there is nothing between batch and channels.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.global_max_pool(tg.arange(8.0).reshape(1, 2, 2, 2))
+    tensor([[6., 7.]])
+    """
+    return _max(x, axis=_spatial("global_max_pool", x), keepdims=keepdims)
+
+
+def global_average_pool(x: Any, keepdims: bool = False) -> Any:
+    """The mean of each channel of x (n, ..., channels): shape (n, channels), or with axes of length 1 between.
+
+    Raises ShapeError if there is nothing between batch and channels.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.global_average_pool(tg.arange(8.0).reshape(1, 2, 2, 2))
+    tensor([[3., 4.]])
+    """
+    return mean(x, axis=_spatial("global_average_pool", x), keepdims=keepdims)
+
+
+# Adaptive pooling: windows of a size that gives the wanted length. Part i of `parts` runs from floor(i n / parts) to
+# ceil((i + 1) n / parts), as in PyTorch, so that neighbours may overlap.
+
+
+def _parts(n: int, parts: int) -> list[tuple[int, int]]:
+    return [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)]
+
+
+def _adaptive_sizes(where: str, axes: int, x: Any, size: Any) -> Sizes:
+    check_image(where, x, axes)
+    return numbers(where, "size", size, axes)
+
+
+def _adaptive_mean(where: str, axes: int, x: Any, size: Any) -> Any:
+    for axis, length in enumerate(_adaptive_sizes(where, axes, x, size), 1):
+        matrix = numpy.zeros((length, x.shape[axis]))
+        for row, (start, end) in zip(matrix, _parts(x.shape[axis], length), strict=True):
+            row[start:end] = 1 / (end - start)
+        x = map_axis(x, axis, matrix)
+    return x
+
+
+def _adaptive_max(where: str, axes: int, x: Any, size: Any) -> Any:
+    """Parts are made equally long by repeating their last element, and laid side by side."""
+    sizes = _adaptive_sizes(where, axes, x, size)
+    window = []
+    for axis, length in enumerate(sizes, 1):
+        parts = _parts(x.shape[axis], length)
+        window.append(max(end - start for start, end in parts))
+        if x.shape[axis] % length:
+            x = take(x, [min(start + i, end - 1) for start, end in parts for i in range(window[-1])], axis)
+    return _max_pool(x, output=sizes, window=tuple(window), strides=tuple(window))
+
+
+def adaptive_average_pool1d(x: Any, size: Any) -> Any:
+    """`adaptive_average_pool2d` along one axis of x (n, length, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.adaptive_average_pool1d(tg.tensor([[[1.0], [3.0], [2.0]]]), 2).ravel()
+    tensor([2. , 2.5])
+    """
+    return _adaptive_mean("adaptive_average_pool1d", 1, x, size)
+
+
+def adaptive_average_pool2d(x: Any, size: Any) -> Any:
+    """Means of the parts of images (n, height, width, channels), so many that the result has the size (height, width).
+
+    Part i of an axis of length n runs from floor(i n / size) to ceil((i + 1) n / size), as in PyTorch. Raises
+    ShapeError for another number of axes, ValueError for a size below 1.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.adaptive_average_pool2d(tg.arange(6.0).reshape(1, 2, 3, 1), (1, 3)).ravel()
+    tensor([1.5, 2.5, 3.5])
+    """
+    return _adaptive_mean("adaptive_average_pool2d", 2, x, size)
+
+
+def adaptive_average_pool3d(x: Any, size: Any) -> Any:
+    """`adaptive_average_pool2d` over three axes of x (n, depth, height, width, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.adaptive_average_pool3d(tg.arange(8.0).reshape(1, 2, 2, 2, 1), (1, 2, 1)).ravel()
+    tensor([2.5, 4.5])
+    """
+    return _adaptive_mean("adaptive_average_pool3d", 3, x, size)
+
+
+def adaptive_max_pool1d(x: Any, size: Any) -> Any:
+    """`adaptive_max_pool2d` along one axis of x (n, length, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.adaptive_max_pool1d(tg.tensor([[[1.0], [3.0], [2.0]]]), 2).ravel()
+    tensor([3., 3.])
+    """
+    return _adaptive_max("adaptive_max_pool1d", 1, x, size)
+
+
+def adaptive_max_pool2d(x: Any, size: Any) -> Any:
+    """The largest elements of the parts that `adaptive_average_pool2d` averages. Of equal ones the first gets the
+    gradient.
+
+    >>> import tinygrad_edu as tg
+    >>> tg.adaptive_max_pool2d(tg.arange(6.0).reshape(1, 2, 3, 1), (1, 2)).ravel()
+    tensor([4., 5.])
+    """
+    return _adaptive_max("adaptive_max_pool2d", 2, x, size)
+
+
+def adaptive_max_pool3d(x: Any, size: Any) -> Any:
+    """`adaptive_max_pool2d` over three axes of x (n, depth, height, width, channels).
+
+    >>> import tinygrad_edu as tg
+    >>> tg.adaptive_max_pool3d(tg.arange(8.0).reshape(1, 2, 2, 2, 1), (1, 2, 1)).ravel()
+    tensor([5., 7.])
+    """
+    return _adaptive_max("adaptive_max_pool3d", 3, x, size)

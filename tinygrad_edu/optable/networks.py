@@ -1,4 +1,4 @@
-"""What networks are made of. The references of convolution and pooling are plain loops."""
+"""What networks are made of, but for convolution and pooling."""
 
 from __future__ import annotations
 
@@ -81,78 +81,6 @@ def _batch_norm_inference(
     return numpy.moveaxis(y, -1, axis)
 
 
-def _both(value: Any) -> tuple[Any, Any]:
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
-def _borders(padding: Any, size: Any, kernel: Any, strides: Any, dilation: Any) -> list[tuple[int, int]]:
-    """(before, after) for height and width."""
-    if padding == "same":
-        missing = [
-            max(0, (math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n)
-            for n, k, s, d in zip(size, kernel, strides, dilation, strict=True)
-        ]
-        return [(m // 2, m - m // 2) for m in missing]
-    return [_both(p) for p in _both(0 if padding == "valid" else padding)]
-
-
-def _reaches(kernel: Any, dilation: Any, at: tuple[int, int], strides: Any) -> tuple[slice, slice]:
-    """What the kernel covers of a padded image, laid on it at an output position."""
-    rows, columns = (
-        slice(i * s, i * s + (k - 1) * d + 1, d) for i, s, k, d in zip(at, strides, kernel, dilation, strict=True)
-    )
-    return rows, columns
-
-
-def _conv2d(x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1) -> Any:
-    strides, dilation, window = _both(strides), _both(dilation), kernel.shape[:2]
-    x = numpy.pad(x, [(0, 0), *_borders(padding, x.shape[1:3], window, strides, dilation), (0, 0)])
-    height, width = (
-        (n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(x.shape[1:3], window, strides, dilation, strict=True)
-    )
-    y = numpy.zeros((x.shape[0], height, width, kernel.shape[3]))
-    inputs, filters = numpy.split(numpy.arange(x.shape[3]), groups), numpy.split(numpy.arange(y.shape[3]), groups)
-    for i, j in numpy.ndindex(height, width):
-        patch = x[:, *_reaches(window, dilation, (i, j), strides)]
-        for ins, outs in zip(inputs, filters, strict=True):
-            y[:, i, j, outs] = numpy.tensordot(patch[..., ins], kernel[..., outs], 3)
-    return y
-
-
-def _conv2d_transpose(
-    x: Any, kernel: Any, strides: Any = 1, padding: Any = "valid", dilation: Any = 1, groups: int = 1
-) -> Any:
-    strides, dilation, window, size = _both(strides), _both(dilation), kernel.shape[:2], x.shape[1:3]
-    image = [n * s for n, s in zip(size, strides, strict=True)]
-    borders = _borders(padding, image, window, strides, dilation)
-    if padding != "same":
-        image = [
-            (n - 1) * s + (k - 1) * d + 1 - sum(border)
-            for n, s, k, d, border in zip(size, strides, window, dilation, borders, strict=True)
-        ]
-    y = numpy.zeros((x.shape[0], *(n + sum(b) for n, b in zip(image, borders, strict=True)), kernel.shape[2] * groups))
-    outputs, filters = numpy.split(numpy.arange(y.shape[3]), groups), numpy.split(numpy.arange(x.shape[3]), groups)
-    for i, j in numpy.ndindex(*size):
-        rows, columns = _reaches(window, dilation, (i, j), strides)
-        for outs, ins in zip(outputs, filters, strict=True):
-            part = y[:, rows, columns, outs[0] : outs[-1] + 1]
-            part += numpy.einsum("nf,hwcf->nhwc", x[:, i, j, ins], kernel[..., ins])
-    (top, _), (left, _) = borders
-    return y[:, top : top + image[0], left : left + image[1]]
-
-
-def _pool(reduce: Any, x: Any, pool_size: Any = 2, strides: Any = None, padding: Any = "valid") -> Any:
-    window = _both(pool_size)
-    strides = window if strides is None else _both(strides)
-    borders = _borders(padding, x.shape[1:3], window, strides, (1, 1))
-    x = numpy.pad(x.astype("float64"), [(0, 0), *borders, (0, 0)], constant_values=math.nan)
-    height, width = ((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], window, strides, strict=True))
-    y = numpy.zeros((x.shape[0], height, width, x.shape[3]))
-    for i, j in numpy.ndindex(height, width):
-        y[:, i, j] = reduce(x[:, *_reaches(window, (1, 1), (i, j), strides)], axis=(1, 2))
-    return y
-
-
 def _attention(query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: Any = None) -> Any:
     scores = query @ numpy.swapaxes(key, -1, -2) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if mask is not None:
@@ -176,23 +104,6 @@ SOFTMAX = (
     S(V([[1000.0, 999.0, -1000.0]])),
     S0(V([[0.0, -INF, 1.0]])),
 )
-POOLING = (
-    S(R(2, 4, 4, 2)),
-    S(R(1, 5, 4, 2), 2, strides=1),
-    S(R(1, 5, 5, 1), (2, 3), (2, 1)),
-    S(R(1, 5, 5, 1), 2, padding="same"),
-    S(R(1, 4, 5, 2), 3, strides=2, padding="same"),
-    S(R(1, 4, 4, 1), 2, padding=1),
-    S(R(1, 4, 4, 1), 3, padding=((1, 0), (0, 1))),
-    S(R(1, 5, 5, 1), 2, strides=3),
-    S(R(0, 4, 4, 2)),
-    S(R(2, 4, 4, 2, layout="T"), 2),
-    S(R(1, 2, 2, 1), (2, 2)),
-    S(Z(1, 4, 4, 1)),
-    S(Z(1, 3, 3, 2), 2, padding="same"),
-)
-SAME = "same"
-
 ROWS = (
     Row(
         "linear",
@@ -338,49 +249,6 @@ ROWS = (
         ),
         slack=16.0,
     ),
-    Row(
-        "conv2d",
-        ops.conv2d,
-        _conv2d,
-        (
-            S(R(1, 3, 3, 1), R(2, 2, 1, 1)),
-            S(R(2, 4, 5, 3), R(3, 2, 3, 4)),
-            S(R(1, 5, 6, 2), R(3, 3, 2, 2), strides=2),
-            S(R(1, 6, 5, 2), R(2, 3, 2, 1), strides=(2, 1), padding=SAME),
-            S(R(1, 5, 5, 1), R(3, 2, 1, 2), padding=1, dilation=2),
-            S(R(1, 6, 4, 2), R(2, 2, 2, 1), padding=SAME, dilation=(2, 1), strides=3),
-            S(R(1, 4, 4, 4), R(2, 2, 2, 6), groups=2),
-            S(R(1, 3, 3, 2), R(3, 3, 1, 4), groups=2, padding=((1, 0), (0, 2)), strides=2),
-            S(R(1, 3, 3, 3), R(1, 1, 3, 2)),
-            S(R(1, 3, 4, 1), R(2, 2, 1, 1), padding=(0, 1)),
-            S(R(0, 3, 3, 1), R(2, 2, 1, 1)),
-            S(R(2, 5, 4, 2), R(2, 2, 2, 3), 4),
-            S(R(2, 4, 3, 2, layout="T"), R(2, 2, 2, 2, layout="S")),
-            S(Z(1, 3, 3, 1), R(2, 2, 1, 1)),
-        ),
-        slack=16.0,
-    ),
-    Row(
-        "conv2d_transpose",
-        ops.conv2d_transpose,
-        _conv2d_transpose,
-        (
-            S(R(1, 2, 2, 1), R(2, 2, 1, 1)),
-            S(R(2, 2, 3, 3), R(2, 3, 2, 3), strides=2),
-            S(R(1, 2, 3, 2), R(3, 3, 1, 2), strides=2, padding=SAME),
-            S(R(1, 3, 2, 1), R(2, 3, 2, 1), strides=(3, 1), padding=SAME),
-            S(R(1, 2, 2, 4), R(2, 2, 3, 4), groups=2),
-            S(R(1, 3, 3, 2), R(3, 2, 1, 2), padding=1, dilation=2),
-            S(R(1, 3, 3, 2), R(3, 3, 1, 2), padding=((1, 0), (0, 2)), strides=2),
-            S(R(1, 2, 2, 1), R(1, 1, 1, 1), strides=3),
-            S(R(1, 2, 2, 1), R(1, 1, 1, 1), strides=2, padding=SAME),
-            S(R(0, 2, 2, 1), R(2, 2, 1, 1)),
-            S(R(1, 3, 2, 2, layout="T"), R(2, 2, 1, 2)),
-        ),
-        slack=16.0,
-    ),
-    Row("max_pool2d", ops.max_pool2d, lambda x, *a, **k: _pool(numpy.nanmax, x, *a, **k).astype(x.dtype), POOLING),
-    Row("average_pool2d", ops.average_pool2d, lambda *a, **k: _pool(numpy.nanmean, *a, **k), POOLING),
     Row(
         "scaled_dot_product_attention",
         ops.scaled_dot_product_attention,
