@@ -1,6 +1,6 @@
 """The table of operations that drives their tests and `tinygrad-edu check`: one row an operation."""
 
-from . import creation, elementwise, indexing, linalg, networks, reductions, shape
+from . import creation, elementwise, indexing, linalg, networks, recurrent, reductions, shape
 from .sample import Draw, Row, Sample, draws
 
 TABLE: dict[str, Row] = {
@@ -12,6 +12,7 @@ TABLE: dict[str, Row] = {
         *indexing.ROWS,
         *linalg.ROWS,
         *networks.ROWS,
+        *recurrent.ROWS,
         *creation.ROWS,
     )
 }
