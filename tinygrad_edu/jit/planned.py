@@ -20,7 +20,7 @@ from ..kernels import blocks, native
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_contiguous, is_joined, optimize
-from .program import Call, Captured, Gradient, Program, Scalar, Variable
+from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves
 from .replay import Replay
 
 LARGE = 1 << 14
@@ -175,9 +175,11 @@ class Planned(Replay):
             home, before = self.homes.get(v, (v, 0))
             found[v] = numpy.ndarray(v.shape, v.dtype, memory, self.blocks[home].offset + before, v.strides)
         for call in self.program.calls:
-            if is_view(call) and viewed(call) in found:
+            made = list(call.makes())
+            if made and all(v.view is not None for v in made) and all(a in found for a in call.reads()):
                 operands = [found[a] if type(a) is Variable else a for a in call.operands]
-                found[call.outputs] = call.primitive.forward(call.xp, *operands, **call.attributes)
+                views = call.primitive.forward(call.xp, *operands, **call.attributes)
+                found |= zip(leaves(call.outputs), leaves(views), strict=True)
         return found
 
     # Text
@@ -347,7 +349,8 @@ class Planned(Replay):
         operands = list(call.operands)
         assert v.view is not None
         operands[v.view] = self._seen(operands[v.view], root, array)
-        return call.primitive.forward(call.xp, *operands, **call.attributes)
+        views = call.primitive.forward(call.xp, *operands, **call.attributes)
+        return next(y for made, y in zip(leaves(call.outputs), leaves(views), strict=True) if made is v)
 
     def _piece(self, v: Variable) -> int:
         """A number for the memory that an array lies in: one for the whole buffer, whose parts are used again."""

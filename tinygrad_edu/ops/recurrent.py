@@ -163,7 +163,9 @@ def _define_rule(forward: Primitive, gradient: Primitive, steps: Callable[..., t
 def _check(where: str, gates: int, weights: dict[str, Any], states: dict[str, Any], mask: Any, biases: int = 1) -> None:
     """Raises ShapeError or TypeError for what does not fit together; kernels are `gates` times as wide as the state."""
     x, kernel, recurrent_kernel, bias = weights.values()
-    check_arrays(where, *(a for a in (*weights.values(), *states.values(), mask) if a is not None))
+    check_arrays(where, x, kernel, recurrent_kernel, *states.values(), *(a for a in (bias, mask) if a is not None))
+    if kernel.dtype.kind != "f":
+        raise TypeError(message(where, "floating weights", str(kernel.dtype), "use .astype('float32')."))
     if x.ndim != 3 or not x.shape[1]:
         hint = "a single sequence needs a batch axis: x[None]." if x.ndim == 2 else ""
         raise ShapeError(message(where, "x (batch, time, features) of at least one step", f"shape {x.shape}", hint))
@@ -224,7 +226,7 @@ def _simple_rnn(
     return (_outputs(xp, h, skip), h[-1].copy()), (h,)
 
 
-@primitive("opaque", differentiable=False)
+@primitive("opaque", differentiable=False, label="gradient of simple_rnn")
 def _simple_rnn_gradient(
     xp: Any,
     g: Any,
@@ -345,7 +347,7 @@ def _lstm(
     return (_outputs(xp, h, skip), h[-1].copy(), c[-1].copy()), (gates, h, c, tanh_c)
 
 
-@primitive("opaque", differentiable=False)
+@primitive("opaque", differentiable=False, label="gradient of lstm")
 def _lstm_gradient(
     xp: Any,
     g: Any,
@@ -486,7 +488,7 @@ def _gru(
     return (_outputs(xp, h, skip), h[-1].copy()), (gates, h, inner)
 
 
-@primitive("opaque", differentiable=False)
+@primitive("opaque", differentiable=False, label="gradient of gru")
 def _gru_gradient(
     xp: Any,
     g: Any,
