@@ -144,8 +144,8 @@ def _pull_back(function: Callable[..., tuple[Any, ...]], needs: list[bool], g: A
         return tuple(y for y, part in zip(results, g, strict=True) if part is not None)
 
     _, pull = vjp(outputs, *(args[i] for i in wanted))
-    found = dict(zip(wanted, pull(*(part for part in g if part is not None)), strict=True))
-    return [found.get(i) for i in range(len(args))]
+    found = iter(pull(*(part for part in g if part is not None)))
+    return [next(found) if needed else None for needed in needs]
 
 
 def _define_rule(forward: Primitive, gradient: Primitive, steps: Callable[..., tuple[Any, ...]]) -> None:
@@ -169,9 +169,9 @@ def _check(where: str, gates: int, weights: dict[str, Any], states: dict[str, An
     if x.ndim != 3 or not x.shape[1]:
         hint = "a single sequence needs a batch axis: x[None]." if x.ndim == 2 else ""
         raise ShapeError(message(where, "x (batch, time, features) of at least one step", f"shape {x.shape}", hint))
-    wide = "units" if gates == 1 else f"{gates} * units"
     if recurrent_kernel.ndim != 2 or recurrent_kernel.shape[1] != gates * recurrent_kernel.shape[0]:
-        raise ShapeError(message(where, f"recurrent_kernel (units, {wide})", f"shape {recurrent_kernel.shape}"))
+        expected = f"recurrent_kernel (units, {'' if gates == 1 else f'{gates} * '}units)"
+        raise ShapeError(message(where, expected, f"shape {recurrent_kernel.shape}"))
     (batch, time, features), (units, columns) = x.shape, recurrent_kernel.shape
     bias_shape = (columns,) if biases == 1 else (biases, columns)
     shapes = {"kernel": (kernel, (features, columns)), "bias": (bias, bias_shape), "mask": (mask, (batch, time))}
@@ -207,20 +207,14 @@ ACTIVATIONS = {
 }
 
 
-@primitive(
-    "composite",
-    saves=("x", "kernel", "recurrent", "bias", "h0", "mask"),
-    residuals=True,
-    label="simple_rnn",
-)
+@primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "mask"), residuals=True, label="simple_rnn")
 def _simple_rnn(
     xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, *, reverse: bool, activation: str
 ) -> Any:
-    a, skip = _project(xp, x, kernel, bias, reverse), _skipped(xp, mask, reverse)
-    h = _states(xp, h0, len(a))
-    for t in range(len(a)):
+    skip, h = _skipped(xp, mask, reverse), _states(xp, h0, x.shape[1])
+    for t, a in enumerate(_project(xp, x, kernel, bias, reverse)):
         xp.matmul(h[t], recurrent, out=h[t + 1])
-        h[t + 1] += a[t]
+        h[t + 1] += a
         ACTIVATIONS[activation].in_place(xp, h[t + 1])
         _carry(xp, h[t + 1], h[t], skip, t)
     return (_outputs(xp, h, skip), h[-1].copy()), (h,)
@@ -242,9 +236,8 @@ def _simple_rnn_gradient(
     activation: str,
 ) -> tuple[Array | None, ...]:
     """The gradients of all arguments but the mask, for the cotangents of the outputs and the last state."""
-    skip = _skipped(xp, mask, reverse)
+    skip, d = _skipped(xp, mask, reverse), ACTIVATIONS[activation].slope(xp, h[1:])
     dh = _cotangents(xp, g, last, h, skip)
-    d = ACTIVATIONS[activation].slope(xp, h[1:])
     _clear(xp, d, skip)
     back, product = xp.ascontiguousarray(recurrent.T), xp.empty_like(h[0])
     for t in reversed(range(len(d))):
@@ -324,11 +317,9 @@ def _lstm(
     xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, *, reverse: bool
 ) -> Any:
     half = _half(xp, kernel, 4)
-    scale = 1.0 - half
-    gates, skip = (
-        _project(xp, x, kernel * scale, None if bias is None else bias * scale, reverse),
-        _skipped(xp, mask, reverse),
-    )
+    scale = 1.0 - half  # with which tanh(scale * a) * scale + half is each gate's activation
+    bias = None if bias is None else bias * scale
+    gates, skip = _project(xp, x, kernel * scale, bias, reverse), _skipped(xp, mask, reverse)
     recurrent = recurrent * scale
     h, c = _states(xp, h0, len(gates)), _states(xp, c0, len(gates))
     tanh_c, product = xp.empty_like(c[1:]), xp.empty_like(gates[0])
@@ -462,8 +453,7 @@ def _gru(
     gates, skip = _project(xp, x, kernel * scale, input_bias, reverse), _skipped(xp, mask, reverse)
     h, (z, r, candidate) = _states(xp, h0, len(gates)), _columns(gates, 3)
     recurrent = recurrent * scale
-    first, last = recurrent[:, :both], xp.ascontiguousarray(recurrent[:, both:])
-    first = recurrent if reset_after else xp.ascontiguousarray(first)
+    first, last = (recurrent, None) if reset_after else map(xp.ascontiguousarray, xp.split(recurrent, [both], axis=1))
     inner = xp.empty_like(h[1:])  # what r multiplies, the state's projection; or r * h, which is projected then
     product = xp.empty((len(h0), first.shape[1]), dtype=h.dtype)
     for t, gate in enumerate(gates[..., :both]):
@@ -520,11 +510,8 @@ def _gru_gradient(
         xp.multiply(dcandidate, r, out=dinner[0])
     _clear(xp, d, skip)
     keep = z if skip is None else xp.where(skip, xp.ones_like(z), z)
-    back, product, by_gate = (
-        xp.ascontiguousarray(recurrent.T),
-        xp.empty_like(h[0]),
-        d.reshape(time, batch, blocks, units),
-    )
+    back, product = xp.ascontiguousarray(recurrent.T), xp.empty_like(h[0])
+    by_gate = d.reshape(time, batch, blocks, units)
     for t in reversed(range(time)):
         if reset_after:
             by_gate[t] *= dh[t + 1][:, None]
@@ -547,8 +534,7 @@ def _gru_gradient(
         parts = xp.matmul(before, rows[:, : 2 * units]), xp.matmul(_rows(inner).T, rows[:, 2 * units :])
         du = xp.concatenate(parts, axis=1)
     dx, dk, db = _projection_gradients(xp, d, x, kernel, (needs[0], needs[1], needs[3]), reverse)
-    if reset_after and needs[3]:
-        db = xp.stack([db, state_db])
+    db = xp.stack([db, state_db]) if reset_after and needs[3] else db
     return dx, dk, du if needs[2] else None, db, dh[0].copy()
 
 
