@@ -131,12 +131,17 @@ def test_what_is_added_to_a_frozen_model_is_frozen(first):
     assert model.trainable is model.layers[-1].trainable is False
 
 
+def takes_logits(model):
+    (head,) = model._heads
+    return head.takes_logits(*model._last_of(0))
+
+
 def test_a_model_in_a_model():
     inner = Sequential([Dense(4, activation="relu"), Dense(3, activation="softmax")], name="inner")
     model = Sequential([Input((3,)), Dense(5), inner])
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(X, IDS, verbose=0)
-    assert model._from_logits
+    assert takes_logits(model)
     assert "layers.1.layers.0.kernel" in model.state_dict()
     model.layers[0].kernel, model.layers[0].bias = tg.zeros((3, 6)), tg.zeros((6,))
     with pytest.raises(ShapeError, match=r"Sequential\[1\] Sequential\[0\] Dense 'dense': expected 5 input features"):
@@ -432,7 +437,7 @@ def test_a_loss_that_overrides_call_gets_the_output_of_the_model(kind, y):
 def test_an_activation_of_ones_own_is_checked_by_its_values():
     model = classifier(lambda x: tg.softmax(x))
     model.fit(X, IDS, verbose=0)
-    assert not model._from_logits
+    assert not takes_logits(model)
     with pytest.raises(ValueError, match="whose rows sum to 1"):
         classifier(lambda x: tg.sigmoid(x)).fit(X, IDS, verbose=0)
 
@@ -555,7 +560,7 @@ def softmax_twice():
     (with_labels("binary_crossentropy", [[0, 1, 1]] * 9, "relu"), ValueError, "BinaryCrossentropy: expected probabilities, received the output of relu. Hint: end in a sigmoid"),
     (with_labels("sparse_categorical_crossentropy", [0, 1], "sigmoid"), ValueError, "received the output of sigmoid. Hint: end in a softmax"),
     (lambda: classifier("softmax", "mse", 1).fit(X, Y, verbose=0), ValueError, "Sequential: expected a softmax over several outputs, received one, whose softmax is always 1. Hint: use sigmoid."),
-    (lambda: classifier(loss=["mse"]), TypeError, "expected a loss, its name or a function of (y_true, y_pred), received ['mse']"),
+    (lambda: classifier(loss=[["mse"]]), TypeError, "expected a loss, its name or a function of (y_true, y_pred), received ['mse']"),
     (lambda: classifier("sigmoid", "binary_crossentropy").fit(X, np.ones((50, 3)), class_weight={0: 2.0}, verbose=0), ValueError, "fit class_weight: expected targets whose rows sum to 1"),
     (lambda: classifier().fit(X, IDS, class_weight={3: 2.0}, verbose=0), ValueError, "fit class_weight: expected classes from 0 to 2, received 3"),
     (lambda: regression().get_layer("dens"), ValueError, "Hint: did you mean 'dense'?"),

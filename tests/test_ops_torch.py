@@ -13,36 +13,39 @@ from torch_references import TORCH  # noqa: E402  (needs torch)
 
 REFUSED_SAMPLES = {
     (1, 2): "outer",
-    (3,): "roll adaptive_max_pool3d adaptive_average_pool3d",
+    (3,): "adaptive_average_pool3d adaptive_max_pool3d roll",
     (3, 16): "getitem",
-    (4,): "adaptive_max_pool1d adaptive_average_pool1d",
-    (5,): "glu conv3d depthwise_conv1d max_pool1d average_pool1d average_pool3d global_average_pool "
-    "adaptive_max_pool2d adaptive_average_pool2d",
-    (6,): "depthwise_conv2d group_norm inv det slogdet svd",
+    (4,): "adaptive_average_pool1d adaptive_max_pool1d",
+    (5,): "adaptive_average_pool2d adaptive_max_pool2d average_pool1d average_pool3d conv3d depthwise_conv1d "
+    "global_average_pool glu max_pool1d",
+    (6,): "depthwise_conv2d det group_norm inv slogdet svd",
     (6, 7): "dot",
     (7,): "layer_norm rms_norm",
     (7, 8, 9): "resize",
     (7, 8, 12, 13): "std",
-    (8,): "conv1d clip softmax log_softmax",
-    (8, 9): "floor round log_sigmoid softplus leaky_relu elu selu silu mish hard_swish soft_shrink hard_shrink celu",
+    (8,): "clip conv1d log_softmax softmax",
+    (8, 9): "celu elu floor hard_shrink hard_swish leaky_relu log_sigmoid mish round selu silu soft_shrink softplus",
     (8, 9, 11): "gelu",
     (8, 9, 13, 14): "var",
     (9,): "linear",
     (9, 10): "solve",
     (11,): "pad",
+    (9, 10, 11, 12, 13, 14, 15, 16, 17): "gru",
     (11, 12): "average_pool2d",
+    (11, 12, 13, 14): "simple_rnn",
     (11, 12, 13, 14, 17): "logaddexp",
     (11, 12, 13, 15, 16, 17, 18, 19): "heaviside",
     (11, 12, 13, 17): "arctan2 maximum minimum",
-    (12,): "where equal not_equal less less_equal greater greater_equal max_pool2d",
+    (12,): "equal greater greater_equal less less_equal max_pool2d not_equal where",
     (13, 14): "norm",
     (13, 14, 15, 16): "mean",
     (14,): "conv2d",
-    (15,): "max min cross_entropy",
-    (17,): "sum prod matmul",
+    (15,): "cross_entropy max min",
+    (17,): "matmul prod sum",
     (30,): "einsum",
 }
-"""The samples, by number, that PyTorch refuses or means otherwise: integers as floats, mixed dtypes, axis=()."""
+"""The samples, by number, that PyTorch refuses or means otherwise: integers as floats, mixed dtypes, axis=(),
+gates and activations that its recurrent cells do not have."""
 NOT_COMPARED = {name: list(numbers) for numbers, names in REFUSED_SAMPLES.items() for name in names.split()}
 REFUSED = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, UserWarning)
 

@@ -184,7 +184,7 @@ class Loss:
             sample_weight = check_weights(self.name, _as_tensor(sample_weight, y_pred), y_pred.shape[0]).astype(
                 y_pred.dtype
             )
-        return self.compute(y_true, y_pred, sample_weight)
+        return self.compute(y_true, y_pred, sample_weight, getattr(y_pred, "mask", None))
 
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         """Targets checked and in the shape and dtype that `call` needs, for predictions of that shape and dtype."""
@@ -196,14 +196,22 @@ class Loss:
     def call(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no call(y_true, y_pred)")
 
-    def compute(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The reduced loss of targets that `prepare` has seen; reads no value back from a device."""
+    def compute(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Any:
+        """The reduced loss of targets that `prepare` has seen; reads no value back from a device.
+
+        `mask` (batch, time) says which values of a loss of that shape count; the mean is over these.
+        """
         settled(self._user_made or self)  # the copy for logits does not last
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
             if values.shape[:1] != sample_weight.shape:
                 raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}"))
             values = values * sample_weight.reshape((-1, *(1,) * (values.ndim - 1)))
+        if mask is not None and mask.shape == values.shape:
+            kept = mask.astype(values.dtype)
+            values = values * kept
+            if self.reduction == "sum_over_batch_size":
+                return ops.sum(values) / ops.maximum(ops.sum(kept), 1.0)
         if self.reduction == "none":
             return values
         return ops.sum(values) if self.reduction == "sum" else self.mean(values, y_true)

@@ -16,6 +16,7 @@ from . import losses, ops
 from .autograd import Tensor, no_grad, settled
 from .backend import array_module, to_device
 from .errors import ShapeError, check_number, choice, message
+from .state import state
 
 
 class Metric:
@@ -50,8 +51,11 @@ class Metric:
         with no_grad():
             y_pred = as_tensor(y_pred)
             y_true = as_tensor(y_true, y_pred)
-            kept = self.kept(y_true, y_pred.shape)
-            self.add(self.values(y_true, y_pred), sample_weight, kept)
+            kept, values = self.kept(y_true, y_pred.shape), self.values(y_true, y_pred)
+            mask = getattr(y_pred, "mask", None)
+            if mask is not None and mask.shape == values.shape:
+                kept = mask if kept is None else ops.logical_and(kept, mask)
+            self.add(values, sample_weight, kept)
 
     def add(self, values: Any, sample_weight: Any = None, kept: Any = None) -> None:
         """Adds a tensor of values, weighted along its first axis if weights are given, and element by element by
@@ -90,8 +94,10 @@ class Metric:
     def values(self, y_true: Any, y_pred: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no values(y_true, y_pred)")
 
-    def result(self) -> float:
-        """The mean so far; 0.0 before the first batch. Waits for the device."""
+    def result(self) -> Any:
+        """The mean so far; 0.0 before the first batch. Waits for the device; inside a jitted step it is a tensor."""
+        if state.trace is not None:
+            return self.total / ops.maximum(self.count, ops.equal(self.count, 0.0).astype("float64"))
         return self.later()()
 
     def __repr__(self) -> str:

@@ -10,17 +10,17 @@ from ..errors import ShapeError, check_cast, check_integer, check_number, messag
 from ..losses import check_probabilities, check_values
 
 Rows = tuple[Any, Any, Any]
-"""Inputs, targets and sample weights (or None) as `fit` uses them: checked, cast, on the model's device."""
+"""Inputs, targets and sample weights as `fit` uses them: checked, cast, on the model's device; trees of arrays or
+None."""
 
 
-def weigh_classes(where: str, rows: Rows, class_weight: Any, output_shape: tuple[int, ...], dtype: Any) -> Rows:
-    """The rows, weighted by class as well, for targets that are ids, one column of them, or one-hot.
+def weigh_classes(
+    where: str, y: Any, weight: Any, class_weight: Any, output_shape: tuple[int, ...], dtype: Any
+) -> tuple[Any, Any]:
+    """The targets, and the weights of their rows by class as well: for ids, one column of them, or one-hot targets.
 
     Raises ValueError for targets that are no classes and for a class that the model does not have.
     """
-    if class_weight is None:
-        return rows
-    x, y, weight = rows
     where = f"{where} class_weight"
     if not isinstance(class_weight, Mapping):
         expected = "class_weight to be a dict of class ids and weights of at least 0"
@@ -41,7 +41,7 @@ def weigh_classes(where: str, rows: Rows, class_weight: Any, output_shape: tuple
         if key >= classes:
             raise ValueError(message(where, f"classes from 0 to {classes - 1}", f"{key}"))
         factors[ids == key] = check_number(where, f"class_weight[{key}]", value, "of at least 0", lambda v: v >= 0)
-    return x, y, check_cast(where, "weights", factors if weight is None else factors * weight, dtype)
+    return y, check_cast(where, "weights", factors if weight is None else factors * weight, dtype)
 
 
 def kind_of(value: Any) -> str:

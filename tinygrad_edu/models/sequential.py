@@ -145,6 +145,14 @@ class Sequential(Model):
         return type(self).call is Sequential.call and bool(self.layers) and self.layers[-1].is_split
 
     @property
+    def output_names(self) -> list[str]:
+        return [""]
+
+    @property
+    def input_dtypes(self) -> list[str | None]:
+        return [self.input_dtype]
+
+    @property
     def _last(self) -> ActivatedLayer | None:
         last = self.layers[-1] if self.layers else None
         return last if isinstance(last, ActivatedLayer) and last.is_split else None

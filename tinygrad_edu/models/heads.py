@@ -1,0 +1,145 @@
+"""Heads: the outputs of a model in training, each with its loss, its weight in the sum of losses, and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import losses, metrics, ops
+from ..autograd import Tensor
+from ..errors import check_number, choice, message
+from ..layers import ACTIVATIONS
+from ..layers.activations import name_of
+
+
+class Head:
+    """One output of a model in training.
+
+    Args:
+        name: what its results are named after; "" for the only output.
+        loss: a name, a loss, a function, or None for an output without one.
+        weight: the factor of its loss in the sum.
+        given: its metrics, as `compile` got them.
+    """
+
+    def __init__(self, name: str, loss: Any, weight: Any, given: Sequence[Any]):
+        self.name, self.given = name, given
+        self.loss = None if loss is None else losses.get(loss)
+        if self.loss is not None and self.loss.reduction == "none":
+            raise ValueError(message("compile", "a loss that is reduced to one number", "reduction='none'"))
+        self.weight = check_number("compile", "loss_weights", weight, "of at least 0", lambda v: v >= 0)
+        self.mean = metrics.Mean("loss")
+        self.metrics: list[metrics.Metric] = []
+        self.make_metrics(1)
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.name}_" if self.name else ""
+
+    def make_metrics(self, outputs: int) -> None:
+        """Chooses the metrics for so many outputs a row."""
+        if self.loss is None and self.given:
+            raise ValueError(message("compile", f"a loss for the output {self.name!r} with metrics", "none"))
+        made = [metrics.get(metric, self.loss, outputs) for metric in self.given]  # type: ignore[arg-type]
+        names = ["loss", *(metric.name for metric in made)]
+        if len(set(names)) < len(names):
+            raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
+        self.metrics = made
+
+    def takes_logits(self, split: bool, activation: Any) -> bool:
+        """Whether the loss is to be computed from what comes before that last activation: it wants its
+        probabilities."""
+        loss = self.loss
+        if loss is None or loss.logits_of is None or loss.from_logits or not loss.can_take_logits():
+            return False
+        return split and activation is losses.ACTIVATION_OF[loss.logits_of]
+
+    def needs_values(self, where: str, shape: tuple[int, ...], split: bool, activation: Any) -> bool:
+        """Checks that loss and output fit by the last activation; returns whether `check_values` is to look at some
+        predictions, for it is not known, or tells nothing."""
+        loss = self.loss
+        if loss is None:
+            return False
+        known = split and (activation is None or activation in ACTIVATIONS.values())
+        if known and activation is ops.softmax and shape[-1:] == (1,):
+            expected = "a softmax over several outputs"
+            raise ValueError(message(where, expected, "one, whose softmax is always 1", "use sigmoid."))
+        if loss.logits_of is None or not known:
+            return True
+        if loss.from_logits and activation is losses.ACTIVATION_OF[loss.logits_of]:
+            hint = "leave out one of the two."
+            found = f"the probabilities of a last {loss.logits_of}"
+            raise ValueError(message(loss.name, "logits, because of from_logits=True", found, hint))
+        if not loss.from_logits and activation not in (ops.softmax, losses.ACTIVATION_OF[loss.logits_of]):
+            hint = f"end in a {loss.logits_of}, or say from_logits=True."
+            raise ValueError(
+                message(loss.name, "probabilities", f"the output of {name_of(activation) or 'no activation'}", hint)
+            )
+        return False
+
+    def check_values(self, predictions: Tensor) -> None:
+        assert self.loss is not None
+        self.loss.check_predictions(predictions)
+
+    def compute(self, y: Any, output: Tensor, weight: Any, logits: bool) -> tuple[Tensor, Any]:
+        """The loss of a batch, and how much it weighs beside that of other batches: the number of rows, or of time
+        steps that count."""
+        assert self.loss is not None
+        loss = self.loss.on_logits() if logits else self.loss
+        mask = getattr(output, "mask", None)
+        value = loss.compute(Tensor(y), output, None if weight is None else Tensor(weight), mask)
+        return value, loss.count(y) if mask is None else ops.sum(mask.astype("float64"))
+
+    def results(self, several: bool) -> dict[str, metrics.Metric]:
+        """The metrics by the names of their results."""
+        own = {f"{self.prefix}loss": self.mean} if several and self.loss is not None else {}
+        return own | {f"{self.prefix}{metric.name}": metric for metric in self.metrics}
+
+
+def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any) -> list[Head]:
+    """A head for each output of these names. A loss, a name or a function is for all; lists go by position, dicts by
+    name."""
+    if len(names) == 1:
+        single = [_only(names[0], what, value) for what, value in (("loss", loss), ("loss_weights", loss_weights))]
+        weight = 1.0 if single[1] is None else single[1]
+        return [Head("", single[0], weight, _as_list(_only(names[0], "metrics", given)))]
+    losses_ = _each(names, "loss", loss) if isinstance(loss, (dict, list, tuple)) else [loss] * len(names)
+    weights = _each(names, "loss_weights", loss_weights)
+    metrics_ = _each(names, "metrics", given)
+    return [
+        Head(name, one, 1.0 if weight is None else weight, _as_list(own))
+        for name, one, weight, own in zip(names, losses_, weights, metrics_, strict=True)
+    ]
+
+
+def _only(name: str, what: str, value: Any) -> Any:
+    """What is given for the only output: as it is, in a list, or by its name."""
+    if isinstance(value, Mapping):
+        return _each([name], what, value)[0]
+    if what != "metrics" and isinstance(value, (list, tuple)):
+        return _each([name], what, value)[0]
+    return value
+
+
+def _each(names: Sequence[str], what: str, value: Any) -> list[Any]:
+    """What is given for each output, None where nothing is."""
+    if value is None:
+        return [None] * len(names)
+    if isinstance(value, Mapping):
+        for name in value:
+            if name not in names:
+                raise choice("compile", f"each name in {what}", name, names)
+        return [value.get(name) for name in names]
+    if not isinstance(value, (list, tuple)) or len(value) != len(names):
+        expected = f"{what} to be a list or dict for the outputs {', '.join(names)}"
+        raise ValueError(message("compile", expected, repr(value)))
+    return list(value)
+
+
+def _as_list(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    if isinstance(given, (list, tuple)):
+        inner = given[0] if len(given) == 1 and isinstance(given[0], (list, tuple)) else given
+        return list(inner)
+    return [given]

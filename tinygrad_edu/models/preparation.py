@@ -1,0 +1,220 @@
+"""Prepared: the data of a call of `fit`, `evaluate` or `predict`, checked and converted once, and the model made ready
+for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy
+
+from .. import losses, optimizers
+from ..autograd import Tensor
+from ..backend import to_device
+from ..data import as_rows, check_lengths
+from ..errors import check_number, choice, message
+from ..layers import ActivatedLayer
+from ..state import Switch
+from ..tree import leaves, mapped, rebuild
+from .classes import Rows, kind_of, weigh_classes
+from .heads import Head, make_heads
+
+
+class Prepared(ActivatedLayer):
+    """What knows its inputs and outputs well enough to check data for them."""
+
+    optimizer: optimizers.Optimizer | None = None
+    _given: tuple[Any, Any, Any] = (None, None, None)
+    """The loss, its weights and the metrics as `compile` got them."""
+    _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
+    _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
+    """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
+    _has_own_step = False
+    """Whether a subclass defines `train_step`."""
+
+    # What is known of the model
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the results of several outputs are named after; empty where it is not known yet."""
+        return []
+
+    @property
+    def input_dtypes(self) -> list[str | None]:
+        """What each input is cast to, None for the model's dtype; empty where the inputs are not known."""
+        return []
+
+    # Data
+
+    def _split(
+        self, x: Any, y: Any, sample_weight: Any, share: float, validation_data: Sequence[Any] | None
+    ) -> tuple[Rows, Rows | None]:
+        """The rows to train on and those to validate on."""
+        wanted = "in [0, 1)"
+        share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
+        rows = self._prepare("fit", x, y, sample_weight, train=True)
+        if validation_data is not None:
+            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+                raise ValueError(
+                    message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(validation_data))
+                )
+            return rows, self._prepare("fit validation_data", *validation_data)
+        if not share:
+            return rows, None
+        count = next(leaves(rows[0])).shape[0]
+        kept = int(count * (1.0 - share))
+        if not 0 < kept < count:
+            expected = "validation_split to leave rows on both sides"
+            raise ValueError(message("fit", expected, f"{share:g}, which trains on {kept} of {count} rows"))
+        return _cut(rows, slice(kept)), _cut(rows, slice(kept, None))
+
+    def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
+        """Checks and converts the data of one call, once; after this no batch is looked at again."""
+        if self.optimizer is None or (self._given[0] is None and not self._has_own_step):
+            hint = "for example model.compile(optimizer='adam', loss='mse')."
+            raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", hint))
+        x = self._inputs(where, x)
+        shapes = self._make_ready(x)
+        rows = next(leaves(x))
+        if train:
+            self.optimizer.build(self.trainable_weights)
+        if self._given[0] is None:
+            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, rows), _arrays(y))
+        else:
+            several = self._each(where, "y", y)
+            made = [self._targets(where, *part, rows) for part in zip(self._heads, several, shapes, strict=True)]
+            y = made if len(made) > 1 else made[0]
+        if sample_weight is not None:
+            given = self._each(where, "sample_weight", sample_weight, share=True)
+            weights = [None if a is None else self._weights(where, a, rows) for a in given]
+            sample_weight = weights if len(self._heads) > 1 else weights[0]
+        return x, y, sample_weight
+
+    def _each(self, where: str, what: str, value: Any, share: bool = False) -> list[Any]:
+        """Targets or weights for each output: one array is for the only output, or with `share` for all."""
+        names = [head.name for head in self._heads]
+        if isinstance(value, Mapping):
+            names = self.output_names or names
+            if not value.keys() <= set(names):
+                raise choice(where, f"each name in {what}", next(iter(value.keys() - set(names))), names)
+            return [value.get(name) for name in names]
+        if len(names) == 1:
+            only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "dtype")
+            return [value[0] if only and value[0].ndim else value]
+        if isinstance(value, (list, tuple)) and len(value) == len(names):
+            return list(value)
+        if share and hasattr(value, "dtype"):
+            return [value] * len(names)
+        expected = f"{what} to be a list or dict for the outputs {', '.join(names)}"
+        raise ValueError(message(where, expected, f"{type(value).__name__}"))
+
+    def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any) -> Any:
+        name = f"y[{head.name!r}]" if head.name else "y"
+        if head.loss is None:
+            return None
+        if y is None:
+            raise ValueError(message(where, f"targets {name}", "None"))
+        y = as_rows(where, name, y)
+        check_lengths(where, x=rows, **{name: y})
+        return to_device(head.loss.prepare(y, (y.shape[0], *shape), self.dtype), self.device)
+
+    def _weights(self, where: str, weights: Any, rows: Any) -> Any:
+        weights = as_rows(where, "sample_weight", weights, self.dtype)
+        check_lengths(where, x=rows, sample_weight=weights)
+        return to_device(losses.check_weights(where, weights, rows.shape[0]), self.device)
+
+    def _as_data(self, where: str, name: str, value: Any, rows: Any = None, dtype: Any = None) -> Any:
+        """An array for a step: floats in the model's dtype, unless another is asked for."""
+        array = as_rows(where, name, value, dtype)
+        array = as_rows(where, name, array, self.dtype) if dtype is None and array.dtype.kind == "f" else array
+        if rows is not None:
+            check_lengths(where, x=rows, **{name: array})
+        return to_device(array, self.device)
+
+    def _inputs(self, where: str, x: Any) -> Any:
+        """The inputs as arrays on the model's device, in the form in which `call` takes them."""
+        dtypes = self.input_dtypes
+        if len(dtypes) == 1:
+            x = self._as_data(where, "x", self._only_input(x), dtype=dtypes[0] or self.dtype)
+            # one number a row, as Keras has it
+            return x.reshape(-1, 1) if x.ndim == 1 and (self.input_shape or self.build_shape) == (1,) else x
+        x = self._inputs_in_order(x) if dtypes else _arrays(x)
+        several = list(leaves(x))
+        kinds = dtypes or [None] * len(several)
+        if len(several) == 1 and not dtypes:
+            kinds = [numpy.dtype(self.input_dtype or self.dtype).name]
+        made = [
+            self._as_data(where, f"x[{i}]" if len(several) > 1 else "x", a, dtype=kind)
+            for i, (a, kind) in enumerate(zip(several, kinds, strict=True))
+        ]
+        for i, a in enumerate(made[1:], 1):
+            check_lengths(where, **{"x[0]": made[0], f"x[{i}]": a})
+        return rebuild(x, iter(made))
+
+    def _only_input(self, x: Any) -> Any:
+        return x
+
+    def _inputs_in_order(self, x: Any) -> Any:
+        return x
+
+    def _weighted(self, where: str, rows: Rows, class_weight: Any) -> Rows:
+        """The rows, weighted by class as well."""
+        if class_weight is None:
+            return rows
+        if len(self._heads) > 1:
+            raise ValueError(message(where, "class_weight for a model of one output", f"{len(self._heads)}"))
+        x, y, weight = rows
+        shapes = self._make_ready(x)
+        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
+
+    def _make_ready(self, x: Any) -> list[tuple[int, ...]]:
+        """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row, once per shape of
+        the inputs and last activations."""
+        shapes = tuple(tuple(a.shape[1:]) for a in leaves(x))
+        if (shapes, self._lasts()) not in self._ready:
+            with Switch("grad_enabled", False):
+                outputs = self(_first(x, 1), training=False)
+                self._know_outputs(outputs)
+                found = [tuple(y.shape[1:]) for y in leaves(outputs)]
+                for i, (head, shape) in enumerate(zip(self._heads, found, strict=True)):
+                    head.make_metrics(shape[-1] if shape else 1)
+                    split, activation = self._last_of(i)
+                    if head.needs_values(self.where, shape, split, activation):
+                        head.check_values(list(leaves(self(_first(x, 32), training=False)))[i])
+            self._ready[shapes, self._lasts()] = found  # which may be known only now
+        return self._ready[shapes, self._lasts()]
+
+    def _know_outputs(self, outputs: Any) -> None:
+        """Makes the heads for outputs that were not known to `compile`."""
+        count = len(list(leaves(outputs)))
+        if len(self._heads) != count:
+            names = list(outputs) if isinstance(outputs, dict) else [f"output_{i + 1}" for i in range(count)]
+            self._heads = make_heads(names, *self._given)
+
+    def _lasts(self) -> tuple[tuple[bool, Any], ...]:
+        """For each output whether its last activation is apart, and that."""
+        return ((self.is_split, self.activation),)
+
+    def _last_of(self, output: int) -> tuple[bool, Any]:
+        lasts = self._lasts()
+        return lasts[output] if len(lasts) == len(self._heads) else (False, None)
+
+
+def _arrays(x: Any) -> Any:
+    """Lists and dicts of arrays as they are; a list of numbers is one array."""
+    if isinstance(x, Mapping) or (isinstance(x, (list, tuple)) and x and all(map(_is_array, leaves(x)))):
+        return dict(x) if isinstance(x, Mapping) else list(x)
+    return x if hasattr(x, "dtype") else numpy.asarray(x)
+
+
+def _is_array(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and getattr(leaf, "ndim", 0) > 0
+
+
+def _cut(rows: Rows, part: slice) -> Rows:
+    return mapped(lambda a: None if a is None else a[part], rows)
+
+
+def _first(x: Any, count: int) -> Any:
+    """The first rows of the inputs, as tensors."""
+    return mapped(lambda a: Tensor((a.data if isinstance(a, Tensor) else a)[:count]), x)
