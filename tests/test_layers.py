@@ -383,7 +383,10 @@ def test_activation_as_torch(name):
     x = np.linspace(-3, 3, 12).reshape(3, 4)
     expected = function(torch.tensor(x)).numpy()
     np.testing.assert_allclose(Activation(name)(tg.tensor(x)).numpy(), expected, rtol=1e-12, atol=1e-15)
-    assert Activation(name).get_config().get("activation") in (name, {"swish": "silu", "hard_swish": "hard_silu", "linear": None}.get(name, name))
+    assert Activation(name).get_config().get("activation") in (
+        name,
+        {"swish": "silu", "hard_swish": "hard_silu", "linear": None}.get(name, name),
+    )
 
 
 def test_dropout():

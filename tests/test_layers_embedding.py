@@ -85,7 +85,7 @@ def test_given_tables():
 
 @pytest.mark.parametrize(("config", "kind"), [((0, 2), ValueError), ((2.5, 2), TypeError), ((4, -1), ValueError)])
 def test_sizes(config, kind):
-    with pytest.raises(kind, match="Embedding: expected .*put_dim to be an integer of at least 1"):
+    with pytest.raises(kind, match=r"Embedding: expected .*put_dim to be an integer of at least 1"):
         layers.Embedding(*config)
 
 

@@ -88,7 +88,7 @@ class Perceptron(Layer):
             shuffle: whether each pass takes the rows in a new random order (see `tg.seed`).
 
         Returns for each pass how many outputs were wrong and corrected; the last is 0 if the rule has come to rest.
-        Raises ShapeError for shapes that do not fit, ValueError for other targets.
+        Raises ShapeError for shapes that do not fit, ValueError for other targets and rows that are not finite.
         """
         where = f"{self.where} fit"
         epochs = check_integer(where, "epochs", epochs, 1)
@@ -97,6 +97,8 @@ class Perceptron(Layer):
         if rows.ndim != 2 or (self.built and rows.shape[1] != self.kernel.shape[0]):
             expected = f"rows of shape (n, {self.kernel.shape[0] if self.built else 'inputs'})"
             raise ShapeError(message(where, expected, f"{rows.shape}"))
+        if not numpy.isfinite(rows).all():
+            raise ValueError(message(where, "rows that are finite", "nan or inf"))
         targets = self._targets(where, _host(y), len(rows))
         self.build_once(rows.shape)
         kernel, bias = to_host(self.kernel.data).copy(), to_host(self.bias.data).copy()
