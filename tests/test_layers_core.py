@@ -182,6 +182,16 @@ def test_fit_goes_on_from_where_it_stopped():
     assert layer.parameters() == []
 
 
+@pytest.mark.gpu
+def test_the_rule_on_cuda():
+    x, y, _ = separable(60, 2)
+    layer, on_cuda = layers.Perceptron(), layers.Perceptron().to("cuda")
+    mistakes = layer.fit(x, y)
+    assert on_cuda.fit(tg.tensor(x, device="cuda"), tg.tensor(y, device="cuda")) == mistakes
+    assert str(on_cuda.kernel.device) == "cuda:0"
+    np.testing.assert_array_equal(on_cuda.kernel.numpy(), layer.kernel.numpy())
+
+
 @pytest.mark.parametrize(("x", "y", "options", "kind", "text"), [
     ([[1.0]], [2], {}, ValueError, "Perceptron fit: expected targets that are 0 or 1, received 2"),
     ([[1.0]], [-1], {}, ValueError, "expected targets that are 0 or 1, received -1"),

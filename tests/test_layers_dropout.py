@@ -131,6 +131,15 @@ def test_jit_draws_as_without_it(kind):
     assert (found[1] != found[2]).any()
 
 
+@pytest.mark.gpu
+@EACH
+def test_cuda_draws_as_the_cpu(kind):
+    layer = type(kind).from_config({**kind.get_config(), "seed": 3})
+    expected = layer(tg.tensor(X[:2]), training=True).numpy()
+    tg.seed(0)
+    np.testing.assert_allclose(layer(tg.tensor(X[:2], device="cuda"), training=True).numpy(), expected, atol=1e-5)
+
+
 @EACH
 def test_gradients_pass_where_the_input_did(kind):
     x = tg.tensor(X[:2], requires_grad=True)

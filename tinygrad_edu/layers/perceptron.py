@@ -116,8 +116,7 @@ class Perceptron(Layer):
             wrong_per_epoch.append(wrong)
             if not wrong:
                 break
-        self.kernel.assign_(kernel)
-        self.bias.assign_(bias)
+        self.set_weights([kernel, bias])
         return wrong_per_epoch
 
     def _targets(self, where: str, y: Any, rows: int) -> Any:
