@@ -351,6 +351,16 @@ def test_flatten_reshape_input_activation():
     assert Activation("linear").activation is Dense(1).activation is None
 
 
+def nearest_probabilities(x):
+    """max(x - t, 0) that adds up to 1 in each row, by bisection for t."""
+    low, high = x.amin(-1, keepdim=True) - 1, x.amax(-1, keepdim=True)
+    for _ in range(100):
+        t = (low + high) / 2
+        enough = (x - t).relu().sum(-1, keepdim=True) >= 1
+        low, high = t.where(enough, low), high.where(enough, t)
+    return (x - low).relu()
+
+
 TORCH = {
     "exponential": "exp",
     "hard_shrink": lambda f: f.hardshrink,
@@ -366,6 +376,8 @@ TORCH = {
     "soft_shrink": lambda f: f.softshrink,
     "softmax": lambda f: lambda x: f.softmax(x, -1),
     "sparse_plus": lambda f: lambda x: (x + 1).clamp(0, 2) ** 2 / 4 + (x - 1).relu(),  # torch has none
+    "sparse_sigmoid": lambda f: lambda x: ((x + 1) / 2).clamp(0, 1),  # torch has none
+    "sparsemax": lambda f: nearest_probabilities,
     "squareplus": lambda f: lambda x: (x + (x * x + 4).sqrt()) / 2,  # torch has none
     "swish": lambda f: f.silu,
     "tanh": "tanh",

@@ -70,6 +70,23 @@ def test_masked_softmax():
     assert (nothing == 0).all()
 
 
+def test_sparsemax():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3, 6, 2))
+    for axis in (-1, 0, 1):
+        y = layers.activations.sparsemax(tg.tensor(x), axis).numpy()
+        np.testing.assert_allclose(y.sum(axis=axis), 1.0, rtol=1e-12)
+        shifted = layers.activations.sparsemax(tg.tensor(x + 1e6), axis).numpy()
+        np.testing.assert_allclose(shifted, y, atol=1e-8)
+    assert (layers.activations.sparsemax(tg.tensor(x), 1).numpy() == 0).any()
+    for name in ("sparsemax", "sparse_sigmoid"):
+        tg.gradcheck(layers.Activation(name), [x[:2, :3]], order=2)
+    jitted = tg.jit(layers.Activation("sparsemax"))
+    for scale in (1.0, 3.0):
+        expected = layers.activations.sparsemax(tg.tensor(x * scale)).numpy()
+        np.testing.assert_allclose(jitted(tg.tensor(x * scale)).numpy(), expected, rtol=1e-12, atol=1e-15)
+
+
 def test_a_last_softmax_gives_a_loss_of_logits():
     model = models.Sequential([layers.Input((3,)), layers.Softmax()])
     model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")

@@ -1,7 +1,5 @@
 """Identity, Lambda, Masking and Perceptron: what the table of layers cannot show."""
 
-
-
 import warnings
 
 import numpy as np

@@ -2,7 +2,16 @@
 
 from layer_cases import Case, F, L, V
 
+NAMES = (
+    "celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu log_sigmoid log_softmax "
+    "mish relu6 selu silu soft_shrink softplus softsign sparse_plus sparse_sigmoid sparsemax squareplus tanh_shrink"
+)
+
 CASES = [
+    *(
+        Case(f"activation {name}", L("Activation", activation=name), F(2, 4, low=-4.0, high=4.0))
+        for name in NAMES.split()
+    ),
     Case("relu", L("ReLU"), F(2, 3)),
     Case("relu with all options", L("ReLU", max_value=0.9, negative_slope=0.3, threshold=0.2), F(4, 5)),
     Case("relu up to 6", L("ReLU", max_value=6.0), F(4, 5, low=-3.0, high=9.0)),

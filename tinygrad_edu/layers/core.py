@@ -195,19 +195,22 @@ class Lambda(Layer):
         if not callable(function):
             raise TypeError(message(self.where, "a function", repr(function)))
         self.function, self.mask = function, mask
+        try:
+            named = list(inspect.signature(function).parameters)
+        except ValueError:  # some built-in functions do not tell theirs
+            named = []
+        self._takes = [name for name in ("training", "mask") if name in named]
         self.supports_masking = self._makes_mask = mask is not None
         given = output_shape is None or callable(output_shape)
         self.output_shape = output_shape if given else check_shape(self.where, "output_shape", output_shape)
         self.arguments = dict(arguments or {})
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        named = {"training": training, "mask": mask}
-        taken = {name for name in named if name in inspect.signature(self.function).parameters}
-        y = self.function(inputs, **self.arguments, **{name: named[name] for name in taken})
+        given = {"training": training, "mask": mask}
+        y = self.function(inputs, **self.arguments, **{name: given[name] for name in self._takes})
         if self.output_shape is not None:
-            shape = (
-                (None, *self.output_shape) if not callable(self.output_shape) else self.output_shape(shapes_of(inputs))
-            )
+            stated = self.output_shape
+            shape = stated(shapes_of(inputs)) if callable(stated) else (None, *stated)
             if len(shape) != y.ndim or any(n not in (None, m) for n, m in zip(shape, y.shape, strict=True)):
                 raise ShapeError(message(self.where, f"an output of shape {tuple(shape)}", f"{y.shape}"))
         return y
