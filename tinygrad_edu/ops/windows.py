@@ -65,7 +65,15 @@ def output_size(where: str, size: Sizes, reach: Sizes, strides: Sizes, padding: 
 
 def check_image(where: str, x: Any, axes: int) -> None:
     """Raises ShapeError unless `x` is a batch of images with that many axes."""
-    if rank(where, x) != axes + 2:
-        raise ShapeError(message(where, f"a batch (n, {AXES[axes]}, channels)", f"shape {x.shape}"))
-    if 0 in x.shape[1:-1]:
-        raise ShapeError(message(where, "an image that is not empty", f"shape {x.shape}"))
+    rank(where, x)
+    check_image_shape(where, x.shape, axes)
+
+
+def check_image_shape(where: str, shape: tuple[int | None, ...], axes: int) -> None:
+    """`check_image` for a shape, in which lengths may be unknown (None)."""
+    if len(shape) != axes + 2:
+        hint = "add a channel axis, x[..., None], or to one image a batch axis, x[None]."
+        hint = hint if len(shape) == axes + 1 else ""
+        raise ShapeError(message(where, f"a batch (n, {AXES[axes]}, channels)", f"shape {shape}", hint))
+    if 0 in shape[1:-1]:
+        raise ShapeError(message(where, "an image that is not empty", f"shape {shape}"))
