@@ -4,6 +4,7 @@ from .activations import ACTIVATIONS
 from .base import ActivatedLayer, Layer
 from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Reshape
 from .operation import Operation
+from .preprocessing import IntegerLookup, StringLookup, TextVectorization
 from .symbolic import Symbol
 
 __all__ = [
