@@ -54,12 +54,12 @@ class Layer(Module):
     input_shape: tuple[int | None, ...] | None = None
     batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype: str | None = None
-    """What `fit` casts inputs to; None is the floating dtype of the model. A layer that takes ids says "int64", one that
-    takes texts "object": these are no tensors but arrays of Python strings, and stay on the host, outside of jit."""
+    """What `fit` casts inputs to; None is the floating dtype of the model. A layer that takes ids says "int64", one
+    that takes texts "object": these are no tensors but arrays of Python strings, on the host and outside of jit."""
     built = False
     build_shape: Any = None
     """The shape of one input when the layer was built; a list or dict of shapes for several inputs."""
-    mode: bool | None = None
+    training_mode: bool | None = None
     """The training mode set by `train()` and `eval()`; None inherits."""
     supports_masking = False
     """Whether a mask of the time steps (see `compute_mask`) is valid for the output as well."""
@@ -198,8 +198,8 @@ class Layer(Module):
     ) -> Any:
         """What `layer(x)` does, for another method of this layer in place of `call`."""
         if training is None:
-            training = state.training if self.mode is None else self.mode
-        settled(self, "mode")
+            training = state.training if self.training_mode is None else self.training_mode
+        settled(self, "training_mode")
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)
@@ -262,12 +262,12 @@ class Layer(Module):
     def train(self) -> Layer:
         """Sets the training mode for the coming calls of this layer, and of those inside that have no mode of their
         own."""
-        self.mode = True
+        self.training_mode = True
         return self
 
     def eval(self) -> Layer:
         """Sets the evaluation mode, as `train` sets the training mode: dropout passes everything on."""
-        self.mode = False
+        self.training_mode = False
         return self
 
     # Symbols

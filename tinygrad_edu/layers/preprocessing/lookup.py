@@ -172,7 +172,7 @@ class Lookup(Layer):
 
     def _documents(self, tokens: numpy.ndarray[Any, Any]) -> Iterable[list[Any]]:
         """Rows of tokens."""
-        return tokens.reshape(tokens.shape[:1] + (-1,)).tolist() if tokens.ndim else [[tokens.item()]]
+        return tokens.reshape((*tokens.shape[:1], -1)).tolist() if tokens.ndim else [[tokens.item()]]
 
     def call(self, x: Any) -> Any:
         self._check_host()
@@ -189,7 +189,7 @@ class Lookup(Layer):
         """The id of each token; for masked ones 0, or -1 where masks have no id."""
         if self._find is None and not state.made_up:
             raise self._no_vocabulary()
-        find = self._find or {}.get
+        find = self._find or (lambda token: None)
         ids = [self._masks - 1 if token == self.mask_token else find(token) for token in tokens]
         return [self._unknown(token) if i is None else i for token, i in zip(tokens, ids, strict=True)]
 

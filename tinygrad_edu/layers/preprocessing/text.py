@@ -100,10 +100,7 @@ class TextVectorization(Lookup):
             rows = [self._split(row[0]) for row in rows]
         if self.ngrams is None:
             return rows
-        return [
-            [" ".join(row[i : i + width]) for width in self._widths for i in range(len(row) - width + 1)]
-            for row in rows
-        ]
+        return [[" ".join(row[i : i + n]) for n in self._widths for i in range(len(row) - n + 1)] for row in rows]
 
     def _standardized(self, text: str) -> str:
         if callable(self.standardize):
