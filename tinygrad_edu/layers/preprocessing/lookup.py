@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -172,7 +173,7 @@ class Lookup(Layer):
 
     def _documents(self, tokens: numpy.ndarray[Any, Any]) -> Iterable[list[Any]]:
         """Rows of tokens."""
-        return tokens.reshape((*tokens.shape[:1], -1)).tolist() if tokens.ndim else [[tokens.item()]]
+        return tokens.reshape(len(tokens), math.prod(tokens.shape[1:])).tolist() if tokens.ndim else [[tokens.item()]]
 
     def call(self, x: Any) -> Any:
         self._check_host()

@@ -77,8 +77,10 @@ class TextVectorization(Lookup):
                 raise ValueError(message(self.where, expected, f"output_mode={output_mode!r}"))
         self.output_sequence_length = output_sequence_length
         self.ngrams = tuple(ngrams) if isinstance(ngrams, (list, tuple)) else ngrams
-        widths = range(1, self.ngrams + 1) if isinstance(self.ngrams, int) else self.ngrams or ()
+        widths = self.ngrams if isinstance(self.ngrams, tuple) else () if ngrams is None else (self.ngrams,)
         self._widths = [check_integer(self.where, "ngrams", width, 1) for width in widths]
+        if not isinstance(self.ngrams, tuple):
+            self._widths = list(range(1, max(self._widths, default=0) + 1))
         self._set_up(max_tokens, output_mode, pad_to_max_tokens, vocabulary, idf_weights)
 
     def call(self, x: Any) -> Any:
