@@ -3,8 +3,8 @@
 from .activations import ACTIVATIONS
 from .base import ActivatedLayer, Layer
 from .convolution import (
-    Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose, DepthwiseConv1D,
-    DepthwiseConv2D, SeparableConv1D, SeparableConv2D,
+    Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose, DepthwiseConv1D, DepthwiseConv2D,
+    SeparableConv1D, SeparableConv2D,
 )
 from .core import Activation, Dense, Dropout, Flatten, Input, InputLayer, Reshape
 from .operation import Operation
@@ -14,15 +14,22 @@ from .pooling import (
     GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalMaxPooling1D,
     GlobalMaxPooling2D, GlobalMaxPooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D,
 )
+from .preprocessing import (
+    CategoryEncoding, CenterCrop, Discretization, IntegerLookup, Normalization, RandomBrightness,
+    RandomContrast, RandomCrop, RandomFlip, RandomRotation, RandomTranslation, RandomZoom, Rescaling, Resizing,
+    StringLookup, TextVectorization,
+)
 from .symbolic import Symbol
 
 __all__ = [
     "ACTIVATIONS", "ActivatedLayer", "Activation", "AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D",
     "AdaptiveAveragePooling3D", "AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D",
-    "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "Conv1D", "Conv1DTranspose", "Conv2D",
-    "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense", "DepthwiseConv1D", "DepthwiseConv2D", "Dropout",
-    "Flatten", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Input", "InputLayer", "Layer",
-    "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Operation", "Reshape", "SeparableConv1D",
-    "SeparableConv2D", "Symbol",
+    "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "CategoryEncoding", "CenterCrop", "Conv1D",
+    "Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense", "DepthwiseConv1D",
+    "DepthwiseConv2D", "Discretization", "Dropout", "Flatten", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Input",
+    "InputLayer", "IntegerLookup", "Layer", "MaxPooling1D", "MaxPooling2D", "MaxPooling3D", "Normalization",
+    "Operation", "RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip", "RandomRotation",
+    "RandomTranslation", "RandomZoom", "Rescaling", "Reshape", "Resizing", "SeparableConv1D", "SeparableConv2D",
+    "StringLookup", "Symbol", "TextVectorization",
 ]
