@@ -61,16 +61,16 @@ def test_lengths_that_are_not_known():
     (lambda: layers.Permute((1, 1)), ValueError, "Permute: expected dims with each axis from 1 on once, received (1, 1)"),
     (lambda: layers.RepeatVector(0), ValueError, "RepeatVector: expected n to be an integer of at least 1, received 0"),
     (lambda: layers.RepeatVector(1.5), TypeError, "RepeatVector: expected n to be an integer of at least 1, received 1.5"),
-    (lambda: layers.ZeroPadding1D((1, 2, 3)), ValueError, "ZeroPadding1D: expected padding to be an integer or 2 integers, received (1, 2, 3)"),
+    (lambda: layers.ZeroPadding1D((1, 2, 3)), ValueError, "ZeroPadding1D: expected padding to be an integer of at least 0 or 2 of them, received (1, 2, 3)"),
     (lambda: layers.ZeroPadding2D((1, 2, 3)), ValueError,
      "ZeroPadding2D: expected padding to be an integer, or one or a pair for each of 2 axes, received (1, 2, 3)"),
-    (lambda: layers.ZeroPadding2D(-1), ValueError, "expected each number in padding to be an integer of at least 0, received -1"),
+    (lambda: layers.ZeroPadding2D(-1), ValueError, "expected padding to be an integer of at least 0 or 2 of them, received -1"),
     (lambda: layers.Cropping3D(((1, 1), (1, 1))), ValueError, "or a pair for each of 3 axes"),
-    (lambda: layers.Cropping1D("1"), TypeError, "Cropping1D: expected each number in cropping to be an integer"),
+    (lambda: layers.Cropping1D("1"), ValueError, "Cropping1D: expected cropping to be an integer of at least 0 or 2 of them, received 1"),
     (lambda: layers.UpSampling1D((2,)), TypeError, "UpSampling1D: expected size to be an integer of at least 1, received (2,)"),
-    (lambda: layers.UpSampling2D(0), ValueError, "UpSampling2D: expected each number in size to be an integer of at least 1, received 0"),
+    (lambda: layers.UpSampling2D(0), ValueError, "UpSampling2D: expected size to be an integer of at least 1 or 2 of them, received 0"),
     (lambda: layers.UpSampling2D(interpolation="bilnear"), ValueError, "Hint: did you mean 'bilinear'?"),
-    (lambda: layers.UpSampling3D((1, 2)), ValueError, "UpSampling3D: expected size to be an integer or 3 integers, received (1, 2)"),
+    (lambda: layers.UpSampling3D((1, 2)), ValueError, "UpSampling3D: expected size to be an integer of at least 1 or 3 of them, received (1, 2)"),
 ])  # fmt: skip
 def test_bad_input(make, kind, text):
     with pytest.raises(kind) as caught:

@@ -2,9 +2,9 @@
 
 from layer_cases import Case, F, L
 
-SEQUENCES = r"expected inputs of shape \(batch, steps, channels\)"
-IMAGES = r"expected inputs of shape \(batch, height, width, channels\)"
-VOLUMES = r"expected inputs of shape \(batch, depth, height, width, channels\)"
+SEQUENCES = r"expected a batch \(n, length, channels\)"
+IMAGES = r"expected a batch \(n, height, width, channels\)"
+VOLUMES = r"expected a batch \(n, depth, height, width, channels\)"
 
 CASES = [
     Case("flatten", L("Flatten"), F(2, 3, 2)),

@@ -21,6 +21,8 @@ from .symbolic import Node, Shape, Symbol, shapes_of
 class InputLayer(Layer):
     """States the shape of one input, without the batch axis; passes inputs on. See `Input`, which makes one.
 
+    `dtype` is one of numbers, or "string" for texts.
+
     Raises ShapeError for an input of another shape.
     """
 
@@ -34,7 +36,9 @@ class InputLayer(Layer):
         super().__init__(name=name, input_shape=input_shape, batch_input_shape=batch_input_shape)
         if self.input_shape is None:
             raise TypeError(message(self.where, "the shape of an input", "none", "write Input((3,))."))
-        if dtype is not None:
+        if dtype in ("string", "object"):
+            self.input_dtype = "object"
+        elif dtype is not None:
             try:
                 known = numpy.dtype(dtype)
             except TypeError:

@@ -14,9 +14,9 @@ from ..errors import check_integer, check_number
 from ..ops.activations import SELU_ALPHA, SELU_SCALE
 from ..ops.creation import normal_like
 from ..ops.networks import keep_factors
+from ..ops.windows import check_image
 from ..state import state
 from .base import Layer
-from .reshaping import check_positions
 
 Shape = Sequence[int | None]
 
@@ -72,7 +72,7 @@ class _SpatialDropout(_Noise):
         self.rate = self._probability(rate)
 
     def call(self, x: Any) -> Any:
-        check_positions(self.where, x, self.ndim - 2)
+        check_image(self.where, x, self.ndim - 2)
         return super().call(x)
 
     def disturbed(self, x: Any) -> Any:

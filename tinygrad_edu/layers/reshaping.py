@@ -9,16 +9,8 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..errors import ShapeError, check_integer, choice, message
+from ..ops.windows import check_image, numbers
 from .base import Layer, check_shape
-
-POSITIONS = {1: "steps", 2: "height, width", 3: "depth, height, width"}
-"""What errors call the axes between batch and channels."""
-
-
-def check_positions(where: str, x: Any, axes: int) -> None:
-    """Raises ShapeError unless `x` has so many axes between batch and channels."""
-    if x.ndim != axes + 2:
-        raise ShapeError(message(where, f"inputs of shape (batch, {POSITIONS[axes]}, channels)", f"shape {x.shape}"))
 
 
 class Flatten(Layer):
@@ -102,24 +94,16 @@ class RepeatVector(Layer):
         return ops.broadcast_to(ops.expand_dims(x, 1), (x.shape[0], self.n, x.shape[1]))
 
 
-def _integers(where: str, name: str, value: Any, count: int, least: int) -> tuple[int, ...]:
-    """One integer as `count` equal ones, or so many integers."""
-    given = tuple(value) if isinstance(value, (list, tuple)) else (value,) * count
-    if len(given) != count:
-        raise ValueError(message(where, f"{name} to be an integer or {count} integers", repr(value)))
-    return tuple(check_integer(where, f"each number in {name}", n, least) for n in given)
-
-
 def _borders(where: str, name: str, value: Any, axes: int) -> tuple[tuple[int, ...], ...]:
     """(before, after) for each axis, from an integer for all, or for each axis an integer or a pair of them."""
     if axes == 1:
-        return (_integers(where, name, value, 2, 0),)
+        return (numbers(where, name, value, 2, 0),)
     given = tuple(value) if isinstance(value, (list, tuple)) else (value,) * axes
     if len(given) != axes:
         raise ValueError(
             message(where, f"{name} to be an integer, or one or a pair for each of {axes} axes", repr(value))
         )
-    return tuple(_integers(where, name, one, 2, 0) for one in given)
+    return tuple(numbers(where, name, one, 2, 0) for one in given)
 
 
 class _ZeroPadding(Layer):
@@ -133,7 +117,7 @@ class _ZeroPadding(Layer):
         self.padding = padding
 
     def call(self, x: Any) -> Any:
-        check_positions(self.where, x, self.axes)
+        check_image(self.where, x, self.axes)
         return ops.pad(x, ((0, 0), *self.borders, (0, 0)))
 
 
@@ -195,7 +179,7 @@ class _Cropping(Layer):
         self.cropping = cropping
 
     def call(self, x: Any) -> Any:
-        check_positions(self.where, x, self.axes)
+        check_image(self.where, x, self.axes)
         if any(sum(pair) >= n for pair, n in zip(self.borders, x.shape[1:-1], strict=True)):
             raise ShapeError(message(self.where, f"lengths above those cropped, {self.borders}", f"shape {x.shape}"))
         ends = zip(self.borders, x.shape[1:-1], strict=True)
@@ -265,7 +249,7 @@ class UpSampling1D(Layer):
         self.size = check_integer(self.where, "size", size, 1)
 
     def call(self, x: Any) -> Any:
-        check_positions(self.where, x, 1)
+        check_image(self.where, x, 1)
         return ops.repeat(x, self.size, axis=1)
 
 
@@ -285,13 +269,13 @@ class UpSampling2D(Layer):
 
     def __init__(self, size: int | Sequence[int] = (2, 2), interpolation: str = "nearest", **options: Any):
         super().__init__(**options)
-        self.size = _integers(self.where, "size", size, 2, 1)
+        self.size = numbers(self.where, "size", size, 2)
         if interpolation not in ("nearest", "bilinear"):
             raise choice(self.where, "interpolation", interpolation, ("nearest", "bilinear"))
         self.interpolation = interpolation
 
     def call(self, x: Any) -> Any:
-        check_positions(self.where, x, 2)
+        check_image(self.where, x, 2)
         if self.interpolation == "bilinear":
             return ops.resize(x, tuple(map(operator.mul, x.shape[1:3], self.size)), "bilinear")
         return ops.repeat(ops.repeat(x, self.size[0], axis=1), self.size[1], axis=2)
@@ -309,10 +293,10 @@ class UpSampling3D(Layer):
 
     def __init__(self, size: int | Sequence[int] = (2, 2, 2), **options: Any):
         super().__init__(**options)
-        self.size = _integers(self.where, "size", size, 3, 1)
+        self.size = numbers(self.where, "size", size, 3)
 
     def call(self, x: Any) -> Any:
-        check_positions(self.where, x, 3)
+        check_image(self.where, x, 3)
         for axis, factor in enumerate(self.size, 1):
             x = ops.repeat(x, factor, axis=axis)
         return x
