@@ -67,7 +67,7 @@ def config_of(layer: Layer) -> dict[str, Any]:
 
 def plain(where: str, name: str, value: Any) -> Any:
     """An argument as JSON."""
-    if name.endswith("_initializer"):
+    if name.endswith("initializer"):
         return initializers.serialize(value)
     if name.endswith("_regularizer"):
         return regularizers.serialize(value)
