@@ -118,7 +118,7 @@ def mapped(function, tree):
     return function(tree)
 
 
-FAMILIES = ("core", "attention")
+FAMILIES = ("core", "activations", "attention", "dropout", "embedding", "merging", "normalization", "reshaping")
 """The files of the folder cases."""
 
 

@@ -92,3 +92,24 @@ def test_gradients(row, order, fuse):
             return raw([*first, *(second or ())])
 
         compare(row, number, compute, fuse)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_parts_of_a_split_in_loops(compiled, monkeypatch):
+    """The parts are views that no call of their own makes, here of a product, and of the result of a Python call."""
+    if not compiled:
+        monkeypatch.setenv("TINYGRAD_EDU_FAST", "0")
+
+    def compute(x, w):
+        found = []
+        for a in (x @ w, tg.tensor(x).cumsum(axis=0)):
+            first, second = tg.split(a, 2, axis=1)
+            found.append(tg.tanh(first) * second)
+            found.append(tg.exp(second.reshape(2, -1)))
+        return raw(found)
+
+    random = numpy.random.default_rng(0)
+    arrays = random.normal(size=(4, 6)).astype("float32"), random.normal(size=(6, 8)).astype("float32")
+    step = tg.jit(compute)
+    for _ in range(2):
+        assert_same(step(*arrays), compute(*arrays), "split", fuse=True)

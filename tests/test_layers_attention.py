@@ -189,7 +189,7 @@ def test_dropout_of_scores_in_training_only():
     kept = tg.dropout(tg.ones((64, 1, 8, 8)), 0.25).detach().numpy()
     assert abs((kept == 0).mean() - 0.25) < 0.03
     projected = np.einsum("ntf,fhd->nhtd", x.detach().numpy(), layer.value_kernel.detach().numpy())
-    heads = np.einsum("nhts,nhsd->nthd", scores.detach().numpy() * kept, values)
+    heads = np.einsum("nhts,nhsd->nthd", scores.detach().numpy() * kept, projected)
     near(y, np.einsum("nthd,hdf->ntf", heads, values(layer.output_kernel)), 100)
 
 
@@ -461,17 +461,18 @@ class GPT(layers.Layer):
 
     def __init__(self, vocabulary, length=8, features=8):
         super().__init__()
-        self.tokens = self.add_weight((vocabulary, features), "random_normal")
+        self.tokens = layers.Embedding(vocabulary, features, mask_zero=True)
         self.positions = layers.PositionEmbedding(length)
         self.blocks = [layers.TransformerDecoderBlock(16, 2, activation="gelu", normalize_first=True) for _ in range(2)]
+        self.norm, self.add = layers.LayerNormalization(), layers.Add()
         self.head = layers.Dense(vocabulary)
 
-    def call(self, ids, padding=None):
-        x = tg.embedding(self.tokens, ids)
-        x = x + self.positions(x)
+    def call(self, ids):
+        x = self.tokens(ids)
+        x = self.add([x, self.positions(x)])
         for block in self.blocks:
-            x = block(x, decoder_padding_mask=padding)
-        return self.head(x)
+            x = block(x)
+        return self.head(self.norm(x))
 
 
 IDS = np.array([[1, 2, 3, 4, 5, 1], [5, 4, 3, 2, 1, 5], [1, 3, 5, 2, 4, 1]])
@@ -490,7 +491,7 @@ def test_a_later_token_changes_no_earlier_output():
 
 def test_padding_changes_nothing_for_what_counts():
     gpt, encoder = GPT(6), layers.TransformerEncoderBlock(16, 2)
-    tables = [lambda ids, padding: gpt(tg.tensor(ids), tg.tensor(padding))]
+    tables = [lambda ids, padding: gpt(tg.tensor(ids))]
     table = tg.tensor(randoms(6, 8))
     tables.append(lambda ids, padding: encoder(tg.embedding(table, tg.tensor(ids)), tg.tensor(padding)))
     for model in tables:

@@ -532,6 +532,40 @@ tg.scaled_dot_product_attention([[1.0]], x(1, 1), x(1, 1))
 tg.scaled_dot_product_attention(x(1, 1), x(1, 1), x(1, 1), mask=[[True]])
     TypeError: tensors or arrays, received list
 
+# recurrent networks
+tg.simple_rnn(x(3, 2), x(2, 4), x(4, 4), x(4), x(3, 4))
+    ShapeError: x (batch, time, features) of at least one step, received shape (3, 2). Hint: a single sequence needs
+tg.lstm(x(1, 0, 2), x(2, 4), x(1, 4), x(4), x(1, 1), x(1, 1))
+    ShapeError: x (batch, time, features) of at least one step, received shape (1, 0, 2)
+tg.lstm(x(5, 3, 2), x(2, 16), x(4, 12), x(16), x(5, 4), x(5, 4))
+    ShapeError: recurrent_kernel (units, 4 * units), received shape (4, 12)
+tg.simple_rnn(x(5, 3, 2), x(2, 4), x(4), x(4), x(5, 4))
+    ShapeError: recurrent_kernel (units, units), received shape (4,)
+tg.gru(x(5, 3, 2), x(3, 12), x(4, 12), x(2, 12), x(5, 4))
+    ShapeError: kernel of shape (2, 12), received (3, 12)
+tg.gru(x(5, 3, 2), x(2, 12), x(4, 12), x(12), x(5, 4))
+    ShapeError: bias of shape (2, 12), received (12,)
+tg.gru(x(5, 3, 2), x(2, 12), x(4, 12), x(2, 12), x(5, 4), reset_after=False)
+    ShapeError: bias of shape (12,), received (2, 12)
+tg.simple_rnn(x(5, 3, 2), x(2, 4), x(4, 4), x(1, 4), x(5, 4))
+    ShapeError: bias of shape (4,), received (1, 4)
+tg.gru(x(5, 3, 2), x(2, 12), x(4, 12), None, x(4))
+    ShapeError: initial_state of shape (5, 4), received (4,)
+tg.lstm(x(5, 3, 2), x(2, 16), x(4, 16), None, x(5, 4), x(1, 4))
+    ShapeError: initial_c of shape (5, 4), received (1, 4)
+tg.lstm(x(5, 3, 2), x(2, 16), x(4, 16), None, x(5, 4), x(5, 4), mask=x(3, 5) > 0)
+    ShapeError: mask of shape (5, 3), received (3, 5)
+tg.lstm(x(5, 3, 2), x(2, 16), x(4, 16), None, x(5, 4), x(5, 4), mask=x(5, 3))
+    TypeError: a mask of booleans, received float32. Hint: use .astype(bool)
+tg.simple_rnn(x(5, 3, 2), x(2, 4), x(4, 4), None, x(5, 4), activation='tan')
+    ValueError: activation to be one of 'linear', 'relu', 'sigmoid', 'tanh', received 'tan'. Hint: did you mean 'tanh'
+tg.simple_rnn([[[1.0]]], x(1, 1), x(1, 1), None, x(1, 1))
+    TypeError: tensors or arrays, received list
+tg.gru(x(1, 1, 1), x(1, 3), x(1, 3), None, None)
+    TypeError: tensors or arrays, received NoneType
+tg.lstm(ids([[[1]]]), ids([[1] * 4]), ids([[1] * 4]), None, ids([[1]]), ids([[1]]))
+    TypeError: floating weights, received int64
+
 # new tensors
 tg.full((-1,), 1.0)
     ValueError: lengths of at least 0, received (-1,)

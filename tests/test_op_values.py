@@ -274,6 +274,37 @@ def test_eigenvalues_that_are_equal_have_a_gradient():
     assert found == [[1.0, 0.0], [0.0, 1.0]]
 
 
+@pytest.mark.parametrize("used", [(0,), (1,), (2,), (1, 2), (0, 2)])
+@pytest.mark.parametrize("wanted", [range(6), (0,), (2, 4), (3, 5)])
+def test_lstm_with_some_of_its_outputs_and_arguments(used, wanted):
+    random = numpy.random.default_rng(0)
+    inputs = [random.normal(size=shape) for shape in ((2, 3, 2), (2, 8), (2, 8), (8,), (2, 2), (2, 2))]
+    mask = tg.tensor([[False, True, True], [True, False, True]])
+
+    def f(*t):
+        given = dict(zip(wanted, t, strict=True))
+        args = [given.get(i, tg.tensor(a)) for i, a in enumerate(inputs)]
+        return sum((tg.lstm(*args, mask=mask)[i] ** 2).sum() for i in used)
+
+    chosen = [inputs[i] for i in wanted]
+    tg.gradcheck(f, chosen, order=2)
+    tensors = [tg.tensor(a, requires_grad=True) for a in chosen]
+    y = f(*tensors)
+    y.backward(retain_graph=True)
+    y.backward()  # which finds what the forward pass has left as it was
+    for t, g in zip(tensors, tg.vjp(f, *tensors)[1](tg.tensor(1.0, dtype="float64", requires_grad=True)), strict=True):
+        assert g.requires_grad  # by the other rule
+        numpy.testing.assert_allclose(t.grad.numpy(), 2 * g.detach().numpy(), rtol=1e-12)
+
+
+def test_recurrent_gates_far_out():
+    x, one, zero = tg.tensor([[[-1000.0], [1000.0]]]), tg.ones((1, 4)), tg.zeros((1, 1))
+    y, h, c = tg.lstm(x, one, one, None, zero, zero + 3.0)
+    assert y.tolist() == [[[0.0], [h.item()]]]
+    assert c.tolist() == [[1.0]]  # the first step forgets, the second takes in tanh(1000)
+    assert h.item() == pytest.approx(math.tanh(1.0), rel=1e-6)
+
+
 @pytest.mark.parametrize("which", ["_max_pick", "_max_unpool"])
 def test_the_inner_primitives_of_max_pooling(which):
     x = numpy.random.default_rng(0).normal(size=(1, 4, 4, 2))

@@ -30,7 +30,9 @@ REFUSED_SAMPLES = {
     (9,): "linear",
     (9, 10): "solve",
     (11,): "pad",
+    (9, 10, 11, 12, 13, 14, 15, 16, 17): "gru",
     (11, 12): "average_pool2d",
+    (11, 12, 13, 14): "simple_rnn",
     (11, 12, 13, 14, 17): "logaddexp",
     (11, 12, 13, 15, 16, 17, 18, 19): "heaviside",
     (11, 12, 13, 17): "arctan2 maximum minimum",
@@ -42,7 +44,8 @@ REFUSED_SAMPLES = {
     (17,): "matmul prod sum",
     (30,): "einsum",
 }
-"""The samples, by number, that PyTorch refuses or means otherwise: integers as floats, mixed dtypes, axis=()."""
+"""The samples, by number, that PyTorch refuses or means otherwise: integers as floats, mixed dtypes, axis=(),
+gates and activations that its recurrent cells do not have."""
 NOT_COMPARED = {name: list(numbers) for numbers, names in REFUSED_SAMPLES.items() for name in names.split()}
 REFUSED = (TypeError, ValueError, IndexError, RuntimeError, NotImplementedError, UserWarning)
 

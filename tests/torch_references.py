@@ -192,6 +192,45 @@ def _attention(query, key, value, mask=None, causal=False, scale=None):
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
+def _recurrent(cell, x, kernel, recurrent_kernel, biases, states, mask, reverse):
+    """The outputs and the last states by one of PyTorch's cells, whose gates are in rows."""
+    weights, output, outputs = (kernel.T, recurrent_kernel.T, *biases), torch.zeros_like(states[0]), []
+    for t in range(x.shape[1])[:: -1 if reverse else 1]:
+        new = cell(x[:, t], states if len(states) > 1 else states[0], *weights)
+        new = new if len(states) > 1 else (new,)
+        keep = torch.ones(len(x), 1, dtype=torch.bool) if mask is None else mask[:, t : t + 1]
+        output = torch.where(keep, new[0], output)
+        states = tuple(torch.where(keep, a, b) for a, b in zip(new, states, strict=True))
+        outputs.append(output)
+    return (torch.stack(outputs, dim=1), *states)
+
+
+def _simple_rnn(x, kernel, recurrent_kernel, bias, state, mask=None, reverse=False, activation="tanh"):
+    if activation not in ("tanh", "relu"):
+        raise NotImplementedError(activation)
+    cell = torch.rnn_tanh_cell if activation == "tanh" else torch.rnn_relu_cell
+    biases = () if bias is None else (bias, torch.zeros_like(bias))
+    return _recurrent(cell, x, kernel, recurrent_kernel, biases, (state,), mask, reverse)
+
+
+def _lstm(x, kernel, recurrent_kernel, bias, h, c, mask=None, reverse=False):
+    biases = () if bias is None else (bias, torch.zeros_like(bias))
+    return _recurrent(torch.lstm_cell, x, kernel, recurrent_kernel, biases, (h, c), mask, reverse)
+
+
+def _gru(x, kernel, recurrent_kernel, bias, state, mask=None, reverse=False, reset_after=True):
+    if not reset_after:
+        raise NotImplementedError("r before the product")
+
+    def reordered(a):  # PyTorch's gates are r, z, n
+        z, r, n = torch.chunk(a, 3, dim=-1)
+        return torch.cat([r, z, n], dim=-1)
+
+    biases = () if bias is None else tuple(reordered(bias))
+    weights = reordered(kernel), reordered(recurrent_kernel)
+    return _recurrent(torch.gru_cell, x, *weights, biases, (state,), mask, reverse)
+
+
 def _expand_dims(x, axis):
     places = (axis,) if isinstance(axis, int) else axis
     for place in sorted(place % (x.ndim + len(places)) for place in places):
@@ -366,4 +405,7 @@ TORCH = {
     },
     "resize": _resize,
     "scaled_dot_product_attention": _attention,
+    "simple_rnn": _simple_rnn,
+    "lstm": _lstm,
+    "gru": _gru,
 }

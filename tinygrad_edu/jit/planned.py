@@ -175,9 +175,11 @@ class Planned(Replay):
             home, before = self.homes.get(v, (v, 0))
             found[v] = numpy.ndarray(v.shape, v.dtype, memory, self.blocks[home].offset + before, v.strides)
         for call in self.program.calls:
-            if is_view(call) and viewed(call) in found:
+            made = list(call.makes())
+            if made and all(v.view is not None for v in made) and all(a in found for a in call.reads()):
                 operands = [found[a] if type(a) is Variable else a for a in call.operands]
-                found[call.outputs] = call.primitive.forward(call.xp, *operands, **call.attributes)
+                views = call.primitive.forward(call.xp, *operands, **call.attributes)
+                found |= zip(leaves(call.outputs), leaves(views), strict=True)
         return found
 
     # Text
@@ -349,8 +351,8 @@ class Planned(Replay):
         operands = list(call.operands)
         assert v.view is not None
         operands[v.view] = self._seen(operands[v.view], root, array)
-        parts = leaves(call.primitive.forward(call.xp, *operands, **call.attributes))
-        return dict(zip(leaves(call.outputs), parts, strict=True))[v]  # one of several where it splits
+        views = call.primitive.forward(call.xp, *operands, **call.attributes)
+        return next(y for made, y in zip(leaves(call.outputs), leaves(views), strict=True) if made is v)
 
     def _piece(self, v: Variable) -> int:
         """A number for the memory that an array lies in: one for the whole buffer, whose parts are used again."""

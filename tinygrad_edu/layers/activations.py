@@ -11,22 +11,35 @@ from ..errors import choice, message
 Activation = Callable[[Any], Any]
 
 ACTIVATIONS: dict[str, Activation | None] = {
+    "celu": ops.celu,
     "elu": ops.elu,
     "exponential": ops.exp,
     "gelu": ops.gelu,
+    "glu": ops.glu,
+    "hard_shrink": ops.hard_shrink,
+    "hard_sigmoid": ops.hard_sigmoid,
+    "hard_silu": ops.hard_swish,
+    "hard_swish": ops.hard_swish,
+    "hard_tanh": ops.hard_tanh,
     "leaky_relu": ops.leaky_relu,
     "linear": None,
+    "log_sigmoid": ops.log_sigmoid,
     "log_softmax": ops.log_softmax,
     "mish": ops.mish,
     "relu": ops.relu,
+    "relu6": ops.relu6,
     "selu": ops.selu,
     "sigmoid": ops.sigmoid,
     "silu": ops.silu,
+    "soft_shrink": ops.soft_shrink,
     "softmax": ops.softmax,
     "softplus": ops.softplus,
     "softsign": ops.softsign,
+    "sparse_plus": ops.sparse_plus,
+    "squareplus": ops.squareplus,
     "swish": ops.silu,
     "tanh": ops.tanh,
+    "tanh_shrink": ops.tanh_shrink,
 }
 
 

@@ -12,23 +12,7 @@ from . import activations
 from .attention import MultiHeadAttention, check_rate
 from .base import Layer
 from .core import Dense
-
-
-class LayerNormalization(Layer):
-    """INTERIM"""
-
-    supports_masking = True
-
-    def __init__(self, epsilon: float = 1e-3):
-        super().__init__()
-        self.epsilon = epsilon
-
-    def build(self, input_shape: Any) -> None:
-        self.gamma = self.add_weight(input_shape[-1:], "ones")
-        self.beta = self.add_weight(input_shape[-1:], "zeros")
-
-    def call(self, x: Any) -> Any:
-        return ops.layer_norm(x, self.gamma, self.beta, epsilon=self.epsilon)
+from .normalization import LayerNormalization
 
 
 class TransformerBlock(Layer):

@@ -31,6 +31,7 @@ from .pooling import (
     adaptive_max_pool2d, adaptive_max_pool3d, average_pool1d, average_pool2d, average_pool3d,
     global_average_pool, global_max_pool, max_pool1d, max_pool2d, max_pool3d,
 )
+from .recurrent import gru, lstm, simple_rnn
 from .reductions import (
     all, any, argmax, argmin, cumprod, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
 )
@@ -50,17 +51,17 @@ __all__ = [
     "conv3d", "conv3d_transpose", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "depthwise_conv1d",
     "depthwise_conv2d", "det", "diagonal", "divide", "dot", "dropout", "eigh", "einsum", "elu", "embedding",
     "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor", "full", "gelu", "global_average_pool",
-    "global_max_pool", "glu", "greater", "greater_equal", "group_norm", "hard_shrink", "hard_sigmoid",
+    "global_max_pool", "glu", "greater", "greater_equal", "group_norm", "gru", "hard_shrink", "hard_sigmoid",
     "hard_swish", "hard_tanh", "heaviside", "index_put", "integers", "inv", "isfinite", "isinf", "isnan",
     "layer_norm", "leaky_relu", "less", "less_equal", "linear", "linspace", "log", "log1p", "log2", "log_sigmoid",
-    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul",
-    "max", "max_pool1d", "max_pool2d", "max_pool3d", "maximum", "mean", "min", "minimum", "mish", "moveaxis",
-    "multiply", "negative", "norm", "normal", "not_equal", "one_hot", "ones", "ones_like", "outer", "pad",
-    "permutation", "power", "prelu", "prod", "ravel", "reciprocal", "relu", "relu6", "repeat", "reshape", "resize",
-    "rms_norm", "roll", "round", "scaled_dot_product_attention", "scatter_add", "searchsorted", "selu",
-    "separable_conv1d", "separable_conv2d", "sigmoid", "sign", "silu", "sin", "sinh", "slogdet", "soft_shrink",
-    "softmax", "softplus", "softsign", "solve", "sort", "sparse_plus", "split", "sqrt", "square", "squareplus",
-    "squeeze", "stack", "std", "subtract", "sum", "svd", "swapaxes", "take", "take_along_axis", "tan", "tanh",
-    "tanh_shrink", "tensordot", "threshold", "tile", "topk", "trace", "transpose", "tril", "triu", "uniform",
-    "var", "where", "zeros", "zeros_like",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lstm",
+    "matmul", "max", "max_pool1d", "max_pool2d", "max_pool3d", "maximum", "mean", "min", "minimum", "mish",
+    "moveaxis", "multiply", "negative", "norm", "normal", "not_equal", "one_hot", "ones", "ones_like", "outer",
+    "pad", "permutation", "power", "prelu", "prod", "ravel", "reciprocal", "relu", "relu6", "repeat", "reshape",
+    "resize", "rms_norm", "roll", "round", "scaled_dot_product_attention", "scatter_add", "searchsorted", "selu",
+    "separable_conv1d", "separable_conv2d", "sigmoid", "sign", "silu", "simple_rnn", "sin", "sinh", "slogdet",
+    "soft_shrink", "softmax", "softplus", "softsign", "solve", "sort", "sparse_plus", "split", "sqrt", "square",
+    "squareplus", "squeeze", "stack", "std", "subtract", "sum", "svd", "swapaxes", "take", "take_along_axis",
+    "tan", "tanh", "tanh_shrink", "tensordot", "threshold", "tile", "topk", "trace", "transpose", "tril", "triu",
+    "uniform", "var", "where", "zeros", "zeros_like",
 ]

@@ -1,6 +1,6 @@
 """The table of operations that drives their tests and `tinygrad-edu check`: one row an operation."""
 
-from . import convolution, creation, elementwise, indexing, linalg, networks, reductions, shape
+from . import convolution, creation, elementwise, indexing, linalg, networks, recurrent, reductions, shape
 from .sample import Draw, Row, Sample, draws
 
 TABLE: dict[str, Row] = {
@@ -13,6 +13,7 @@ TABLE: dict[str, Row] = {
         *linalg.ROWS,
         *networks.ROWS,
         *convolution.ROWS,
+        *recurrent.ROWS,
         *creation.ROWS,
     )
 }
