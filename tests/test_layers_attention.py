@@ -193,6 +193,25 @@ def test_dropout_of_scores_in_training_only():
     near(y, np.einsum("nthd,hdf->ntf", heads, values(layer.output_kernel)), 100)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: layers.MultiHeadAttention(1, 4, dropout=0.25, seed=seed, kernel_initializer="ones"),
+        lambda seed: layers.Attention(dropout=0.25, seed=seed),
+    ],
+)
+def test_a_seed_of_its_own(make):
+    x = tg.tensor(randoms(2, 8, 4))
+    found = []
+    for outer, seed in ((0, 5), (1, 5), (1, 6)):
+        layer = make(seed)
+        tg.seed(outer)
+        given = ([x, x],) if isinstance(layer, layers.Attention) else (x, x)
+        found.append(values(layer(*given, training=True)))
+    np.testing.assert_array_equal(found[0], found[1])
+    assert abs(found[0] - found[2]).max() > 1e-3
+
+
 @pytest.mark.parametrize("kind", [layers.Attention, layers.AdditiveAttention])
 def test_dropout_of_the_scores_of_single_attention(kind):
     layer = kind(dropout=0.5)
@@ -341,12 +360,20 @@ def compare(torch, y, ty, inputs, theirs):
         near(found, t.grad, 200)
 
 
-def test_dropout_of_blocks_in_training_only():
-    layer = layers.TransformerEncoderBlock(8, HEADS, dropout=0.5)
-    x = tg.tensor(randoms(BATCH, TIME, FEATURES))
-    plain = layer(x).detach().numpy()
-    np.testing.assert_array_equal(layer(x).detach().numpy(), plain)
-    assert abs(layer(x, training=True).detach().numpy() - plain).max() > 0.1
+def test_dropout_of_what_blocks_add_in_training_only():
+    layer = layers.TransformerEncoderBlock(8, HEADS, dropout=0.25, normalize_first=True)
+    x = tg.zeros((40, 20, FEATURES))
+    layer(x)
+    attention, dense = layer.self_attention, layer.feedforward_output
+    parts = ((attention.output_kernel, 0.0), (attention.output_bias, 1.0), (dense.kernel, 0.0), (dense.bias, 2.0))
+    for weight, value in parts:
+        weight.assign_(tg.full(weight.shape, value))
+    np.testing.assert_array_equal(values(layer(x)), np.full(x.shape, 3.0))
+    assert attention.dropout == 0.25
+    sums = (values(layer(x, training=True)) * 0.75).round(4)
+    assert set(np.unique(sums)) == {0, 1, 2, 3}
+    for one in (1, 2):  # what attention adds, and the network
+        assert abs(np.isin(sums, (one, 3)).mean() - 0.75) < 0.02
 
 
 def test_masks_of_the_inputs_of_blocks():
@@ -361,6 +388,21 @@ def test_masks_of_the_inputs_of_blocks():
         encoded = encoder(masked)
         assert mask_of(encoded) is masked.mask
         near(decoder(x, encoded), explicit, 10)
+
+
+def test_masks_of_attention_in_blocks():
+    x, memory = tg.tensor(randoms(1, 3, FEATURES)), tg.tensor(randoms(1, 3, FEATURES, seed=1))
+    encoder, decoder = layers.TransformerEncoderBlock(8, HEADS), layers.TransformerDecoderBlock(8, HEADS)
+    lower = tg.tensor(np.tri(3, dtype=bool)[None])
+    near(decoder(x, memory, decoder_attention_mask=lower, use_causal_mask=False), decoder(x, memory), 30)
+    first = tg.tensor([[True, False, False]])
+    to_first = tg.tensor(np.eye(3, dtype=bool)[[0, 0, 0]][None])
+    near(encoder(x, attention_mask=to_first), encoder(x, padding_mask=first), 30)
+    for name in ("encoder", "decoder"):
+        options = {"use_causal_mask": False}
+        by_steps = decoder(x, memory, **{f"{name}_attention_mask": to_first}, **options)
+        near(by_steps, decoder(x, memory, **{f"{name}_padding_mask": first}, **options), 30)
+        assert abs(values(by_steps) - values(decoder(x, memory, **options))).max() > 1e-3
 
 
 def test_the_first_call_of_a_decoder_decides_on_the_encoder():

@@ -84,10 +84,12 @@ class HeadsAttention(Layer):
         sliding_window: int | None = None,
         flash_attention: bool | None = None,
         use_gate: bool = False,
+        seed: int | None = None,
         **options: Any,
     ):
         super().__init__(**options)
         self.dropout = check_rate(self.where, dropout)
+        self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
         self.use_bias, self.use_gate = bool(use_bias), bool(use_gate)
         self.sliding_window = (
             None if sliding_window is None else check_integer(self.where, "sliding_window", sliding_window, 1)
@@ -211,7 +213,7 @@ class HeadsAttention(Layer):
             seen = causal_mask(q.shape[2], k.shape[2], q.device)
             mask = seen if mask is None else ops.logical_and(mask, seen)
         weights = masked_softmax(ops.matmul(q * q.shape[-1] ** -0.5, ops.swapaxes(k, -1, -2)), mask)
-        return ops.matmul(ops.dropout(weights, rate), v), weights
+        return ops.matmul(ops.dropout(weights, rate, seed=self.seed), v), weights
 
     def _mask(self, query: Any, key: Any, masks: dict[str, Any], attention_mask: Any, causal: bool) -> Any:
         """What all masks show, as one that broadcasts to (batch, heads, queries, keys), or None. Not the causal one
@@ -251,6 +253,7 @@ class MultiHeadAttention(HeadsAttention):
         sliding_window: a query sees only keys less than so many steps away.
         flash_attention: None or False, there is none here.
         use_gate: whether what a head finds is multiplied by the sigmoid of a projection of the query.
+        seed: for the draws of dropout, in place of that of `tg.seed`.
         options: those of `Layer`; `kernel` and `bias` have an initializer and a regularizer.
 
     Called as `layer(query, value, key=None, ...)`: query (batch, queries, features), value and key (batch, keys,
@@ -342,9 +345,10 @@ class ScoredAttention(Layer):
     scale: Tensor | None = None
     _is_dot = False
 
-    def __init__(self, use_scale: bool = False, dropout: float = 0.0, **options: Any):
+    def __init__(self, use_scale: bool = False, dropout: float = 0.0, seed: int | None = None, **options: Any):
         super().__init__(**options)
         self.use_scale = bool(use_scale)
+        self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
         self.dropout = check_rate(self.where, dropout)
 
     def scores(self, query: Any, key: Any) -> Any:
@@ -382,7 +386,8 @@ class ScoredAttention(Layer):
             seen = causal if seen is None else ops.logical_and(seen, causal)
         if return_attention_scores or (training and self.dropout) or not self._is_dot:
             weights = masked_softmax(self.scores(query, key), seen)
-            y = ops.matmul(ops.dropout(weights, self.dropout) if training else weights, value)
+            kept = ops.dropout(weights, self.dropout, seed=self.seed) if training else weights
+            y = ops.matmul(kept, value)
         else:
             scaled = query if self.scale is None else query * self.scale
             y, weights = ops.scaled_dot_product_attention(scaled, key, value, seen, scale=1.0), None
@@ -410,6 +415,7 @@ class Attention(ScoredAttention):
         use_scale: whether the scores are multiplied by a parameter.
         score_mode: "dot"; or "concat", for sums over features of tanh(scale * (query + key)), times a parameter.
         dropout: the rate at which scores are dropped in training.
+        seed: for the draws of dropout, in place of that of `tg.seed`.
 
     Called on a list [query (batch, queries, features), value (batch, keys, ...)] or [query, value, key]; key is value
     if not given. Returns (batch, queries, the value's features), with `return_attention_scores` also the softmax of the
@@ -455,7 +461,7 @@ class AdditiveAttention(ScoredAttention):
 
     Args:
         use_scale: whether there is a parameter `scale`.
-        dropout: the rate at which scores are dropped in training.
+        dropout, seed: as in `Attention`.
 
     Inputs, outputs, masks and errors are those of `Attention`. Parameter: scale (features,).
 
