@@ -122,6 +122,7 @@ def mapped(function, tree):
 
 FAMILIES = (
     "activations",
+    "attention",
     "convolution",
     "core",
     "dropout",
