@@ -21,7 +21,16 @@ CASES = [
         positive=(3,),
         rows=False,
         saved=False,
-        wrong=((F(1, 3), "expected more than one value per channel"), (F(4, 2), WRONG_LENGTH)),
+        wrong=((F(0, 3), "expected more than one value per channel"), (F(4, 2), WRONG_LENGTH)),
+    ),
+    Case(
+        "batch normalization of one row in training",
+        L("BatchNormalization"),
+        F(1, 3),
+        call={"training": True},
+        positive=(3,),
+        rows=False,
+        saved=False,
     ),
     Case(
         "batch normalization of images in training",

@@ -78,8 +78,8 @@ class BatchNormalization(_Normalization):
         options: those of `Layer`; `beta` and `gamma` have an initializer and a regularizer.
 
     A mask (batch, steps), from the layer before, leaves time steps out of the averages. Parameters: gamma, beta, and
-    the buffers moving_mean, moving_variance, all (channels,). Raises ShapeError for a batch in training of one value
-    for each channel, whose variance says nothing.
+    the buffers moving_mean, moving_variance, all (channels,). A batch in training of one value for each channel, as the
+    last one of an epoch may be, has the variance 0, and gives `beta`.
 
     >>> import tinygrad_edu as tg
     >>> layer = tg.layers.BatchNormalization(momentum=0.9)
@@ -124,10 +124,10 @@ class BatchNormalization(_Normalization):
         if not (state.training and self.trainable):
             mean, variance = self.moving_mean, self.moving_variance
             return ops.batch_norm_inference(x, gamma, beta, mean, variance, self.axis, self.epsilon)
-        if mask is None:
+        if mask is None and x.size != gamma.size:
             y, mean, variance = ops.batch_norm(x, gamma, beta, self.axis, self.epsilon)
         else:
-            mean, variance = self._moments(x, mask)
+            mean, variance = (x.ravel(), x.ravel() * 0.0) if mask is None else self._moments(x, mask)
             y = ops.batch_norm_inference(x, gamma, beta, mean, variance, self.axis, self.epsilon)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign_(moving * self.momentum + value.detach() * (1.0 - self.momentum))
