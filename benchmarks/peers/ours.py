@@ -38,7 +38,7 @@ class Eager(Peer):
         self.x, self.y = map(tg.tensor, network.first_batch())
         if network.through_fit:
             loss, accuracy = losses.BinaryCrossentropy(from_logits=True), metrics.BinaryAccuracy(threshold=0.0)
-            self.model.compile(self.optimizer, loss, [accuracy], jit=self.jit)
+            self.model.compile(self.optimizer, loss, metrics=[accuracy], jit=self.jit)
         self.optimizer.build(self.parameters)
         self.functions = {"forward": self.loss, "gradient": self.loss_and_gradients, "step": self.train}
 
