@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from typing import Any
 
@@ -64,6 +65,14 @@ class Node:
     @property
     def inputs(self) -> list[Symbol]:
         return symbols_in((self.args, self.keywords))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        other = memo[id(self)] = copy.copy(self)
+        vars(other).update(copy.deepcopy(vars(self), memo))
+        # a copied layer knows the calls of the copied model, not those of the model
+        calls = [call for call in other.layer.calls if getattr(call(), "layer", None) is other.layer]
+        other.layer.calls = (*calls, weakref.ref(other))
+        return other
 
 
 def symbols_in(tree: Any) -> list[Symbol]:

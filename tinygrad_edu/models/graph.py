@@ -23,18 +23,19 @@ class Graph:
     """
 
     def __init__(self, where: str, inputs: Any, outputs: Any):
-        self.inputs, self.outputs = inputs, outputs
+        self.nodes: list[Node] = []  # the first attribute: a deep copy begins with it, and need not recurse deeply
+        self.inputs, self.outputs = _in_order(inputs), _in_order(outputs)
         for name, tree in (("inputs", inputs), ("outputs", outputs)):
             if not symbols_in(tree) or len(symbols_in(tree)) != len(list(leaves(tree))):
                 hint = "begin with x = Input(shape) and call layers on it."
                 raise TypeError(message(where, f"{name} to be symbols", repr(tree), hint))
-        self._given = {id(symbol) for symbol in symbols_in(inputs)}
         order, met = self._explored(where)
         self.nodes = [node for node in order if not self._is_given(node)]
         self.layers = self._sorted(order, met)
 
     def _is_given(self, node: Node) -> bool:
-        return all(id(symbol) in self._given for symbol in leaves(node.outputs))
+        given = {id(symbol) for symbol in symbols_in(self.inputs)}
+        return all(id(symbol) in given for symbol in leaves(node.outputs))
 
     def _explored(self, where: str) -> tuple[list[Node], dict[Layer, int]]:
         """The calls behind the outputs, each after those that it needs; and when each layer was met on the way back."""
@@ -81,6 +82,13 @@ class Graph:
     def last_layers(self) -> list[Layer]:
         """The layer that each output comes from."""
         return [symbol.node.layer for symbol in symbols_in(self.outputs) if symbol.node is not None]
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the results of each output are named after: the keys of a dict of outputs, else their layers."""
+        if isinstance(self.outputs, dict) and len(self.outputs) == len(self.last_layers):
+            return list(self.outputs)
+        return [str(layer.name) for layer in self.last_layers]
 
     def run(self, inputs: list[Any], before_activation: frozenset[int] = frozenset()) -> Any:
         """The outputs for a list of inputs; those of these numbers before their last activation."""
@@ -132,6 +140,15 @@ class Graph:
             outputs = layer(*_read(symbols, args), **_read(symbols, keywords))
             symbols += leaves(outputs)
         return _read(symbols, config["inputs"]), _read(symbols, config["outputs"])
+
+
+def _in_order(tree: Any) -> Any:
+    """A tree with the entries of its dicts sorted by key, and a list of one as that one, as Keras has them."""
+    if isinstance(tree, dict):
+        return {key: _in_order(tree[key]) for key in sorted(tree)}
+    if isinstance(tree, (list, tuple)):
+        return _in_order(tree[0]) if len(tree) == 1 else [_in_order(branch) for branch in tree]
+    return tree
 
 
 def _value(values: Mapping[int, Any], leaf: Any) -> Any:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import check_integer, choice, message
+from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
-from ..layers.symbolic import symbols_in
+from ..layers.symbolic import shapes_of, symbols_in
 from ..tree import leaves
 from .graph import Graph
 from .trainer import Trainer
@@ -78,6 +78,10 @@ class Model(Trainer):
         if not trainable:
             self.trainable = False
 
+    @property
+    def _has_call(self) -> bool:
+        return self.graph is not None or type(self).call is not Model.call
+
     def call(self, inputs: Any) -> Any:
         if self.graph is None:
             raise NotImplementedError(f"{type(self).__name__} defines no call(x), and has no inputs and outputs")
@@ -100,8 +104,25 @@ class Model(Trainer):
             return [inputs[name] for name in names]
         given = list(leaves(inputs))
         if len(given) != len(known):
-            raise ValueError(message(self.where, f"{len(known)} inputs", f"{len(given)}"))
+            expected = "one input" if len(known) == 1 else f"{len(known)} inputs"
+            raise ValueError(message(self.where, expected, f"{len(given)}"))
         return given
+
+    @property
+    def input(self) -> Any:
+        """The symbol, or list or dict of symbols, that a functional model begins with."""
+        return super().input if self.graph is None else self.graph.inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbol, or list or dict of symbols, that a functional model ends with."""
+        return super().output if self.graph is None else self.graph.outputs
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the output, or a list or dict of shapes: None for the batch axis and for lengths that are not
+        known."""
+        return shapes_of(self.output)
 
     @property
     def inputs(self) -> list[Symbol]:
@@ -129,7 +150,7 @@ class Model(Trainer):
 
     @property
     def output_names(self) -> list[str]:
-        return [str(layer.name) for layer in self.graph.last_layers] if self.graph else []
+        return self.graph.output_names if self.graph else []
 
     @property
     def input_dtypes(self) -> list[str | None]:
@@ -225,7 +246,3 @@ def name_layers(where: str, layers: Sequence[Layer]) -> None:
 def _snake(name: str) -> str:
     """Dense -> dense, LayerNormalization -> layer_normalization, Conv2D -> conv2d."""
     return "".join(f"_{c}" if i and c.isupper() and name[i - 1].islower() else c for i, c in enumerate(name)).lower()
-
-
-def _batch_size(where: str, value: int | None) -> int:
-    return check_integer(where, "batch_size", 32 if value is None else value, 1)

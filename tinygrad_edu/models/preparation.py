@@ -4,7 +4,7 @@ for it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 
@@ -12,12 +12,12 @@ from .. import losses, optimizers
 from ..autograd import Tensor
 from ..backend import to_device
 from ..data import as_rows, check_lengths
-from ..errors import check_number, choice, message
+from ..errors import check_number, message
 from ..layers import ActivatedLayer
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows, kind_of, weigh_classes
-from .heads import Head, make_heads
+from .heads import Head, by_name, make_heads
 
 
 class Prepared(ActivatedLayer):
@@ -29,8 +29,8 @@ class Prepared(ActivatedLayer):
     _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
     _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
-    _has_own_step = False
-    """Whether a subclass defines `train_step`."""
+    _has_own_step: ClassVar[dict[str, bool]] = {"train": False, "test": False}
+    """Whether a subclass defines how a batch is trained on, and how one is evaluated."""
 
     # What is known of the model
 
@@ -38,6 +38,11 @@ class Prepared(ActivatedLayer):
     def output_names(self) -> list[str]:
         """What the results of several outputs are named after; empty where it is not known yet."""
         return []
+
+    @property
+    def _has_call(self) -> bool:
+        """Whether there is a `call`: a model whose `train_step` calls its parts can do without."""
+        return True
 
     @property
     def input_dtypes(self) -> list[str | None]:
@@ -70,15 +75,16 @@ class Prepared(ActivatedLayer):
 
     def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
         """Checks and converts the data of one call, once; after this no batch is looked at again."""
-        if self.optimizer is None or (self._given[0] is None and not self._has_own_step):
+        has_loss = self._given[0] is not None
+        if self.optimizer is None or not (has_loss or self._has_own_step["train" if train else "test"]):
             hint = "for example model.compile(optimizer='adam', loss='mse')."
             raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", hint))
         x = self._inputs(where, x)
-        shapes = self._make_ready(x)
+        shapes = self._make_ready(x) if has_loss or self._has_call else []
         rows = next(leaves(x))
         if train:
             self.optimizer.build(self.trainable_weights)
-        if self._given[0] is None:
+        if not has_loss:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, rows), _arrays(y))
         else:
             several = self._each(where, "y", y)
@@ -94,10 +100,7 @@ class Prepared(ActivatedLayer):
         """Targets or weights for each output: one array is for the only output, or with `share` for all."""
         names = [head.name for head in self._heads]
         if isinstance(value, Mapping):
-            names = self.output_names or names
-            if not value.keys() <= set(names):
-                raise choice(where, f"each name in {what}", next(iter(value.keys() - set(names))), names)
-            return [value.get(name) for name in names]
+            return by_name(where, what, value, self.output_names or names)
         if len(names) == 1:
             only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "dtype")
             return [value[0] if only and value[0].ndim else value]

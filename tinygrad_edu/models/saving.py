@@ -15,7 +15,7 @@ import numpy
 from ..errors import message
 from ..layers import Layer
 from ..layers.activations import name_of
-from ..layers.base import check_shape
+from ..layers.base import check_shape, map_shapes
 from ..layers.config import class_name, deserialize, serialize
 from ..state import use_dtype
 from . import model, sequential
@@ -31,7 +31,7 @@ def save_model(saved: model.Model, path: Path_) -> None:
         hint = "call it once, or give its first layer an input_shape."
         raise ValueError(message(f"{saved.where} save", "a model that is built", "one that is not", hint))
     check_restorable(saved)
-    shape = saved.input_shape or saved.build_shape
+    shape = None if saved.graph else saved.input_shape or saved.build_shape
     architecture = {**serialize(saved), "build_shape": shape, "dtype": saved.dtype.name}
     write_weights(saved.state_dict(), path, {"architecture": json.dumps(architecture)})
 
@@ -60,11 +60,11 @@ def check_restorable(saved: Layer) -> None:
 
 def _leaves(layer: Layer) -> Iterator[Layer]:
     """The layers whose configurations are saved; a shared one comes as often as it is used."""
-    if not isinstance(layer, sequential.Sequential):
+    if isinstance(layer, model.Model) and (layer.graph is not None or isinstance(layer, sequential.Sequential)):
+        for inner in layer.layers:
+            yield from _leaves(inner)
+    else:
         yield layer
-        return
-    for inner in layer.layers:
-        yield from _leaves(inner)
 
 
 def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -85,10 +85,11 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         raise ValueError(message("load_model", f"format version {VERSION}", found, "update tinygrad_edu."))
     try:
         architecture = json.loads(metadata["architecture"])
-        shape = check_shape("load_model", "build_shape", architecture["build_shape"])
+        shape = architecture["build_shape"]
         with use_dtype(architecture["dtype"]):
             loaded: Any = deserialize(architecture, custom_objects)
-            loaded.compute_output_shape((None, *shape))
+            if shape is not None:  # for a functional model it is None
+                loaded.compute_output_shape(map_shapes(_with_rows, shape))
         loaded.load_state_dict(weights)
     except Exception as error:  # a file may hold anything, and is wrong in as many ways
         if isinstance(error, ValueError) and ": expected " in str(error):
@@ -96,6 +97,10 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         found = f"{os.fspath(path)!r}: {type(error).__name__}: {str(error).rstrip('.')}"
         raise ValueError(message("load_model", "a model that can be made again", found)) from error
     return loaded
+
+
+def _with_rows(shape: Any) -> tuple[int | None, ...]:
+    return (None, *check_shape("load_model", "build_shape", shape))
 
 
 def write_weights(arrays: Arrays, path: Path_, metadata: Mapping[str, str] | None = None) -> None:
