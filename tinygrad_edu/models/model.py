@@ -201,7 +201,11 @@ class Model(Trainer):
     # Saving and showing
 
     def summary(self, print_fn: Any = None) -> None:
-        """Prints a table of the layers: name and type, output shape, number of parameters."""
+        """Prints a table of the layers: name and type, output shape, number of parameters, their memory, that of the
+        outputs for one row of inputs, and in a functional model what each layer is connected to.
+
+        `print_fn` gets the whole text in place of `print`.
+        """
         from .summary import print_summary
 
         print_summary(self, print_fn)
