@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
 from ..layers.symbolic import shapes_of, symbols_in
-from ..tree import leaves
+from ..tree import leaves, rebuild
 from .graph import Graph
 from .trainer import Trainer
 
@@ -101,7 +101,10 @@ class Model(Trainer):
             names = list(self.graph.inputs) if isinstance(self.graph.inputs, dict) else self.input_names
             if inputs.keys() != set(names):
                 raise ValueError(message(self.where, f"inputs named {', '.join(names)}", ", ".join(map(str, inputs))))
-            return [inputs[name] for name in names]
+            return list(leaves([inputs[name] for name in names]))
+        if isinstance(self.graph.inputs, dict) and len(known) > 1:
+            expected = f"a dict of the inputs {', '.join(self.graph.inputs)}"
+            raise ValueError(message(self.where, expected, f"a {type(inputs).__name__}"))
         given = list(leaves(inputs))
         if len(given) != len(known):
             expected = "one input" if len(known) == 1 else f"{len(known)} inputs"
@@ -136,7 +139,7 @@ class Model(Trainer):
 
     @property
     def input_names(self) -> list[str]:
-        return [str(symbol.node.layer.name) for symbol in self.inputs if symbol.node is not None]
+        return [] if self.graph is None else [str(layer.name) for layer in self.graph.input_layers]
 
     @property
     def is_split(self) -> bool:  # type: ignore[override]
@@ -160,6 +163,9 @@ class Model(Trainer):
         if self.graph is None or not (isinstance(x, dict) or (isinstance(x, (list, tuple)) and len(x) == 1)):
             return x
         return self._inputs_in_order(x)[0] if isinstance(x, dict) or (hasattr(x[0], "shape") and x[0].ndim) else x
+
+    def _in_form(self, x: Any) -> Any:
+        return x if self.graph is None else rebuild(self.graph.inputs, leaves(self._inputs_in_order(x)))
 
     def _lasts(self) -> tuple[tuple[bool, Any], ...]:
         if self.graph is None or type(self).call is not Model.call:

@@ -141,7 +141,7 @@ class Prepared(ActivatedLayer):
             x = self._as_data(where, "x", self._only_input(x), dtype=dtypes[0] or self.dtype)
             # one number a row, as Keras has it
             return x.reshape(-1, 1) if x.ndim == 1 and (self.input_shape or self.build_shape) == (1,) else x
-        x = self._inputs_in_order(x) if dtypes else _arrays(x)
+        x = self._in_form(x) if dtypes else _arrays(x)
         several = list(leaves(x))
         kinds = dtypes or [None] * len(several)
         if len(several) == 1 and not dtypes:
@@ -157,7 +157,8 @@ class Prepared(ActivatedLayer):
     def _only_input(self, x: Any) -> Any:
         return x
 
-    def _inputs_in_order(self, x: Any) -> Any:
+    def _in_form(self, x: Any) -> Any:
+        """The inputs in the form, a list or dict, in which `call` takes them."""
         return x
 
     def _weighted(self, where: str, rows: Rows, class_weight: Any) -> Rows:

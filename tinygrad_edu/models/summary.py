@@ -86,7 +86,8 @@ def _calls(model: Any, layer: Layer, number: int) -> list[list[Symbol]]:
     """The outputs of each call of a layer in the model, as far as they are known."""
     if model.graph is not None:
         if isinstance(layer, InputLayer):
-            return [[symbol] for symbol in model.inputs if symbol.node.layer is layer]
+            inputs = zip(model.inputs, model.graph.input_layers, strict=True)
+            return [[symbol] for symbol, own in inputs if own is layer]
         return [list(leaves(node.outputs)) for node in model.graph.nodes if node.layer is layer]
     symbols = getattr(model, "symbols", [])
     return [[*leaves(symbols[number + 1])]] if number + 1 < len(symbols) else []
@@ -95,7 +96,7 @@ def _calls(model: Any, layer: Layer, number: int) -> list[list[Symbol]]:
 def _sources(model: Any, layer: Layer) -> str:
     """The layers that the inputs of a layer come from; "; " stands between several calls."""
     calls = [node.inputs for node in model.graph.nodes if node.layer is layer]
-    names = [", ".join(str(symbol.node.layer.name) for symbol in inputs if symbol.node) for inputs in calls]
+    names = [", ".join(str(source.name) for source in model.graph.layers_of(inputs)) for inputs in calls]
     return "; ".join(names) or "-"
 
 
