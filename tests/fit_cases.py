@@ -1,6 +1,6 @@
 """Trainings of one functional model, with two inputs, two outputs, a shared layer and a skip connection.
 
-Read by test_functional_models.py, which passes tinygrad_edu, and by golden/make_fit.py, which passes Keras: so neither is
+Read by test_functional_fit.py, which passes tinygrad_edu, and by golden/make_fit.py, which passes Keras: so neither is
 imported here.
 """
 

@@ -1,8 +1,8 @@
 """Records how Keras trains the model of fit_cases.py: the history and the final weights.
 
-    pip install tensorflow-cpu keras
-    python tests/golden/make_fit.py            # writes fit.json
-    python tests/golden/make_fit.py --check    # compares with it, and fails on a difference
+pip install tensorflow-cpu keras
+python tests/golden/make_fit.py            # writes fit.json
+python tests/golden/make_fit.py --check    # compares with it, and fails on a difference
 """
 
 import json

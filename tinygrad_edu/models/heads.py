@@ -10,6 +10,7 @@ from ..autograd import Tensor
 from ..errors import check_number, choice, message
 from ..layers import ACTIVATIONS
 from ..layers.activations import name_of
+from ..tree import leaves
 
 
 class Head:
@@ -112,6 +113,8 @@ def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any) -
         single = [_only(names[0], what, value) for what, value in (("loss", loss), ("loss_weights", loss_weights))]
         weight = 1.0 if single[1] is None else single[1]
         return [Head("", single[0], weight, _as_list(_only(names[0], "metrics", given)))]
+    if loss is not None and all(one is None for one in leaves(loss)):
+        raise ValueError(message("compile", "a loss for at least one output", "none"))
     losses_ = _each(names, "loss", loss) if isinstance(loss, (dict, list, tuple)) else [loss] * len(names)
     weights = _each(names, "loss_weights", loss_weights)
     metrics_ = _each(names, "metrics", given)

@@ -29,6 +29,8 @@ class Prepared(ActivatedLayer):
     _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
     _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
+    _outputs_are_named = False
+    """Whether `call` returns a dict."""
     _has_own_step: ClassVar[dict[str, bool]] = {"train": False, "test": False}
     """Whether a subclass defines how a batch is trained on, and how one is evaluated."""
 
@@ -66,6 +68,7 @@ class Prepared(ActivatedLayer):
             return rows, self._prepare("fit validation_data", *validation_data)
         if not share:
             return rows, None
+        self._check_compiled("fit validation_split", "test")
         count = next(leaves(rows[0])).shape[0]
         kept = int(count * (1.0 - share))
         if not 0 < kept < count:
@@ -75,14 +78,12 @@ class Prepared(ActivatedLayer):
 
     def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
         """Checks and converts the data of one call, once; after this no batch is looked at again."""
+        self._check_compiled(where, "train" if train else "test")
         has_loss = self._given[0] is not None
-        if self.optimizer is None or not (has_loss or self._has_own_step["train" if train else "test"]):
-            hint = "for example model.compile(optimizer='adam', loss='mse')."
-            raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", hint))
         x = self._inputs(where, x)
         shapes = self._make_ready(x) if has_loss or self._has_call else []
         rows = next(leaves(x))
-        if train:
+        if train and self.optimizer is not None:
             self.optimizer.build(self.trainable_weights)
         if not has_loss:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, rows), _arrays(y))
@@ -96,6 +97,13 @@ class Prepared(ActivatedLayer):
             sample_weight = weights if len(self._heads) > 1 else weights[0]
         return x, y, sample_weight
 
+    def _check_compiled(self, where: str, step: str) -> None:
+        where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
+        if self.optimizer is None:
+            raise RuntimeError(message(where, "a compiled model", "one that is not", hint))
+        if self._given[0] is None and not self._has_own_step[step]:
+            raise RuntimeError(message(where, f"a loss, given to compile, or a {step}_step", "none", hint))
+
     def _each(self, where: str, what: str, value: Any, share: bool = False) -> list[Any]:
         """Targets or weights for each output: one array is for the only output, or with `share` for all."""
         names = [head.name for head in self._heads]
@@ -104,11 +112,12 @@ class Prepared(ActivatedLayer):
         if len(names) == 1:
             only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "dtype")
             return [value[0] if only and value[0].ndim else value]
-        if isinstance(value, (list, tuple)) and len(value) == len(names):
+        if isinstance(value, (list, tuple)) and len(value) == len(names) and not self._outputs_are_named:
             return list(value)
         if share and hasattr(value, "dtype"):
             return [value] * len(names)
-        expected = f"{what} to be a list or dict for the outputs {', '.join(names)}"
+        form = "a dict" if self._outputs_are_named else "a list or dict"
+        expected = f"{what} to be {form} for the outputs {', '.join(names)}"
         raise ValueError(message(where, expected, f"{type(value).__name__}"))
 
     def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any) -> Any:
@@ -191,6 +200,7 @@ class Prepared(ActivatedLayer):
     def _know_outputs(self, outputs: Any) -> None:
         """Makes the heads for outputs that were not known to `compile`."""
         count = len(list(leaves(outputs)))
+        self._outputs_are_named = isinstance(outputs, dict)
         if len(self._heads) != count:
             names = list(outputs) if isinstance(outputs, dict) else [f"output_{i + 1}" for i in range(count)]
             self._heads = make_heads(names, *self._given)

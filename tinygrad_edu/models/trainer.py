@@ -38,8 +38,9 @@ class Trainer(Prepared):
     _steps: dict[str, Callable[..., Any]] = {}  # noqa: RUF012
     _count_up: Any = None
     _mean_loss: metrics_.Mean | None = None
-    _logs: Any = None
-    """What a `train_step` or `test_step` of one's own returned last."""
+    _logs: Callable[[], dict[str, float]] | None = None
+    """Gives what a `train_step` or `test_step` of one's own returned last. A function, for tensors that are attributes
+    would be buffers of the model."""
 
     def compile(
         self,
@@ -166,7 +167,7 @@ class Trainer(Prepared):
         train, watched = self._step("train"), hooks.has("on_train_batch_end")
         for step, arrays in enumerate(batches):
             hooks.call("on_train_batch_begin", step, {})
-            self._logs = train(*arrays)
+            self._take(train(*arrays))
             if watched:
                 hooks.call("on_train_batch_end", step, LazyLogs(self._results_later()))
             if self.stop_training:
@@ -200,7 +201,7 @@ class Trainer(Prepared):
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
         x, y, weight = mapped(lambda place: arrays[place], self._forms["train"])
         if self._has_own_step["train"]:
-            return self.train_step(_as_data(x, y, weight))
+            return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         total, *parts = self._forward(x, y, weight, training=True)
         self.optimizer.minimize(total)
         self._track(total, y, *parts)
@@ -210,10 +211,16 @@ class Trainer(Prepared):
         x, y, weight = mapped(lambda place: arrays[place], self._forms["test"])
         with Switch("grad_enabled", False):
             if self._has_own_step["test"]:
-                return self.test_step(_as_data(x, y, weight))
+                return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
             total, *parts = self._forward(x, y, weight, training=False)
             self._track(total, y, *parts)
         return None
+
+    def _checked(self, step: str, logs: Any) -> Any:
+        if not isinstance(logs, Mapping):
+            expected = f"{step} to return a dict of results"
+            raise TypeError(message(self.where, expected, type(logs).__name__))
+        return dict(logs)
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool) -> Any:
         """The loss of a batch; then for each output its own loss, how much that weighs, and the output itself: logits
@@ -288,14 +295,17 @@ class Trainer(Prepared):
         for metric in self.metrics:
             metric.reset_state()
 
+    def _take(self, logs: Mapping[str, Any] | None) -> None:
+        """Keeps what a step returned: None, or the results by name where it is one's own."""
+        self._logs = None if logs is None else lambda: {name: float(value) for name, value in logs.items()}
+
     def _results(self) -> dict[str, float]:
         return self._results_later()()
 
     def _results_later(self) -> Callable[[], dict[str, float]]:
         """A function that gives the results as they are now, and waits for the device only when it is called."""
         if self._logs is not None:
-            logs = dict(self._logs)
-            return lambda: {name: float(value) for name, value in logs.items()}
+            return self._logs
         now = {name: metric.later() for name, metric in self._compiled_metrics().items()}
         return lambda: {name: result() for name, result in now.items()}
 
@@ -309,7 +319,7 @@ class Trainer(Prepared):
         self._take_form("test", rows)
         test = self._step("test")
         for batch in Batches(tuple(leaves(rows)), batch_size):
-            self._logs = test(*batch)
+            self._take(test(*batch))
         return self._results()
 
     # What a subclass may define
@@ -421,7 +431,7 @@ class Trainer(Prepared):
         rows = self._weighted("train_on_batch", rows, class_weight)
         self._reset()
         self._take_form("train", rows)
-        self._logs = self._step("train")(*leaves(rows))
+        self._take(self._step("train")(*leaves(rows)))
         return self._as_asked(self._results(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -440,7 +450,7 @@ class Trainer(Prepared):
     def _as_asked(results: dict[str, float], return_dict: bool) -> Any:
         if return_dict:
             return results
-        return list(results.values()) if len(results) > 1 else results["loss"]
+        return list(results.values()) if len(results) > 1 else next(iter(results.values()))
 
 
 STEPS = {name: getattr(Trainer, name) for name in ("train_step", "test_step", "compute_loss", "compute_metrics")}
