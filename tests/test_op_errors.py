@@ -49,6 +49,10 @@ tg.where(x(2) > 0, x(2), x(3))
     ShapeError: shapes that broadcast
 tg.where([True, False], x(2), x(2))
     TypeError: tensors, arrays or numbers, received list
+tg.add(numpy.array(['a']), 1.0)
+    TypeError: shapes that broadcast, received <U1[1] and 1.0. Hint: the array module said: ufunc 'add' did not
+x(1) + numpy.array(['a'])
+    TypeError: shapes that broadcast, received float32[1] and <U1[1]. Hint: the array module said: ufunc 'add' did not
 x(2).astype('complex64')
     TypeError: booleans, integers, or floats
 ids([2, 3]) ** ids([-1, -1])

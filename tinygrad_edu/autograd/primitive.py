@@ -342,7 +342,9 @@ class Primitive:
         for a in arrays:
             if not hasattr(a, "dtype") and not isinstance(a, (int, float, HostNumber)):
                 raise TypeError(self._not_an_operand(a)) from error
-        kind = ShapeError if isinstance(error, ValueError) else type(error)
+        # not type(error), which may take other arguments than a text, as NumPy's UFuncTypeError does
+        other = IndexError if isinstance(error, IndexError) else TypeError
+        kind = ShapeError if isinstance(error, ValueError) else other
         raise kind(message(self.label, self.expects, operands, f"the array module said: {error}")) from error
 
 

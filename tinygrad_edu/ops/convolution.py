@@ -9,9 +9,7 @@ filter of its own (depthwise), products of images take the place of products of 
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy
@@ -20,10 +18,7 @@ from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
 from .shape import rank, repeat, reshape
-
-Sizes = tuple[int, ...]
-Borders = tuple[tuple[int, int], ...]
-AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
+from .windows import AXES, Borders, Sizes, check_image, halves, numbers, output_size, places, reaches, resolve_padding
 
 
 class Geometry(NamedTuple):
@@ -33,15 +28,6 @@ class Geometry(NamedTuple):
     padding: Borders
     dilation: Sizes
     groups: int
-
-
-def places(
-    window: Sizes, output: Sizes, strides: Sizes, dilation: Sizes = (1, 1, 1)
-) -> Iterator[tuple[Sizes, tuple[slice, ...]]]:
-    """Each position in the window, with the part of the padded image that it meets."""
-    for position in itertools.product(*map(range, window)):
-        steps = zip(position, output, strides, dilation, strict=False)
-        yield position, (slice(None), *(slice(i * d, i * d + s * (n - 1) + 1, s) for i, n, s, d in steps))
 
 
 def _inner(size: Sizes, padding: Borders) -> tuple[slice, ...]:
@@ -150,51 +136,6 @@ _conv_kernel.defvjp(
 # Arguments
 
 
-def numbers(where: str, name: str, value: int | Sequence[int], count: int, least: int = 1) -> Sizes:
-    """One number for all axes or one for each, as a tuple."""
-    found = tuple(value) if isinstance(value, Sequence) else (value,) * count
-    if len(found) != count or not all(isinstance(n, (int, numpy.integer)) and n >= least for n in found):
-        raise ValueError(message(where, f"{name} to be an integer of at least {least} or {count} of them", f"{value}"))
-    return tuple(map(int, found))
-
-
-def _halves(total: int) -> tuple[int, int]:
-    """(before, after), the odd one after, as in Keras."""
-    return max(0, total) // 2, max(0, total) - max(0, total) // 2
-
-
-def reaches(window: Sizes, dilation: Sizes) -> Sizes:
-    """How far a dilated window extends."""
-    return tuple((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
-
-
-def resolve_padding(where: str, padding: Any, size: Sizes, reach: Sizes, strides: Sizes) -> Borders:
-    """(before, after) for each axis: 'valid', 'same' as in Keras, a number, or numbers and such pairs."""
-    if padding == "valid":
-        return ((0, 0),) * len(size)
-    if padding == "same":
-        return tuple(_halves((-(-n // s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True))
-    both_sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * len(size)
-    if isinstance(padding, str) or len(both_sides) != len(size):
-        raise ValueError(message(where, "padding 'valid', 'same', numbers or pairs", repr(padding)))
-    return tuple((a, b) for a, b in (numbers(where, "padding", p, 2, 0) for p in both_sides))
-
-
-def output_size(where: str, size: Sizes, reach: Sizes, strides: Sizes, padding: Borders) -> Sizes:
-    """The spatial lengths of the result. Raises ShapeError where the window is larger than the padded image."""
-    padded = tuple(before + n + after for n, (before, after) in zip(size, padding, strict=True))
-    if any(n < r for n, r in zip(padded, reach, strict=True)):
-        raise ShapeError(message(where, f"a padded image of at least {reach}", f"{padded}", "use padding='same'."))
-    return tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, strides, strict=True))
-
-
-def check_image(where: str, x: Any, axes: int) -> None:
-    if rank(where, x) != axes + 2:
-        raise ShapeError(message(where, f"a batch (n, {AXES[axes]}, channels)", f"shape {x.shape}"))
-    if 0 in x.shape[1:-1]:
-        raise ShapeError(message(where, "an image that is not empty", f"shape {x.shape}"))
-
-
 def _check(where: str, x: Any, kernel: Any, axes: int, groups: int, transposed: bool = False) -> None:
     check_image(where, x, axes)
     channels, fits = x.shape[-1], rank(where, kernel) == axes + 2 and 0 not in kernel.shape[:-2]
@@ -239,7 +180,7 @@ def _spread(
         image = [n * s for n, s in zip(size, strides, strict=True)]
         if more is not None:
             image = [c - r + r % 2 + m for c, r, m in zip(covered, reach, more, strict=True)]
-        resolved: Borders = tuple(_halves(c - n) for c, n in zip(covered, image, strict=True))
+        resolved: Borders = tuple(halves(c - n) for c, n in zip(covered, image, strict=True))
     else:
         if more is None:
             more = tuple(max(0, s - r) if padding == "valid" else 0 for s, r in zip(strides, reach, strict=True))

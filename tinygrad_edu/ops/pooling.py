@@ -13,13 +13,13 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
-from .convolution import Sizes, check_image, numbers, output_size, places, resolve_padding
 from .elementwise import ones_like, zeros_like
 from .indexing import take
 from .reductions import max as _max
 from .reductions import mean
 from .resize import map_axis
 from .shape import pad, rank
+from .windows import Sizes, check_image, numbers, output_size, places, resolve_padding
 
 Place = tuple[slice, ...]
 

@@ -11,10 +11,10 @@ from ..autograd import Tensor
 from ..backend import device_of, to_device
 from ..errors import choice
 from ..state import state
-from .convolution import Sizes, check_image, numbers
 from .indexing import take
 from .linalg import matmul
 from .shape import reshape
+from .windows import Sizes, check_image, numbers
 
 
 def map_axis(x: Any, axis: int, matrix: Any) -> Any:
