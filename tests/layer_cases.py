@@ -69,6 +69,7 @@ class Case:
         rows: whether each row of the output depends on the same row of the inputs only.
         positive: the weights, by number, that must be positive.
         saved: whether a model of this layer can be saved and loaded.
+        jit: whether it runs under jit.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Case:
     rows: bool = True
     positive: tuple = ()
     saved: bool = True
+    jit: bool = True
 
     def random(self, purpose):
         return numpy.random.default_rng([zlib.crc32(self.name.encode()), zlib.crc32(purpose.encode())])
@@ -118,7 +120,18 @@ def mapped(function, tree):
     return function(tree)
 
 
-FAMILIES = ("core", "convolution", "pooling")
+FAMILIES = (
+    "activations",
+    "convolution",
+    "core",
+    "dropout",
+    "embedding",
+    "merging",
+    "normalization",
+    "pooling",
+    "preprocessing",
+    "reshaping",
+)
 """The files of the folder cases."""
 
 

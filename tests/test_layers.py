@@ -351,15 +351,37 @@ def test_flatten_reshape_input_activation():
     assert Activation("linear").activation is Dense(1).activation is None
 
 
+def nearest_probabilities(x):
+    """max(x - t, 0) that adds up to 1 in each row, by bisection for t."""
+    low, high = x.amin(-1, keepdim=True) - 1, x.amax(-1, keepdim=True)
+    for _ in range(100):
+        t = (low + high) / 2
+        enough = (x - t).relu().sum(-1, keepdim=True) >= 1
+        low, high = t.where(enough, low), high.where(enough, t)
+    return (x - low).relu()
+
+
 TORCH = {
     "exponential": "exp",
+    "hard_shrink": lambda f: f.hardshrink,
+    "hard_sigmoid": lambda f: f.hardsigmoid,
+    "hard_silu": lambda f: f.hardswish,
+    "hard_swish": lambda f: f.hardswish,
+    "hard_tanh": lambda f: f.hardtanh,
     "leaky_relu": lambda f: lambda x: f.leaky_relu(x, 0.2),  # as in Keras; torch has 0.01
     "linear": lambda f: lambda x: x,
+    "log_sigmoid": lambda f: f.logsigmoid,
     "log_softmax": lambda f: lambda x: f.log_softmax(x, -1),
     "sigmoid": "sigmoid",
+    "soft_shrink": lambda f: f.softshrink,
     "softmax": lambda f: lambda x: f.softmax(x, -1),
+    "sparse_plus": lambda f: lambda x: (x + 1).clamp(0, 2) ** 2 / 4 + (x - 1).relu(),  # torch has none
+    "sparse_sigmoid": lambda f: lambda x: ((x + 1) / 2).clamp(0, 1),  # torch has none
+    "sparsemax": lambda f: nearest_probabilities,
+    "squareplus": lambda f: lambda x: (x + (x * x + 4).sqrt()) / 2,  # torch has none
     "swish": lambda f: f.silu,
     "tanh": "tanh",
+    "tanh_shrink": lambda f: f.tanhshrink,
 }
 """Activations whose function in torch.nn.functional has another name or other arguments."""
 
@@ -373,7 +395,10 @@ def test_activation_as_torch(name):
     x = np.linspace(-3, 3, 12).reshape(3, 4)
     expected = function(torch.tensor(x)).numpy()
     np.testing.assert_allclose(Activation(name)(tg.tensor(x)).numpy(), expected, rtol=1e-12, atol=1e-15)
-    assert Activation(name).get_config().get("activation") in (name, {"swish": "silu", "linear": None}.get(name, name))
+    assert Activation(name).get_config().get("activation") in (
+        name,
+        {"swish": "silu", "hard_swish": "hard_silu", "linear": None}.get(name, name),
+    )
 
 
 def test_dropout():

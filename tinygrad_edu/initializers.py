@@ -222,6 +222,7 @@ INITIALIZERS: dict[str, type[Initializer]] = {
     "ones": Ones,
     "constant": Constant,
     "random_uniform": RandomUniform,
+    "uniform": RandomUniform,
     "random_normal": RandomNormal,
     "truncated_normal": TruncatedNormal,
     "variance_scaling": VarianceScaling,
@@ -235,7 +236,8 @@ INITIALIZERS: dict[str, type[Initializer]] = {
 
 
 def get(initializer: Any, where: str = "initializers.get") -> Any:
-    """The initializer of that name, or `{"name": ..., "config": {...}}`; an object or function is given back as it is.
+    """The initializer of that name ("he_normal" or "HeNormal"), or `{"name": ..., "config": {...}}`; an object or
+    function is given back as it is.
 
     Raises ValueError for an unknown name and suggests the nearest.
 
@@ -245,9 +247,10 @@ def get(initializer: Any, where: str = "initializers.get") -> Any:
     if isinstance(initializer, dict):
         return INITIALIZERS[initializer["name"]](**initializer["config"])
     if isinstance(initializer, str):
-        if initializer not in INITIALIZERS:
+        kinds = INITIALIZERS | {kind.__name__: kind for kind in INITIALIZERS.values()}
+        if initializer not in kinds:
             raise choice(where, "initializer", initializer, INITIALIZERS)
-        return INITIALIZERS[initializer]()
+        return kinds[initializer]()
     if isinstance(initializer, type) or not callable(initializer):
         hint = f"write {initializer.__name__}()." if isinstance(initializer, type) else ""
         raise TypeError(

@@ -17,6 +17,7 @@ class _State(threading.local):
     training: bool = False
     dtype: numpy.dtype[Any] = numpy.dtype("float32")
     device: Any = None  # a backend.Device; None stands for the CPU, so that this module needs no other
+    made_up: bool = False  # a layer runs only to find the shape of its output: it does not check its inputs' values
     trace: Any = None  # the jit.Trace that records this thread's operations
 
 

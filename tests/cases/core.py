@@ -1,6 +1,11 @@
 """The layers that every network has."""
 
-from layer_cases import Case, F, L
+from layer_cases import Case, F, L, V
+
+
+def scaled(x, factor, training=None):
+    return x * factor - 1.0
+
 
 CASES = [
     Case(
@@ -15,7 +20,26 @@ CASES = [
     Case("dense without a bias", L("Dense", units=2, use_bias=False), F(2, 3, 4)),
     Case("dense with softmax", L("Dense", units=3, activation="softmax"), F(2, 4)),
     Case("activation", L("Activation", activation="gelu"), F(2, 3)),
-    Case("flatten", L("Flatten"), F(2, 3, 2)),
-    Case("reshape", L("Reshape", target_shape=(3, -1)), F(2, 6), wrong=((F(2, 5), "Reshape: expected rows that can"),)),
-    Case("dropout", L("Dropout", rate=0.5), F(2, 3)),
+    Case("identity", L("Identity"), F(2, 3)),
+    Case(
+        "masking",
+        L("Masking", mask_value=0.5),
+        V([[[0.5, 0.5], [0.5, -2.0]], [[1.5, 2.0], [0.5, 0.5]]]),
+        wrong=((F(3), r"Masking: expected inputs of shape \(batch, ..., features\)"),),
+    ),
+    Case("masking of floats", L("Masking"), F(2, 3, 2)),
+    Case(
+        "lambda",
+        L("Lambda", function=scaled, arguments={"factor": 3.0}),
+        F(2, 3),
+        saved=False,
+    ),
+    Case(
+        "perceptron",
+        L("Perceptron", units=2),
+        F(4, 3),
+        keras=False,
+        order=0,
+        wrong=((F(4, 2), "Perceptron: expected 3 input features"),),
+    ),
 ]

@@ -59,6 +59,10 @@ def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Devic
     return words
 
 
+KEYED = 1
+"""The number of the streams from which `Generator.keyed` draws; that of `tg.seed` is 0."""
+
+
 class Generator:
     """A stream of random numbers: a seed, the number of the stream, and the offset where the next draw begins.
 
@@ -78,7 +82,7 @@ class Generator:
     def __init__(self, seed: int = 0, stream: int = 0):
         self._lock = threading.Lock()
         self._state = (0, 0, 0)
-        self._replayed = threading.local()  # holds a state in a thread that is inside `replay`
+        self._replayed = threading.local()  # holds a state in a thread inside `replay`, a key inside `keyed`
         self.state = (seed, stream, 0)
 
     @property
@@ -116,6 +120,17 @@ class Generator:
         finally:
             self._replayed.state = outer
 
+    @contextmanager
+    def keyed(self, seed: int | None) -> Iterator[None]:
+        """Draws of this thread, in a `with` block, do not depend on this generator's seed but on the one given: they
+        come from the stream `(seed, KEYED)`, from this generator's offset on, which they advance. None changes nothing.
+        """
+        self._replayed.key = None if seed is None else (seed, KEYED)
+        try:
+            yield
+        finally:
+            self._replayed.key = None
+
     def words(self, count: int, device: Device) -> Array:
         """At least `count` words (uint64, a multiple of four of them)."""
         if state.trace is not None:
@@ -125,6 +140,7 @@ class Generator:
         with self._lock:
             seed, stream, offset = self.state
             self._go_to((seed, stream, offset + blocks))
+        seed, stream = getattr(self._replayed, "key", None) or (seed, stream)
         return philox_words(blocks, seed, stream, offset, device)
 
     def bits(self, shape: tuple[int, ...], device: str | Device | None = None) -> Array:

@@ -54,11 +54,12 @@ class Layer(Module):
     input_shape: tuple[int | None, ...] | None = None
     batch_input_shape: tuple[int | None, ...] | None = None
     input_dtype: str | None = None
-    """What `fit` casts inputs to; None is the floating dtype of the model. A layer that takes ids says "int64"."""
+    """What `fit` casts inputs to; None is the floating dtype of the model. A layer that takes ids says "int64", one
+    that takes texts "object": these are no tensors but arrays of Python strings, on the host and outside of jit."""
     built = False
     build_shape: Any = None
     """The shape of one input when the layer was built; a list or dict of shapes for several inputs."""
-    mode: bool | None = None
+    training_mode: bool | None = None
     """The training mode set by `train()` and `eval()`; None inherits."""
     supports_masking = False
     """Whether a mask of the time steps (see `compute_mask`) is valid for the output as well."""
@@ -197,8 +198,8 @@ class Layer(Module):
     ) -> Any:
         """What `layer(x)` does, for another method of this layer in place of `call`."""
         if training is None:
-            training = state.training if self.mode is None else self.mode
-        settled(self, "mode")
+            training = state.training if self.training_mode is None else self.training_mode
+        settled(self, "training_mode")
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)
@@ -221,6 +222,8 @@ class Layer(Module):
 
     def _as_tensors(self, x: Any) -> Any:
         """Arrays and lists of numbers as tensors; lists, tuples and dicts of arrays stay lists, tuples and dicts."""
+        if self.input_dtype == "object":
+            return as_texts(self.where, x)
         several = isinstance(x, (dict, list, tuple)) and any(_is_input(leaf) for leaf in leaves(x))
         if not several or (self._takes_one and not any(isinstance(leaf, Tensor) for leaf in leaves(x))):
             return x if isinstance(x, Tensor) else tensor(x)
@@ -259,12 +262,12 @@ class Layer(Module):
     def train(self) -> Layer:
         """Sets the training mode for the coming calls of this layer, and of those inside that have no mode of their
         own."""
-        self.mode = True
+        self.training_mode = True
         return self
 
     def eval(self) -> Layer:
         """Sets the evaluation mode, as `train` sets the training mode: dropout passes everything on."""
-        self.mode = False
+        self.training_mode = False
         return self
 
     # Symbols
@@ -361,7 +364,7 @@ class ActivatedLayer(Layer):
 
 def mask_of(x: Any) -> Any:
     """The mask that a layer gave to a tensor, or None; for a list or dict of tensors one of masks, or None."""
-    if isinstance(x, Tensor):
+    if not isinstance(x, (dict, list, tuple)):
         return getattr(x, "mask", None)
     masks = mapped(mask_of, x)
     return None if all(mask is None for mask in leaves(masks)) else masks
@@ -369,6 +372,21 @@ def mask_of(x: Any) -> Any:
 
 def _is_input(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) or (hasattr(leaf, "dtype") and leaf.ndim > 0)
+
+
+def as_texts(where: str, x: Any) -> numpy.ndarray[Any, Any]:
+    """A text, or texts in lists or an array, as an array of Python strings; bytes are read as UTF-8.
+
+    Raises TypeError for what is no text.
+    """
+    array = numpy.array(x.data if isinstance(x, Tensor) else x, dtype=object)
+    texts = [item.decode() if isinstance(item, bytes) else item for item in array.flat]
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(message(where, "texts", type(text).__name__))
+    made = numpy.empty(len(texts), dtype=object)
+    made[:] = texts
+    return made.reshape(array.shape)
 
 
 def map_shapes(function: Callable[[Any], Any], shapes: Any) -> Any:

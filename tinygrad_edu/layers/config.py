@@ -54,7 +54,7 @@ def config_of(layer: Layer) -> dict[str, Any]:
     """
     found = {}
     for name, default in arguments(type(layer)).items():
-        if name == "input_dim":  # in input_shape
+        if name == "weights" or (name == "input_dim" and default is None):  # kept apart; in input_shape
             continue
         value = layer._trainable if name == "trainable" else getattr(layer, name, default)
         if value is REQUIRED:
@@ -67,7 +67,7 @@ def config_of(layer: Layer) -> dict[str, Any]:
 
 def plain(where: str, name: str, value: Any) -> Any:
     """An argument as JSON."""
-    if name.endswith("_initializer"):
+    if name.endswith("initializer"):
         return initializers.serialize(value)
     if name.endswith("_regularizer"):
         return regularizers.serialize(value)

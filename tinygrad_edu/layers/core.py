@@ -1,10 +1,10 @@
-"""The layers that every network has: Input, Dense, Activation, Dropout, Flatten, Reshape."""
+"""The layers that every network has: Input, Dense, and the plainest of all: Identity, Lambda, Masking."""
 
 from __future__ import annotations
 
-import math
+import inspect
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy
@@ -15,11 +15,13 @@ from ..errors import ShapeError, check_integer, check_number, message
 from ..state import state
 from . import activations
 from .base import ActivatedLayer, Layer, check_shape
-from .symbolic import Node, Shape, Symbol
+from .symbolic import Node, Shape, Symbol, shapes_of
 
 
 class InputLayer(Layer):
     """States the shape of one input, without the batch axis; passes inputs on. See `Input`, which makes one.
+
+    `dtype` is one of numbers, or "string" for texts.
 
     Raises ShapeError for an input of another shape.
     """
@@ -34,7 +36,9 @@ class InputLayer(Layer):
         super().__init__(name=name, input_shape=input_shape, batch_input_shape=batch_input_shape)
         if self.input_shape is None:
             raise TypeError(message(self.where, "the shape of an input", "none", "write Input((3,))."))
-        if dtype is not None:
+        if dtype in ("string", "object"):
+            self.input_dtype = "object"
+        elif dtype is not None:
             try:
                 known = numpy.dtype(dtype)
             except TypeError:
@@ -150,81 +154,95 @@ class Dense(ActivatedLayer):
         return ops.linear(x, self.kernel, self.bias)
 
 
-class Activation(ActivatedLayer):
-    """An activation function, by name or as a function, as a layer; the shape stays.
+class Identity(Layer):
+    """Passes its input on as it is.
 
     >>> import tinygrad_edu as tg
-    >>> tg.layers.Activation("relu")(tg.tensor([[-1.0, 2.0]]))
-    tensor([[0., 2.]])
+    >>> tg.layers.Identity()(tg.tensor([1.0]))
+    tensor([1.])
     """
 
     supports_masking = True
 
-    def __init__(self, activation: Any, **options: Any):
-        super().__init__(**options)
-        self.activation = activations.get(activation, self.where)
-
-    def preactivation(self, x: Any) -> Any:
-        return x
+    def call(self, inputs: Any) -> Any:
+        return inputs
 
 
-class Dropout(Layer):
-    """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate; else passes all
-    on.
+class Lambda(Layer):
+    """A function as a layer; one with parameters is better written as a subclass of `Layer`, which finds them.
 
-    `noise_shape`, with the batch axis, has 1 for axes along which all elements share their fate.
-    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014). Raises ValueError for
-    a rate outside [0, 1).
+    Args:
+        function: called on the input, with `arguments`, and with `training` and `mask` if it names them.
+        output_shape: what is known of the output's shape, without the batch axis, or a function of the input's shape
+            (batch axis included). It is checked; there is no need for it, for the function is tried out.
+        mask: the mask of the output, or a function `mask(inputs, mask)` that makes it of that of the input.
+        arguments: further arguments of the function, by name.
+
+    A saved model with it needs the functions, by name, among the `custom_objects` of `load_model`. Raises ShapeError if
+    the output's shape is not `output_shape`.
 
     >>> import tinygrad_edu as tg
-    >>> tg.layers.Dropout(0.5)(tg.ones((2,)), training=False)
-    tensor([1., 1.])
+    >>> tg.layers.Lambda(tg.clip, arguments={"high": 2.0})(tg.tensor([1.0, 3.0]))
+    tensor([1., 2.])
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: dict[str, Any] | None = None,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        function = activations.get(function, self.where) if isinstance(function, str) else function  # as it is saved
+        if not callable(function):
+            raise TypeError(message(self.where, "a function", repr(function)))
+        self.function, self.mask = function, mask
+        try:
+            named = list(inspect.signature(function).parameters)
+        except ValueError:  # some built-in functions do not tell theirs
+            named = []
+        self._takes = [name for name in ("training", "mask") if name in named]
+        self.supports_masking = self._makes_mask = mask is not None
+        given = output_shape is None or callable(output_shape)
+        self.output_shape = output_shape if given else check_shape(self.where, "output_shape", output_shape)
+        self.arguments = dict(arguments or {})
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        given = {"training": training, "mask": mask}
+        y = self.function(inputs, **self.arguments, **{name: given[name] for name in self._takes})
+        if self.output_shape is not None:
+            stated = self.output_shape
+            shape = stated(shapes_of(inputs)) if callable(stated) else (None, *stated)
+            if len(shape) != y.ndim or any(n not in (None, m) for n, m in zip(shape, y.shape, strict=True)):
+                raise ShapeError(message(self.where, f"an output of shape {tuple(shape)}", f"{y.shape}"))
+        return y
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return self.mask(x, mask) if callable(self.mask) else self.mask
+
+
+class Masking(Layer):
+    """Masks the time steps of sequences (batch, steps, features) whose features all are `mask_value`, and sets them to
+    0.
+
+    >>> import tinygrad_edu as tg
+    >>> y = tg.layers.Masking(-1.0)(tg.tensor([[[-1.0, -1.0], [-1.0, 2.0]]]))
+    >>> y.tolist(), y.mask.tolist()
+    ([[[0.0, 0.0], [-1.0, 2.0]]], [[False, True]])
     """
 
     supports_masking = True
 
-    def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None, **options: Any):
+    def __init__(self, mask_value: float = 0.0, **options: Any):
         super().__init__(**options)
-        self.rate = check_number(self.where, "rate", rate, "in [0, 1)", lambda rate: 0 <= rate < 1)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.mask_value = check_number(self.where, "mask_value", mask_value, "that is finite", lambda _: True)
 
     def call(self, x: Any) -> Any:
-        return ops.dropout(x, self.rate, self.noise_shape) if state.training else x
+        if x.ndim < 2:
+            raise ShapeError(message(self.where, "inputs of shape (batch, ..., features)", f"shape {x.shape}"))
+        return ops.where(ops.expand_dims(self.compute_mask(x), -1), x, 0.0)
 
-
-class Flatten(Layer):
-    """All axes but the first as one: (batch, 8, 8) becomes (batch, 64).
-
-    >>> import tinygrad_edu as tg
-    >>> tg.layers.Flatten()(tg.zeros((2, 3, 4))).shape
-    (2, 12)
-    """
-
-    def call(self, x: Any) -> Any:
-        return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
-
-
-class Reshape(Layer):
-    """Rows of another shape, with as many elements: (batch, ...) becomes (batch, *target_shape); one length may be -1.
-
-    Raises ShapeError for an input with another number of elements.
-
-    >>> import tinygrad_edu as tg
-    >>> tg.layers.Reshape((2, -1))(tg.zeros((5, 6))).shape
-    (5, 2, 3)
-    """
-
-    def __init__(self, target_shape: tuple[int, ...], **options: Any):
-        super().__init__(**options)
-        fixed = check_shape(self.where, "target_shape", [1 if n == -1 else n for n in target_shape])
-        if list(target_shape).count(-1) > 1 or None in fixed:
-            raise ValueError(message(self.where, "target_shape with at most one -1", repr(target_shape)))
-        self.target_shape = tuple(int(n) for n in target_shape)
-
-    def call(self, x: Any) -> Any:
-        size, known = math.prod(x.shape[1:]), math.prod(n for n in self.target_shape if n != -1)
-        if size % known if -1 in self.target_shape else size != known:
-            expected = f"rows that can be reshaped to {self.target_shape}"
-            raise ShapeError(message(self.where, expected, f"shape {x.shape}"))
-        shape = tuple(size // known if n == -1 else n for n in self.target_shape)
-        return ops.reshape(x, (x.shape[0], *shape))
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return ops.not_equal(x, self.mask_value).any(axis=-1)

@@ -108,7 +108,7 @@ def infer(layer: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     given = symbols_in((args, keywords))
     rows = {symbol.shape[0] for symbol in given if symbol.shape} - {None}
     batch = next(iter(rows), None) if all(symbol.shape[:1] != (None,) for symbol in given) else None
-    unknown = any(None in symbol.shape[1:] for symbol in given)
+    unknown = any(None in symbol.shape[1:] or symbol.dtype.kind == "O" for symbol in given)
     for number, lengths in enumerate(LENGTHS):
         try:
             runs = [_run_made_up(layer, args, keywords, batch or 1, n) for n in lengths[: 1 + unknown]]
@@ -127,19 +127,21 @@ def _outcome(a: Any, b: Any, batch: int | None) -> Symbol:
 
 
 def _run_made_up(layer: Any, args: Any, keywords: Any, rows: int, length: int) -> Any:
-    """The layer's outputs for ones (ids: zeros); its buffers stay as they were."""
+    """The layer's outputs for ones (ids: zeros; texts: as many words); its buffers stay as they were."""
     xp = layer.device.xp
 
     def made_up(leaf: Any) -> Any:
         if not isinstance(leaf, Symbol):
             return leaf
         shape = tuple(n or length for n in (leaf.shape[0] or rows, *leaf.shape[1:])) if leaf.shape else ()
+        if leaf.dtype.kind == "O":
+            return numpy.full(shape, "a " * length, dtype=object)
         array = (xp.ones if leaf.dtype.kind == "f" else xp.zeros)(shape, leaf.dtype)
         return Tensor(to_device(array, layer.device))
 
     x, *others = mapped(made_up, args)
     before = [(buffer, buffer.data.copy()) for _, buffer in layer.named_buffers()]
-    with Switch("grad_enabled", False):
+    with Switch("grad_enabled", False), Switch("made_up", True):
         outputs = layer.run(layer.call, x, *others, **{**mapped(made_up, keywords), "training": False})
     for buffer, data in before:
         buffer.assign_(data)

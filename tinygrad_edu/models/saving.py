@@ -22,6 +22,8 @@ from . import model, sequential
 
 FORMAT = "tinygrad_edu"
 VERSION = "1"
+FUNCTIONS = ("activation", "function", "mask", "output_shape")
+"""Arguments of layers that may be functions, which are saved by name."""
 Path_ = str | os.PathLike[str]
 Arrays = dict[str, numpy.ndarray[Any, Any]]
 
@@ -48,8 +50,8 @@ def check_restorable(saved: Layer) -> None:
                 hint = "keep it with save_weights, and make the model by your own code."
                 raise ValueError(message(f"{saved.where} save", "each parameter in one layer", found, hint))
             tensors[id(t)] = layer.where
-        activation = getattr(layer, "activation", None)
-        for name, value in ((class_name(layer), type(layer)), (activation and name_of(activation), activation)):
+        functions = [f for name in FUNCTIONS if callable(f := getattr(layer, name, None))]
+        for name, value in ((class_name(layer), type(layer)), *((name_of(f), f) for f in functions)):
             if name and name.startswith("custom:") and (own.setdefault(name, value) is not value or "<lambda>" in name):
                 found = f"{name.removeprefix('custom:')!r} in {layer.where}"
                 hint = "define it with def, and a name that no other has."

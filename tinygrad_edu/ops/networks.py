@@ -344,25 +344,31 @@ def _check_targets(values: Array) -> None:
 # Dropout and embedding
 
 
-def dropout(x: Any, rate: float, noise_shape: Sequence[int | None] | None = None) -> Any:
+def dropout(x: Any, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None) -> Any:
     """`x` with each element set to 0 with probability `rate`, the others divided by 1 - rate (Srivastava et al., 2014).
 
     `noise_shape` has the axes of `x`: along one of length 1 all elements share their fate, None is the length of `x`.
+    With a `seed` the draws depend on it instead of on that of `tg.seed`.
     Raises ValueError for a rate outside [0, 1), TypeError if `x` is not floating, ShapeError for another noise_shape.
     """
     if not 0.0 <= rate < 1.0:
         raise ValueError(message("dropout", "a rate from 0 to below 1", f"{rate}"))
     if rate == 0.0:
         return x
+    return x * keep_factors("dropout", x, rate, noise_shape, seed)
+
+
+def keep_factors(where: str, x: Any, rate: float, noise_shape: Sequence[int | None] | None, seed: int | None) -> Any:
+    """The factors with which `dropout` multiplies `x`; its checks."""
     data = x.data if isinstance(x, Tensor) else x
     if data.dtype.kind != "f":
-        raise TypeError(message("dropout", "a floating dtype", str(data.dtype)))
+        raise TypeError(message(where, "a floating dtype", str(data.dtype)))
     shape = x.shape
     if noise_shape is not None:
         if len(noise_shape) != x.ndim or any(n not in (None, 1, m) for n, m in zip(noise_shape, shape, strict=True)):
-            raise ShapeError(message("dropout", f"a noise_shape that broadcasts to {shape}", f"{noise_shape}"))
+            raise ShapeError(message(where, f"a noise_shape that broadcasts to {shape}", f"{noise_shape}"))
         shape = tuple(m if n is None else n for n, m in zip(noise_shape, shape, strict=True))
-    return x * keep_mask(shape=shape, rate=rate, dtype=x.dtype, device=device_of(data))
+    return keep_mask(shape=shape, rate=rate, dtype=x.dtype, device=device_of(data), seed=seed)
 
 
 def embedding(weight: Any, ids: Any) -> Any:
