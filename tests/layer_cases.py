@@ -118,7 +118,7 @@ def mapped(function, tree):
     return function(tree)
 
 
-FAMILIES = ("core",)
+FAMILIES = ("core", "recurrent")
 """The files of the folder cases."""
 
 

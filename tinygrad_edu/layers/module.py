@@ -45,8 +45,8 @@ class Module:
                 yield from member._layers(f"{prefix}{name}.", seen)
 
     def _tensors(self, passing: bool = False) -> Iterator[tuple[str, Tensor, bool]]:
-        """Every tensor of this layer and of those inside, each once: name, tensor, whether it is a parameter. Those that
-        are not saved come only if asked for."""
+        """Every tensor of this layer and of those inside, each once: name, tensor, whether it is a parameter; also
+        those that are not saved, if asked for."""
         found: dict[int, tuple[str, Tensor, bool]] = {}
         for prefix, layer in self._layers():
             for name, member in layer._members():
