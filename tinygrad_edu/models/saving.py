@@ -85,10 +85,11 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         raise ValueError(message("load_model", f"format version {VERSION}", found, "update tinygrad_edu."))
     try:
         architecture = json.loads(metadata["architecture"])
-        shape = check_shape("load_model", "build_shape", architecture["build_shape"])
         with use_dtype(architecture["dtype"]):
             loaded: Any = deserialize(architecture, custom_objects)
-            loaded.compute_output_shape((None, *shape))
+            if not loaded.built:
+                shape = check_shape("load_model", "build_shape", architecture["build_shape"])
+                loaded.compute_output_shape((None, *shape))
         loaded.load_state_dict(weights)
     except Exception as error:  # a file may hold anything, and is wrong in as many ways
         if isinstance(error, ValueError) and ": expected " in str(error):
