@@ -339,6 +339,11 @@ def test_stateful_models_fit_predict_and_load(make, tmp_path):
     recurrent.reset_state()
     whole = model.predict(x, batch_size=2)
     recurrent.reset_state()
+    loss = model.evaluate(x, y, batch_size=2, verbose=0)
+    recurrent.reset_state()
+    model.compile("adam", "mse")  # so that it is made ready again, which leaves the states alone
+    assert model.evaluate(x, y, batch_size=2, verbose=0) == loss
+    recurrent.reset_state()
     np.testing.assert_array_equal(np.concatenate([model.predict(part, batch_size=2) for part in np.split(x, 2)]), whole)
     model.save(tmp_path / "m.safetensors")
     loaded = models.load_model(tmp_path / "m.safetensors")

@@ -331,11 +331,10 @@ class Recurrent(Layer):
         self.check_shape(input_shape)
         self.cell.build_once((input_shape[0], *input_shape[2:]))
         if self.stateful:
-            rows = input_shape[0] or (self.batch_input_shape or (None,))[0]
-            if rows is None:
+            if input_shape[0] is None:
                 hint = "write Input(batch_shape=(32, None, 8)), or batch_input_shape=... in the first layer."
                 raise ValueError(message(self.where, "a batch size, for it is stateful", "none", hint))
-            self.states = mapped(lambda s: Tensor(s.data.copy()), self.get_initial_state(rows))
+            self.states = mapped(lambda s: Tensor(s.data.copy()), self.get_initial_state(input_shape[0]))
         super().build(input_shape)
 
     def get_initial_state(self, batch_size: int) -> list[Any]:

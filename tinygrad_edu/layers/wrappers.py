@@ -106,8 +106,6 @@ class Bidirectional(Layer):
 
     def build(self, input_shape: Shape) -> None:
         for part in (self.forward_layer, self.backward_layer):
-            if self.batch_input_shape is not None and part.batch_input_shape is None:
-                part.batch_input_shape = self.batch_input_shape
             part.build_once(input_shape)
         super().build(input_shape)
 
