@@ -130,6 +130,7 @@ FAMILIES = (
     "normalization",
     "pooling",
     "preprocessing",
+    "recurrent",
     "reshaping",
 )
 """The files of the folder cases."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -140,9 +142,16 @@ def _run_made_up(layer: Any, args: Any, keywords: Any, rows: int, length: int) -
         return Tensor(to_device(array, layer.device))
 
     x, *others = mapped(made_up, args)
+    with Switch("grad_enabled", False), Switch("made_up", True), unchanged(layer):
+        return layer.run(layer.call, x, *others, **{**mapped(made_up, keywords), "training": False})
+
+
+@contextmanager
+def unchanged(layer: Any) -> Iterator[None]:
+    """Puts the buffers of a layer back at the end of a `with` block."""
     before = [(buffer, buffer.data.copy()) for _, buffer in layer.named_buffers()]
-    with Switch("grad_enabled", False), Switch("made_up", True):
-        outputs = layer.run(layer.call, x, *others, **{**mapped(made_up, keywords), "training": False})
-    for buffer, data in before:
-        buffer.assign_(data)
-    return outputs
+    try:
+        yield
+    finally:
+        for buffer, data in before:
+            buffer.assign_(data)

@@ -142,6 +142,10 @@ class Model(Trainer):
         return [] if self.graph is None else [str(layer.name) for layer in self.graph.input_layers]
 
     @property
+    def batch_size(self) -> int | None:
+        return next((symbol.shape[0] for symbol in self.inputs), None)
+
+    @property
     def is_split(self) -> bool:  # type: ignore[override]
         """Whether the one output is the activation of a layer's `preactivation`."""
         return self.graph is not None and type(self).call is Model.call and self._last is not None

@@ -14,6 +14,7 @@ from ..backend import to_device
 from ..data import as_rows, check_lengths
 from ..errors import check_number, message
 from ..layers import ActivatedLayer
+from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows, kind_of, weigh_classes
@@ -50,6 +51,11 @@ class Prepared(ActivatedLayer):
     def input_dtypes(self) -> list[str | None]:
         """What each input is cast to, None for the model's dtype; empty where the inputs are not known."""
         return []
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many rows each batch must have; None if there may be any number."""
+        return None
 
     # Data
 
@@ -181,19 +187,19 @@ class Prepared(ActivatedLayer):
         return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
 
     def _make_ready(self, x: Any) -> list[tuple[int, ...]]:
-        """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row, once per shape of
-        the inputs and last activations."""
+        """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
+        size is fixed), once per shape of the inputs and last activations."""
         shapes = tuple(tuple(a.shape[1:]) for a in leaves(x))
         if (shapes, self._lasts()) not in self._ready:
-            with Switch("grad_enabled", False):
-                outputs = self(_first(x, 1), training=False)
+            with Switch("grad_enabled", False), unchanged(self):
+                outputs = self(_first(x, self.batch_size or 1), training=False)
                 self._know_outputs(outputs)
                 found = [tuple(y.shape[1:]) for y in leaves(outputs)]
                 for i, (head, shape) in enumerate(zip(self._heads, found, strict=True)):
                     head.make_metrics(shape[-1] if shape else 1)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
-                        head.check_values(list(leaves(self(_first(x, 32), training=False)))[i])
+                        head.check_values(list(leaves(self(_first(x, self.batch_size or 32), training=False)))[i])
             self._ready[shapes, self._lasts()] = found  # which may be known only now
         return self._ready[shapes, self._lasts()]
 

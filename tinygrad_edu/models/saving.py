@@ -50,7 +50,7 @@ def check_restorable(saved: Layer) -> None:
                 hint = "keep it with save_weights, and make the model by your own code."
                 raise ValueError(message(f"{saved.where} save", "each parameter in one layer", found, hint))
             tensors[id(t)] = layer.where
-        functions = [f for name in FUNCTIONS if callable(f := getattr(layer, name, None))]
+        functions = [f for name in FUNCTIONS if callable(f := vars(layer).get(name))]
         for name, value in ((class_name(layer), type(layer)), *((name_of(f), f) for f in functions)):
             if name and name.startswith("custom:") and (own.setdefault(name, value) is not value or "<lambda>" in name):
                 found = f"{name.removeprefix('custom:')!r} in {layer.where}"
@@ -87,11 +87,10 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         raise ValueError(message("load_model", f"format version {VERSION}", found, "update tinygrad_edu."))
     try:
         architecture = json.loads(metadata["architecture"])
-        shape = architecture["build_shape"]
         with use_dtype(architecture["dtype"]):
             loaded: Any = deserialize(architecture, custom_objects)
-            if shape is not None:  # for a functional model it is None
-                loaded.compute_output_shape(map_shapes(_with_rows, shape))
+            if not loaded.built:
+                loaded.compute_output_shape(map_shapes(_with_rows, architecture["build_shape"]))
         loaded.load_state_dict(weights)
     except Exception as error:  # a file may hold anything, and is wrong in as many ways
         if isinstance(error, ValueError) and ": expected " in str(error):

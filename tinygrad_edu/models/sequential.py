@@ -103,6 +103,10 @@ class Sequential(Model):
         """The symbol of the output, in a list, as functional models have it."""
         return self._known_symbols()[-1:]
 
+    @property
+    def batch_size(self) -> int | None:
+        return (self.batch_input_shape or (None,))[0]
+
     def _known_symbols(self) -> list[Symbol]:
         if not self.symbols:
             hint = "call it once, or give its first layer an input_shape."
