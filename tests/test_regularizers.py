@@ -30,7 +30,8 @@ def test_values_and_gradients(regularizer, expected):
 
 def test_by_name_and_as_they_are():
     assert regularizers.get(None) is None
-    assert [type(regularizers.get(name)) for name in ("l1", "l2", "l1_l2")] == [L1, L2, L1L2]
+    assert [type(regularizers.get(name)) for name in ("l1", "l2", "l1l2")] == [L1, L2, L1L2]
+    assert regularizers.l2(0.5).l2 == 0.5
     assert (regularizers.get("l1").l1, regularizers.get("l2").l2) == (0.01, 0.01)
     own = L2(0.3)
     assert regularizers.get(own) is own
@@ -49,7 +50,7 @@ def test_as_json_and_back(regularizer):
     (lambda: L1(-1.0), ValueError, "L1: expected l1 to be a number of at least 0, received -1.0."),
     (lambda: L2("a"), TypeError, "L2: expected l2 to be a number of at least 0, received 'a'."),
     (lambda: L1L2(l2=float("nan")), ValueError, "L1L2: expected l2 to be a number of at least 0, received nan."),
-    (lambda: regularizers.get("l3"), ValueError, "to be one of 'l1', 'l1_l2', 'l2', received 'l3'"),
+    (lambda: regularizers.get("l3"), ValueError, "to be one of 'l1', 'l1l2', 'l2', received 'l3'"),
     (lambda: Dense(1, name="d", kernel_regularizer="l22"), ValueError, "Hint: did you mean 'l2'?"),
     (lambda: Dense(1, kernel_regularizer=L2), TypeError, "Hint: write L2()."),
     (lambda: Dense(1, bias_regularizer=0.1), TypeError, "expected a regularizer, its name or a function of a tensor"),
