@@ -350,6 +350,10 @@ def test_the_layers_of_a_model_with_branches():
     assert [layer.name for layer in skipping().layers if not layer.name.startswith("operation")] == [*"xpqrs"]
     own = [layer.name for layer in branched().layers if not layer.name.startswith("operation")]
     assert own == ["b", "a", "long1", "short", "long2", "extra", "one", "two"]
+    x = Input((4,), name="x")
+    far = Dense(4, name="far3")(Dense(4, name="far2")(Dense(4, name="far1")(x)))
+    uneven = Model(x, Dense(4, name="near")(x) + far)
+    assert [layer.name for layer in uneven.layers][:5] == ["x", "far1", "far2", "near", "far3"]
 
 
 def test_freezing():

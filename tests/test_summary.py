@@ -58,6 +58,11 @@ def test_several_outputs_buffers_and_dtypes():
     assert "Parameters: 300 (trainable 0, frozen 0, buffers 300)" in text
 
 
+def test_memory_is_for_one_row_of_a_fixed_batch():
+    x = Input(batch_shape=(20, 3), name="x")
+    assert "dense (Dense)   (20, 2)                8    32 B      8 B  x\n" in printed(Model(x, Dense(2)(x)))
+
+
 def test_what_is_not_known():
     assert "dense (Dense)  (None, None, 4)          16    64 B        ?\n" in printed(
         Sequential([Input((None, 3)), Dense(4)])
