@@ -131,6 +131,7 @@ FAMILIES = (
     "normalization",
     "pooling",
     "preprocessing",
+    "recurrent",
     "reshaping",
 )
 """The files of the folder cases."""

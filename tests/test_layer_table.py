@@ -20,10 +20,10 @@ EVERY = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for ca
 KERAS = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES if case.keras])
 NOT_OURS = re.compile(
     r".*_constraint|activity_regularizer|data_format|dtype|kwargs|lora_.*|quantization_config|seed"
-    r"|antialias|encoding|oov_method|ragged|renorm.*|salt|sparse|synchronized|vocabulary_dtype"
+    r"|antialias|encoding|oov_method|ragged|renorm.*|salt|sparse|synchronized|vocabulary_dtype|weights"
 )
 """Arguments of Keras that no layer of this package has: one dtype, channels last, one generator, dense tensors, UTF-8,
-no constraints yet."""
+no constraints yet; `weights` of Bidirectional does nothing."""
 
 
 @pytest.fixture(scope="module")

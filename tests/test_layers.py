@@ -518,6 +518,29 @@ def test_random_initial_values(name, limit, std):
     assert abs(values.mean()) < 0.02 * std * 3
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (8, 2), (2, 3, 4), (3, 2, 7)])
+def test_orthogonal_rows_or_columns(shape):
+    q = initializers.Orthogonal(gain=1.5)(shape, dtype="float64").numpy().reshape(-1, shape[-1])
+    q = q if len(q) <= q.shape[1] else q.T
+    np.testing.assert_allclose(q @ q.T, 1.5**2 * np.eye(len(q)), atol=1e-12)
+
+
+def test_orthogonal_matrices_are_drawn_uniformly():
+    """The mean of a rotation-invariant distribution is 0, and the square of each element is 1 / n on average. Without
+    the signs of r, most elements on the diagonal would be negative."""
+    draws = np.stack([initializers.Orthogonal()((3, 3), dtype="float64").numpy() for _ in range(2000)])
+    np.testing.assert_allclose(draws.mean(axis=0), 0, atol=5 * np.sqrt(1 / 3 / 2000))
+    np.testing.assert_allclose((draws**2).mean(axis=0), 1 / 3, atol=5 * np.sqrt(1 / 2000))
+
+
+def test_identity_and_what_shapes_matrices_have():
+    assert initializers.Identity(2.0)((2, 3)).tolist() == [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]
+    with pytest.raises(ShapeError, match=r"Identity: expected a shape of two axes, received \(2,\)"):
+        initializers.Identity()((2,))
+    with pytest.raises(ShapeError, match=r"Orthogonal: expected a shape of at least two axes, received \(2,\)"):
+        initializers.Orthogonal()((2,))
+
+
 def test_initial_values_that_are_fixed_or_seeded():
     assert initializers.Zeros()((2,)).tolist() == [0.0, 0.0]
     assert initializers.Ones()((2,)).tolist() == [1.0, 1.0]
@@ -530,7 +553,8 @@ def test_initial_values_that_are_fixed_or_seeded():
 
 
 @pytest.mark.parametrize("made", [initializers.HeNormal(seed=3), initializers.Constant(2.0), initializers.RandomUniform(0, 1),
-                                  initializers.VarianceScaling(2.0, "fan_out", "uniform"), initializers.Ones()])  # fmt: skip
+                                  initializers.VarianceScaling(2.0, "fan_out", "uniform"), initializers.Ones(),
+                                  initializers.Orthogonal(2.0, seed=1), initializers.Identity(0.5)])  # fmt: skip
 def test_initializers_survive_serialisation(made):
     again = initializers.get(initializers.serialize(made))
     assert type(again) is type(made)
@@ -609,7 +633,7 @@ def built_on_cuda():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "random_normal", "ones"])
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_normal", "random_normal", "ones", "orthogonal"])
 def test_initial_values_are_the_same_on_cuda(name):
     tg.seed(5)
     here = initializers.get(name)((6, 7)).numpy()

@@ -737,14 +737,15 @@ def test_summary(capsys):
     regression().summary()
     assert capsys.readouterr().out == (
         "Model: Sequential\n"
-        "----------------------------------------\n"
-        "Layer (type)     Output shape  Parameters\n"
-        "----------------------------------------\n"
-        "dense (Dense)    (None, 4)             16\n"
-        "dense_1 (Dense)  (None, 1)              5\n"
-        "----------------------------------------\n"
-        "Parameters: 21 (trainable 21, others 0)\n"
-    ).replace("-" * 40, "-" * 41)
+        "----------------------------------------------------------\n"
+        "Layer (type)     Output shape  Parameters  Memory  Per row\n"
+        "----------------------------------------------------------\n"
+        "dense (Dense)    (None, 4)             16    64 B     16 B\n"
+        "dense_1 (Dense)  (None, 1)              5    20 B      4 B\n"
+        "----------------------------------------------------------\n"
+        "Parameters: 21 (trainable 21, frozen 0, buffers 0)\n"
+        "Memory: 84 B of parameters, 20 B of outputs per row\n"
+    )
     Sequential([Dense(2, name="head")], name="mine").summary()
     out = capsys.readouterr().out
     assert "Model: mine\n" in out

@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from . import callbacks, datasets, initializers, layers, losses, metrics, models, optimizers
+from . import callbacks, datasets, initializers, layers, losses, metrics, models, optimizers, regularizers, utils
 from .autograd import (
     Function,
     GradcheckError,
@@ -24,15 +24,17 @@ from .backend import Device, Generator, default_device, device, memory_in_use, s
 from .errors import DeviceError, GradientError, ShapeError, TraceError
 from .jit import jit
 from .kernels.pool import set_threads
+from .layers import Input
+from .models import Model, Sequential
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
 from .state import default_dtype, use_dtype
 
 __all__ = [
-    "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "ShapeError", "Tensor",
-    "TraceError", "callbacks", "checkpoint", "datasets", "default_device", "default_dtype", "device", "enable_grad",
-    "grad", "gradcheck", "hessian", "hvp", "initializers", "jacobian", "jit", "jvp", "layers", "losses",
-    "memory_in_use", "metrics", "models", "no_grad", "optimizers", "seed", "set_threads", "synchronize", "tensor",
-    "use_device", "use_dtype", "value_and_grad", "vjp",
+    "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "Input", "Model",
+    "Sequential", "ShapeError", "Tensor", "TraceError", "callbacks", "checkpoint", "datasets", "default_device",
+    "default_dtype", "device", "enable_grad", "grad", "gradcheck", "hessian", "hvp", "initializers", "jacobian",
+    "jit", "jvp", "layers", "losses", "memory_in_use", "metrics", "models", "no_grad", "optimizers", "regularizers",
+    "seed", "set_threads", "synchronize", "tensor", "use_device", "use_dtype", "utils", "value_and_grad", "vjp",
 ]
 __all__ += _operations

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy
+
 from .autograd import Tensor, cast
-from .backend import Generator, default_device, default_generator, special_functions
-from .errors import check_integer, check_number, choice, message
+from .backend import Generator, default_device, default_generator, special_functions, to_device, to_host
+from .errors import ShapeError, check_integer, check_number, choice, message
 from .state import state
 
 Shape = tuple[int, ...]
@@ -191,6 +193,41 @@ class LecunNormal(_Scaling):
     choices = (1.0, "fan_in", "truncated_normal")
 
 
+class Orthogonal(Initializer):
+    """`gain` times a random matrix with orthonormal rows or columns, whichever are fewer, of the last axis and all
+    others together: Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks"
+    (2013). Keras's default for recurrent kernels.
+
+    Raises ShapeError for a shape of fewer than two axes.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
+        super().__init__(seed)
+        self.gain = check_number("Orthogonal", "gain", gain, "that is finite", lambda _: True)
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        if len(shape) < 2:
+            raise ShapeError(message("Orthogonal", "a shape of at least two axes", f"{shape}"))
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        normal = generator.normal((max(rows, columns), min(rows, columns)), dtype="float64")
+        q, r = numpy.linalg.qr(to_host(normal))  # on the host, so that all devices get the same signs
+        q = q * numpy.where(r.diagonal() < 0, -1.0, 1.0)  # uniform among all such matrices (Mezzadri, 2007)
+        return to_device(self.gain * (q if rows >= columns else q.T).reshape(shape), default_device())
+
+
+class Identity(Initializer):
+    """`gain` on the diagonal of a matrix, 0 elsewhere. Raises ShapeError for a shape of other than two axes."""
+
+    def __init__(self, gain: float = 1.0):
+        super().__init__()
+        self.gain = check_number("Identity", "gain", gain, "that is finite", lambda _: True)
+
+    def values(self, generator: Generator, shape: Shape) -> Any:
+        if len(shape) != 2:
+            raise ShapeError(message("Identity", "a shape of two axes", f"{shape}"))
+        return self.gain * default_device().xp.eye(*shape, dtype="float64")
+
+
 def fans(shape: Shape) -> tuple[float, float]:
     """How many inputs and outputs a kernel of that shape connects: the last two axes, times the window of a
     convolution.
@@ -232,6 +269,8 @@ INITIALIZERS: dict[str, type[Initializer]] = {
     "he_normal": HeNormal,
     "lecun_uniform": LecunUniform,
     "lecun_normal": LecunNormal,
+    "orthogonal": Orthogonal,
+    "identity": Identity,
 }
 
 

@@ -207,22 +207,25 @@ class Loss:
             if values.shape[:1] != sample_weight.shape:
                 raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}"))
             values = values * sample_weight.reshape((-1, *(1,) * (values.ndim - 1)))
-        if mask is not None and mask.shape == values.shape:
-            kept = mask.astype(values.dtype)
+        kept = self.kept(y_true, mask)
+        if kept is not None and kept.shape == values.shape:
+            kept = kept.astype(values.dtype)
             values = values * kept
             if self.reduction == "sum_over_batch_size":
                 return ops.sum(values) / ops.maximum(ops.sum(kept), 1.0)
         if self.reduction == "none":
             return values
-        return ops.sum(values) if self.reduction == "sum" else self.mean(values, y_true)
+        return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
 
-    def mean(self, values: Any, y_true: Any) -> Any:
-        return ops.mean(values)
+    def kept(self, y_true: Any, mask: Any = None) -> Any:
+        """Which values count, for targets and a mask of the predictions; None stands for all."""
+        return mask
 
-    def count(self, y_true: Any) -> Any:
-        """How much the loss of these targets, an array, weighs beside that of other batches: the number of its
-        rows."""
-        return y_true.shape[0]
+    def count(self, y_true: Any, mask: Any = None) -> Any:
+        """How much the loss of these targets weighs beside that of other batches: the number of its rows, or of its
+        values that count."""
+        kept = None if self.reduction == "sum" else self.kept(y_true, mask)
+        return y_true.shape[0] if kept is None else ops.sum(kept.astype("float64"))
 
     def can_take_logits(self) -> bool:
         """Whether `on_logits` gives the same loss."""
@@ -372,16 +375,11 @@ class SparseCategoricalCrossentropy(_Crossentropy):
         chosen = -ops.take_along_axis(_log_probabilities(y_pred), ops.expand_dims(ids, -1), axis=-1)[..., 0]
         return chosen if kept is None else ops.where(kept, chosen, 0.0)
 
-    def mean(self, values: Any, y_true: Any) -> Any:
+    def kept(self, y_true: Any, mask: Any = None) -> Any:
         if self.ignore_class is None:
-            return ops.mean(values)
-        kept = ops.sum(ops.not_equal(y_true, self.ignore_class).astype(values.dtype))
-        return ops.sum(values) / ops.maximum(kept, 1.0)
-
-    def count(self, y_true: Any) -> Any:
-        if self.ignore_class is None or self.reduction == "sum":
-            return super().count(y_true)
-        return (y_true != self.ignore_class).sum()
+            return mask
+        kept = ops.not_equal(y_true, self.ignore_class)
+        return kept if mask is None or mask.shape != kept.shape else ops.logical_and(kept, mask)
 
 
 class FunctionLoss(Loss):

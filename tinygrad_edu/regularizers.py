@@ -56,7 +56,8 @@ class L2(L1L2):
         return {"l2": self.l2}
 
 
-REGULARIZERS: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1_l2": L1L2}
+l1, l2, l1_l2 = L1, L2, L1L2  # names that programs written for Keras use as well
+REGULARIZERS: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2}
 
 
 def get(regularizer: Any, where: str = "regularizers.get") -> Any:

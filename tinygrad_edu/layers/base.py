@@ -16,6 +16,7 @@ from ..errors import ShapeError, check_cast, check_integer, choice, message
 from ..state import Switch, state
 from ..tree import leaves, mapped
 from . import config
+from .config import revived
 from .module import Module
 from .symbolic import Node, Symbol, call_on_symbols, infer, is_shape, shapes_of
 
@@ -133,7 +134,7 @@ class Layer(Module):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """The layer that `get_config` described."""
-        return cls(**config)
+        return cls(**revived(config))
 
     def add_weight(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -105,21 +106,21 @@ def deserialize(entry: Mapping[str, Any], custom_objects: Mapping[str, Any] | No
     Raises ValueError for a name that is in neither.
     """
     custom = {f"custom:{name}": value for name, value in (custom_objects or {}).items()}
-    return _revived(entry, custom)
+    return revived(entry, custom)
 
 
-def _revived(value: Any, custom: Mapping[str, Any]) -> Any:
+def revived(value: Any, custom: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """A value with the layers, classes and functions in it that stand there by name."""
     if isinstance(value, list):
-        return [_revived(item, custom) for item in value]
+        return [revived(item, custom) for item in value]
     if isinstance(value, str) and value.startswith("custom:"):
         return _known(custom, value, "function")
     if not isinstance(value, Mapping):
         return value
     if not {"class_name", "config"} <= value.keys():
-        return {key: _revived(item, custom) for key, item in value.items()}
+        return {key: revived(item, custom) for key, item in value.items()}
     kind = _known({**BUILT_IN, **custom}, value["class_name"], "class")
-    return kind.from_config(_revived(dict(value["config"]), custom))
+    return kind.from_config(revived(dict(value["config"]), custom))
 
 
 def _known(objects: Mapping[str, Any], name: str, what: str) -> Any:

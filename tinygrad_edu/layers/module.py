@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 
@@ -22,6 +22,8 @@ class Module:
     _trainable = True
     _frozen: frozenset[str] = frozenset()
     _device: Device | None = None
+    passing: ClassVar[frozenset[str]] = frozenset()
+    """Attributes whose tensors are buffers that are moved with the layer but not saved: a state between batches."""
 
     @property
     def where(self) -> str:
@@ -42,12 +44,15 @@ class Module:
             if isinstance(member, Module) and id(member) not in seen:
                 yield from member._layers(f"{prefix}{name}.", seen)
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor, bool]]:
-        """Every tensor of this layer and of those inside, each once: name, tensor, whether it is a parameter."""
+    def _tensors(self, passing: bool = False) -> Iterator[tuple[str, Tensor, bool]]:
+        """Every tensor of this layer and of those inside, each once: name, tensor, whether it is a parameter; also
+        those that are not saved, if asked for."""
         found: dict[int, tuple[str, Tensor, bool]] = {}
         for prefix, layer in self._layers():
             for name, member in layer._members():
                 if isinstance(member, Tensor) and member.is_leaf:
+                    if not passing and name.split(".")[0] in layer.passing:
+                        continue
                     first, _, was = found.get(id(member), (prefix + name, member, False))
                     # one that two layers hold may be frozen in either
                     found[id(member)] = first, member, was or member.requires_grad or name in layer._frozen
@@ -62,12 +67,12 @@ class Module:
         return [t for _, t in self.named_parameters()]
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors that are saved and moved with the layer but not trained."""
-        return ((name, t) for name, t, is_parameter in self._tensors() if not is_parameter)
+        """Names and tensors that are moved with the layer but not trained; all but those of `passing` are saved."""
+        return ((name, t) for name, t, is_parameter in self._tensors(passing=True) if not is_parameter)
 
     @property
     def weights(self) -> list[Tensor]:
-        """The parameters and buffers."""
+        """The parameters and buffers, but for those that are not saved."""
         return [t for _, t, _ in self._tensors()]
 
     @property
@@ -76,7 +81,7 @@ class Module:
         return [t for t in self.parameters() if t.requires_grad]
 
     def count_params(self) -> int:
-        """How many numbers the parameters and buffers hold."""
+        """How many numbers the `weights` hold."""
         return sum(t.size for _, t, _ in self._tensors())
 
     @property
@@ -102,7 +107,7 @@ class Module:
     # State and devices
 
     def state_dict(self) -> dict[str, numpy.ndarray[Any, Any]]:
-        """Names, such as "layers.0.kernel", and copies of the values of all parameters and buffers, as NumPy arrays."""
+        """Names, such as "layers.0.kernel", and copies of the values of the `weights`, as NumPy arrays."""
         return {name: numpy.array(to_host(t.data)) for name, t, _ in self._tensors()}
 
     def load_state_dict(self, values: Mapping[str, Any], strict: bool = True) -> None:
@@ -122,11 +127,11 @@ class Module:
             own[name].assign_(to_device(array, own[name].device))
 
     def get_weights(self) -> list[numpy.ndarray[Any, Any]]:
-        """Copies of all parameters and buffers, in the order of `state_dict`."""
+        """Copies of the `weights`, in the order of `state_dict`."""
         return list(self.state_dict().values())
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Overwrites all parameters and buffers with arrays in the order of `get_weights`."""
+        """Overwrites the `weights` with arrays in the order of `get_weights`."""
         names = [name for name, _, _ in self._tensors()]
         if len(weights) != len(names):
             raise ValueError(message(f"{self.where} set_weights", f"{len(names)} arrays", f"{len(weights)}"))
@@ -148,7 +153,7 @@ class Module:
         chosen = device(target)
         for _, layer in self._layers():
             layer._device = chosen
-        for _, t, _ in self._tensors():
+        for _, t, _ in self._tensors(passing=True):
             t.data = to_device(t.data, chosen)
             if t.grad is not None:
                 t.grad.data = to_device(t.grad.data, chosen)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -64,6 +67,14 @@ class Node:
     @property
     def inputs(self) -> list[Symbol]:
         return symbols_in((self.args, self.keywords))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Node:
+        other = memo[id(self)] = copy.copy(self)
+        vars(other).update(copy.deepcopy(vars(self), memo))
+        # a copied layer knows the calls of the copied model, not those of the model
+        calls = [call for call in other.layer.calls if getattr(call(), "layer", None) is other.layer]
+        other.layer.calls = (*calls, weakref.ref(other))
+        return other
 
 
 def symbols_in(tree: Any) -> list[Symbol]:
@@ -131,9 +142,16 @@ def _run_made_up(layer: Any, args: Any, keywords: Any, rows: int, length: int) -
         return Tensor(to_device(array, layer.device))
 
     x, *others = mapped(made_up, args)
+    with Switch("grad_enabled", False), Switch("made_up", True), unchanged(layer):
+        return layer.run(layer.call, x, *others, **{**mapped(made_up, keywords), "training": False})
+
+
+@contextmanager
+def unchanged(layer: Any) -> Iterator[None]:
+    """Puts the buffers of a layer back at the end of a `with` block."""
     before = [(buffer, buffer.data.copy()) for _, buffer in layer.named_buffers()]
-    with Switch("grad_enabled", False), Switch("made_up", True):
-        outputs = layer.run(layer.call, x, *others, **{**mapped(made_up, keywords), "training": False})
-    for buffer, data in before:
-        buffer.assign_(data)
-    return outputs
+    try:
+        yield
+    finally:
+        for buffer, data in before:
+            buffer.assign_(data)

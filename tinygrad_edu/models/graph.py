@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import message
@@ -23,71 +23,84 @@ class Graph:
     """
 
     def __init__(self, where: str, inputs: Any, outputs: Any):
-        self.inputs, self.outputs = inputs, outputs
+        self.nodes: list[Node] = []  # the first attribute: a deep copy begins with it, and need not recurse deeply
+        self.inputs, self.outputs = _in_order(inputs), _in_order(outputs)
         for name, tree in (("inputs", inputs), ("outputs", outputs)):
             if not symbols_in(tree) or len(symbols_in(tree)) != len(list(leaves(tree))):
                 hint = "begin with x = Input(shape) and call layers on it."
                 raise TypeError(message(where, f"{name} to be symbols", repr(tree), hint))
-        self._given = {id(symbol) for symbol in symbols_in(inputs)}
-        order, met = self._explored(where)
-        self.nodes = [node for node in order if not self._is_given(node)]
-        self.layers = self._sorted(order, met)
+        self.input_layers = [_input_layer(symbol) for symbol in symbols_in(self.inputs)]
+        self.nodes, met = self._explored(where)
+        self.layers = self._sorted(met)
 
-    def _is_given(self, node: Node) -> bool:
-        return all(id(symbol) in self._given for symbol in leaves(node.outputs))
+    def _given(self) -> dict[int, InputLayer]:
+        """The input layers by the identity of their symbols."""
+        return dict(zip(map(id, symbols_in(self.inputs)), self.input_layers, strict=True))
 
-    def _explored(self, where: str) -> tuple[list[Node], dict[Layer, int]]:
-        """The calls behind the outputs, each after those that it needs; and when each layer was met on the way back."""
-        order: list[Node] = []
-        met: dict[Layer, int] = {}
-        seen: set[Node] = set()
-        stack = [(symbol.node, False) for symbol in reversed(symbols_in(self.outputs))]
-        while stack:  # without recursion, for graphs are deep
-            node, ready = stack.pop()
-            assert node is not None
-            if ready:
-                order.append(node)
-            elif node not in seen:
-                seen.add(node)
-                met.setdefault(node.layer, len(met))
-                stack.append((node, True))
-                if self._is_given(node):
-                    continue
-                if not node.inputs:
-                    raise ValueError(
-                        message(where, "outputs of its inputs alone", f"one of {node.layer.where} as well")
-                    )
-                stack += [(symbol.node, False) for symbol in reversed(node.inputs)]
-        return order, met
-
-    def _sorted(self, order: list[Node], met: dict[Layer, int]) -> list[Layer]:
-        """The layers by their distance from the outputs, the longest way, largest first."""
-        of_node: dict[Node, int] = {}
-        of_layer: dict[Layer, int] = {}
-        for node in reversed(order):
-            distance = max(of_node.get(node, 0), of_layer.get(node.layer, 0))
-            of_layer[node.layer] = distance
-            parents = () if self._is_given(node) else {symbol.node for symbol in node.inputs}
-            for parent in filter(None, parents):
-                of_node[parent] = max(of_node.get(parent, 0), distance + 1)
-        inputs = [symbol.node for symbol in symbols_in(self.inputs)]
-        cut = {node.layer for node in inputs if node is not None and not isinstance(node.layer, InputLayer)}
-        cut -= {node.layer for node in self.nodes}
-        unused = [n.layer for n in inputs if n is not None and n.layer not in of_layer and n.layer not in cut]
-        found = [layer for layer in of_layer if layer not in cut]
-        return unused + sorted(found, key=lambda layer: (-of_layer[layer], met[layer]))
+    def layers_of(self, symbols: Iterable[Symbol]) -> list[Layer]:
+        """The layer that each symbol comes from in this model."""
+        given = self._given()
+        return [given.get(id(symbol), symbol.node.layer) for symbol in symbols if symbol.node]
 
     @property
     def last_layers(self) -> list[Layer]:
         """The layer that each output comes from."""
-        return [symbol.node.layer for symbol in symbols_in(self.outputs) if symbol.node is not None]
+        return self.layers_of(symbols_in(self.outputs))
+
+    def _explored(self, where: str) -> tuple[list[Node], dict[Layer, int]]:
+        """The calls behind the outputs, each after those that it needs; and when each layer was met on the way back."""
+        given = self._given()
+        order: list[Node] = []
+        met: dict[Layer, int] = {}
+        seen: set[Node] = set()
+        stack = [(symbol, False) for symbol in reversed(symbols_in(self.outputs))]
+        while stack:  # without recursion, for graphs are deep
+            symbol, ready = stack.pop()
+            node = symbol.node
+            assert node is not None
+            if ready:
+                order.append(node)
+            elif id(symbol) in given:
+                met.setdefault(given[id(symbol)], len(met))
+            elif node not in seen:
+                if not node.inputs:
+                    found = f"one of {node.layer.where} as well"
+                    raise ValueError(message(where, "outputs of its inputs alone", found))
+                seen.add(node)
+                met.setdefault(node.layer, len(met))
+                stack.append((symbol, True))
+                stack += [(other, False) for other in reversed(node.inputs)]
+        return order, met
+
+    def _sorted(self, met: Mapping[Layer, int]) -> list[Layer]:
+        """The layers by their distance from the outputs, the longest way, largest first."""
+        given = self._given()
+        of_node: dict[Node, int] = {}
+        distances: dict[Layer, int] = dict.fromkeys(self.last_layers, 0)
+        for node in reversed(self.nodes):
+            distance = max(of_node.get(node, 0), distances.get(node.layer, 0))
+            distances[node.layer] = distance
+            for symbol in node.inputs:
+                if id(symbol) in given:
+                    layer = given[id(symbol)]
+                    distances[layer] = max(distances.get(layer, 0), distance + 1)
+                elif symbol.node is not None:
+                    of_node[symbol.node] = max(of_node.get(symbol.node, 0), distance + 1)
+        unused = [layer for layer in self.input_layers if layer not in distances]
+        return unused + sorted(distances, key=lambda layer: (-distances[layer], met[layer]))
+
+    @property
+    def output_names(self) -> list[str]:
+        """What the results of each output are named after: the keys of a dict of outputs, else their layers."""
+        if isinstance(self.outputs, dict) and len(self.outputs) == len(self.last_layers):
+            return list(self.outputs)
+        return [str(layer.name) for layer in self.last_layers]
 
     def run(self, inputs: list[Any], before_activation: frozenset[int] = frozenset()) -> Any:
         """The outputs for a list of inputs; those of these numbers before their last activation."""
         values: dict[int, Any] = {}
-        for symbol, value in zip(symbols_in(self.inputs), inputs, strict=True):
-            assert symbol.node is not None
-            values[id(symbol)] = symbol.node.layer(value) if isinstance(symbol.node.layer, InputLayer) else value
+        for symbol, layer, value in zip(symbols_in(self.inputs), self.input_layers, inputs, strict=True):
+            values[id(symbol)] = layer(value)
         split = {id(symbol) for i, symbol in enumerate(symbols_in(self.outputs)) if i in before_activation}
         results: dict[int, Any] = {}
         for node in self.nodes:
@@ -98,7 +111,8 @@ class Graph:
                 y = y if activation is None else activation(y)
             else:
                 y = node.layer(*args, **keywords)
-            values.update(zip(map(id, leaves(node.outputs)), leaves(y), strict=True))
+            for symbol, value in zip(leaves(node.outputs), leaves(y), strict=True):
+                values.setdefault(id(symbol), value)  # what is an input stays as it is
         values |= results
         return mapped(lambda symbol: values[id(symbol)], self.outputs)
 
@@ -117,7 +131,7 @@ class Graph:
                 numbers[id(symbol)] = len(numbers)
         return {
             "layers": [serialize(layer) for layer in layers],
-            "input_layers": [serialize(_input_layer(symbol)) for symbol in inputs],
+            "input_layers": [serialize(layer) for layer in self.input_layers],
             "calls": calls,
             "inputs": _written(numbers, self.inputs),
             "outputs": _written(numbers, self.outputs),
@@ -132,6 +146,15 @@ class Graph:
             outputs = layer(*_read(symbols, args), **_read(symbols, keywords))
             symbols += leaves(outputs)
         return _read(symbols, config["inputs"]), _read(symbols, config["outputs"])
+
+
+def _in_order(tree: Any) -> Any:
+    """A tree with the entries of its dicts sorted by key, and a list of one as that one, as Keras has them."""
+    if isinstance(tree, dict):
+        return {key: _in_order(tree[key]) for key in sorted(tree)}
+    if isinstance(tree, (list, tuple)):
+        return _in_order(tree[0]) if len(tree) == 1 else [_in_order(branch) for branch in tree]
+    return tree
 
 
 def _value(values: Mapping[int, Any], leaf: Any) -> Any:

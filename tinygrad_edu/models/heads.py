@@ -10,6 +10,7 @@ from ..autograd import Tensor
 from ..errors import check_number, choice, message
 from ..layers import ACTIVATIONS
 from ..layers.activations import name_of
+from ..tree import leaves
 
 
 class Head:
@@ -88,12 +89,21 @@ class Head:
         loss = self.loss.on_logits() if logits else self.loss
         mask = getattr(output, "mask", None)
         value = loss.compute(Tensor(y), output, None if weight is None else Tensor(weight), mask)
-        return value, loss.count(y) if mask is None else ops.sum(mask.astype("float64"))
+        return value, loss.count(y, mask)
 
-    def results(self, several: bool) -> dict[str, metrics.Metric]:
-        """The metrics by the names of their results."""
-        own = {f"{self.prefix}loss": self.mean} if several and self.loss is not None else {}
-        return own | {f"{self.prefix}{metric.name}": metric for metric in self.metrics}
+
+def results_of(heads: Sequence[Head]) -> dict[str, metrics.Metric]:
+    """The mean losses, if there are several, and the metrics of all heads by the names of their results; a name that is
+    taken gets a number, as "dense_mae_1"."""
+    several = sum(head.loss is not None for head in heads) > 1
+    found: dict[str, metrics.Metric] = {}
+    for head in heads:
+        own = [("loss", head.mean)] if several and head.loss is not None else []
+        for name, metric in [*own, *((metric.name, metric) for metric in head.metrics)]:
+            base = f"{head.prefix}{name}"
+            free = (f"{base}_{i}" if i else base for i in range(len(found) + 1))
+            found[next(name for name in free if name not in found)] = metric
+    return found
 
 
 def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any) -> list[Head]:
@@ -103,6 +113,8 @@ def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any) -
         single = [_only(names[0], what, value) for what, value in (("loss", loss), ("loss_weights", loss_weights))]
         weight = 1.0 if single[1] is None else single[1]
         return [Head("", single[0], weight, _as_list(_only(names[0], "metrics", given)))]
+    if loss is not None and all(one is None for one in leaves(loss)):
+        raise ValueError(message("compile", "a loss for at least one output", "none"))
     losses_ = _each(names, "loss", loss) if isinstance(loss, (dict, list, tuple)) else [loss] * len(names)
     weights = _each(names, "loss_weights", loss_weights)
     metrics_ = _each(names, "metrics", given)
@@ -126,14 +138,25 @@ def _each(names: Sequence[str], what: str, value: Any) -> list[Any]:
     if value is None:
         return [None] * len(names)
     if isinstance(value, Mapping):
-        for name in value:
-            if name not in names:
-                raise choice("compile", f"each name in {what}", name, names)
-        return [value.get(name) for name in names]
+        return by_name("compile", what, value, names)
     if not isinstance(value, (list, tuple)) or len(value) != len(names):
         expected = f"{what} to be a list or dict for the outputs {', '.join(names)}"
         raise ValueError(message("compile", expected, repr(value)))
     return list(value)
+
+
+def by_name(where: str, what: str, value: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """The entries of a dict in the order of the outputs' names, None where there is none.
+
+    Raises ValueError for other names, and where one name stands for several outputs.
+    """
+    for name in value:
+        if name not in names:
+            raise choice(where, f"each name in {what}", name, names)
+        if names.count(name) > 1:
+            expected = f"{what} to be a list, because several outputs have one name"
+            raise ValueError(message(where, expected, f"{name!r}"))
+    return [value.get(name) for name in names]
 
 
 def _as_list(given: Any) -> list[Any]:

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import check_integer, choice, message
+from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
-from ..layers.symbolic import symbols_in
-from ..tree import leaves
+from ..layers.symbolic import shapes_of, symbols_in
+from ..tree import leaves, rebuild
 from .graph import Graph
 from .trainer import Trainer
 
@@ -78,6 +78,10 @@ class Model(Trainer):
         if not trainable:
             self.trainable = False
 
+    @property
+    def _has_call(self) -> bool:
+        return self.graph is not None or type(self).call is not Model.call
+
     def call(self, inputs: Any) -> Any:
         if self.graph is None:
             raise NotImplementedError(f"{type(self).__name__} defines no call(x), and has no inputs and outputs")
@@ -97,11 +101,31 @@ class Model(Trainer):
             names = list(self.graph.inputs) if isinstance(self.graph.inputs, dict) else self.input_names
             if inputs.keys() != set(names):
                 raise ValueError(message(self.where, f"inputs named {', '.join(names)}", ", ".join(map(str, inputs))))
-            return [inputs[name] for name in names]
+            return list(leaves([inputs[name] for name in names]))
+        if isinstance(self.graph.inputs, dict) and len(known) > 1:
+            expected = f"a dict of the inputs {', '.join(self.graph.inputs)}"
+            raise ValueError(message(self.where, expected, f"a {type(inputs).__name__}"))
         given = list(leaves(inputs))
         if len(given) != len(known):
-            raise ValueError(message(self.where, f"{len(known)} inputs", f"{len(given)}"))
+            expected = "one input" if len(known) == 1 else f"{len(known)} inputs"
+            raise ValueError(message(self.where, expected, f"{len(given)}"))
         return given
+
+    @property
+    def input(self) -> Any:
+        """The symbol, or list or dict of symbols, that a functional model begins with."""
+        return super().input if self.graph is None else self.graph.inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbol, or list or dict of symbols, that a functional model ends with."""
+        return super().output if self.graph is None else self.graph.outputs
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape of the output, or a list or dict of shapes: None for the batch axis and for lengths that are not
+        known."""
+        return shapes_of(self.output)
 
     @property
     def inputs(self) -> list[Symbol]:
@@ -115,7 +139,11 @@ class Model(Trainer):
 
     @property
     def input_names(self) -> list[str]:
-        return [str(symbol.node.layer.name) for symbol in self.inputs if symbol.node is not None]
+        return [] if self.graph is None else [str(layer.name) for layer in self.graph.input_layers]
+
+    @property
+    def batch_size(self) -> int | None:
+        return next((symbol.shape[0] for symbol in self.inputs), None)
 
     @property
     def is_split(self) -> bool:  # type: ignore[override]
@@ -129,7 +157,7 @@ class Model(Trainer):
 
     @property
     def output_names(self) -> list[str]:
-        return [str(layer.name) for layer in self.graph.last_layers] if self.graph else []
+        return self.graph.output_names if self.graph else []
 
     @property
     def input_dtypes(self) -> list[str | None]:
@@ -139,6 +167,9 @@ class Model(Trainer):
         if self.graph is None or not (isinstance(x, dict) or (isinstance(x, (list, tuple)) and len(x) == 1)):
             return x
         return self._inputs_in_order(x)[0] if isinstance(x, dict) or (hasattr(x[0], "shape") and x[0].ndim) else x
+
+    def _in_form(self, x: Any) -> Any:
+        return x if self.graph is None else rebuild(self.graph.inputs, leaves(self._inputs_in_order(x)))
 
     def _lasts(self) -> tuple[tuple[bool, Any], ...]:
         if self.graph is None or type(self).call is not Model.call:
@@ -180,7 +211,11 @@ class Model(Trainer):
     # Saving and showing
 
     def summary(self, print_fn: Any = None) -> None:
-        """Prints a table of the layers: name and type, output shape, number of parameters."""
+        """Prints a table of the layers: name and type, output shape, number of parameters, their memory, that of the
+        outputs for one row of inputs, and in a functional model what each layer is connected to.
+
+        `print_fn` gets the whole text in place of `print`.
+        """
         from .summary import print_summary
 
         print_summary(self, print_fn)
@@ -225,7 +260,3 @@ def name_layers(where: str, layers: Sequence[Layer]) -> None:
 def _snake(name: str) -> str:
     """Dense -> dense, LayerNormalization -> layer_normalization, Conv2D -> conv2d."""
     return "".join(f"_{c}" if i and c.isupper() and name[i - 1].islower() else c for i, c in enumerate(name)).lower()
-
-
-def _batch_size(where: str, value: int | None) -> int:
-    return check_integer(where, "batch_size", 32 if value is None else value, 1)

@@ -4,7 +4,7 @@ for it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy
 
@@ -12,12 +12,13 @@ from .. import losses, optimizers
 from ..autograd import Tensor
 from ..backend import to_device
 from ..data import as_rows, check_lengths
-from ..errors import check_number, choice, message
+from ..errors import check_number, message
 from ..layers import ActivatedLayer
+from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows, kind_of, weigh_classes
-from .heads import Head, make_heads
+from .heads import Head, by_name, make_heads
 
 
 class Prepared(ActivatedLayer):
@@ -29,8 +30,10 @@ class Prepared(ActivatedLayer):
     _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
     _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
-    _has_own_step = False
-    """Whether a subclass defines `train_step`."""
+    _outputs_are_named = False
+    """Whether `call` returns a dict."""
+    _has_own_step: ClassVar[dict[str, bool]] = {"train": False, "test": False}
+    """Whether a subclass defines how a batch is trained on, and how one is evaluated."""
 
     # What is known of the model
 
@@ -40,9 +43,19 @@ class Prepared(ActivatedLayer):
         return []
 
     @property
+    def _has_call(self) -> bool:
+        """Whether there is a `call`: a model whose `train_step` calls its parts can do without."""
+        return True
+
+    @property
     def input_dtypes(self) -> list[str | None]:
         """What each input is cast to, None for the model's dtype; empty where the inputs are not known."""
         return []
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many rows each batch must have; None if there may be any number."""
+        return None
 
     # Data
 
@@ -61,6 +74,7 @@ class Prepared(ActivatedLayer):
             return rows, self._prepare("fit validation_data", *validation_data)
         if not share:
             return rows, None
+        self._check_compiled("fit validation_split", "test")
         count = next(leaves(rows[0])).shape[0]
         kept = int(count * (1.0 - share))
         if not 0 < kept < count:
@@ -70,15 +84,14 @@ class Prepared(ActivatedLayer):
 
     def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
         """Checks and converts the data of one call, once; after this no batch is looked at again."""
-        if self.optimizer is None or (self._given[0] is None and not self._has_own_step):
-            hint = "for example model.compile(optimizer='adam', loss='mse')."
-            raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", hint))
+        self._check_compiled(where, "train" if train else "test")
+        has_loss = self._given[0] is not None
         x = self._inputs(where, x)
-        shapes = self._make_ready(x)
+        shapes = self._make_ready(x) if has_loss or self._has_call else []
         rows = next(leaves(x))
-        if train:
+        if train and self.optimizer is not None:
             self.optimizer.build(self.trainable_weights)
-        if self._given[0] is None:
+        if not has_loss:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, rows), _arrays(y))
         else:
             several = self._each(where, "y", y)
@@ -90,22 +103,27 @@ class Prepared(ActivatedLayer):
             sample_weight = weights if len(self._heads) > 1 else weights[0]
         return x, y, sample_weight
 
+    def _check_compiled(self, where: str, step: str) -> None:
+        where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
+        if self.optimizer is None:
+            raise RuntimeError(message(where, "a compiled model", "one that is not", hint))
+        if self._given[0] is None and not self._has_own_step[step]:
+            raise RuntimeError(message(where, f"a loss, given to compile, or a {step}_step", "none", hint))
+
     def _each(self, where: str, what: str, value: Any, share: bool = False) -> list[Any]:
         """Targets or weights for each output: one array is for the only output, or with `share` for all."""
         names = [head.name for head in self._heads]
         if isinstance(value, Mapping):
-            names = self.output_names or names
-            if not value.keys() <= set(names):
-                raise choice(where, f"each name in {what}", next(iter(value.keys() - set(names))), names)
-            return [value.get(name) for name in names]
+            return by_name(where, what, value, self.output_names or names)
         if len(names) == 1:
             only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "dtype")
             return [value[0] if only and value[0].ndim else value]
-        if isinstance(value, (list, tuple)) and len(value) == len(names):
+        if isinstance(value, (list, tuple)) and len(value) == len(names) and not self._outputs_are_named:
             return list(value)
         if share and hasattr(value, "dtype"):
             return [value] * len(names)
-        expected = f"{what} to be a list or dict for the outputs {', '.join(names)}"
+        form = "a dict" if self._outputs_are_named else "a list or dict"
+        expected = f"{what} to be {form} for the outputs {', '.join(names)}"
         raise ValueError(message(where, expected, f"{type(value).__name__}"))
 
     def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any) -> Any:
@@ -138,7 +156,7 @@ class Prepared(ActivatedLayer):
             x = self._as_data(where, "x", self._only_input(x), dtype=dtypes[0] or self.dtype)
             # one number a row, as Keras has it
             return x.reshape(-1, 1) if x.ndim == 1 and (self.input_shape or self.build_shape) == (1,) else x
-        x = self._inputs_in_order(x) if dtypes else _arrays(x)
+        x = self._in_form(x) if dtypes else _arrays(x)
         several = list(leaves(x))
         kinds = dtypes or [None] * len(several)
         if len(several) == 1 and not dtypes:
@@ -154,7 +172,8 @@ class Prepared(ActivatedLayer):
     def _only_input(self, x: Any) -> Any:
         return x
 
-    def _inputs_in_order(self, x: Any) -> Any:
+    def _in_form(self, x: Any) -> Any:
+        """The inputs in the form, a list or dict, in which `call` takes them."""
         return x
 
     def _weighted(self, where: str, rows: Rows, class_weight: Any) -> Rows:
@@ -168,25 +187,26 @@ class Prepared(ActivatedLayer):
         return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
 
     def _make_ready(self, x: Any) -> list[tuple[int, ...]]:
-        """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row, once per shape of
-        the inputs and last activations."""
+        """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
+        size is fixed), once per shape of the inputs and last activations."""
         shapes = tuple(tuple(a.shape[1:]) for a in leaves(x))
         if (shapes, self._lasts()) not in self._ready:
-            with Switch("grad_enabled", False):
-                outputs = self(_first(x, 1), training=False)
+            with Switch("grad_enabled", False), unchanged(self):
+                outputs = self(_first(x, self.batch_size or 1), training=False)
                 self._know_outputs(outputs)
                 found = [tuple(y.shape[1:]) for y in leaves(outputs)]
                 for i, (head, shape) in enumerate(zip(self._heads, found, strict=True)):
                     head.make_metrics(shape[-1] if shape else 1)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
-                        head.check_values(list(leaves(self(_first(x, 32), training=False)))[i])
+                        head.check_values(list(leaves(self(_first(x, self.batch_size or 32), training=False)))[i])
             self._ready[shapes, self._lasts()] = found  # which may be known only now
         return self._ready[shapes, self._lasts()]
 
     def _know_outputs(self, outputs: Any) -> None:
         """Makes the heads for outputs that were not known to `compile`."""
         count = len(list(leaves(outputs)))
+        self._outputs_are_named = isinstance(outputs, dict)
         if len(self._heads) != count:
             names = list(outputs) if isinstance(outputs, dict) else [f"output_{i + 1}" for i in range(count)]
             self._heads = make_heads(names, *self._given)

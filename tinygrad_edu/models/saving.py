@@ -15,7 +15,7 @@ import numpy
 from ..errors import message
 from ..layers import Layer
 from ..layers.activations import name_of
-from ..layers.base import check_shape
+from ..layers.base import check_shape, map_shapes
 from ..layers.config import class_name, deserialize, serialize
 from ..state import use_dtype
 from . import model, sequential
@@ -33,7 +33,7 @@ def save_model(saved: model.Model, path: Path_) -> None:
         hint = "call it once, or give its first layer an input_shape."
         raise ValueError(message(f"{saved.where} save", "a model that is built", "one that is not", hint))
     check_restorable(saved)
-    shape = saved.input_shape or saved.build_shape
+    shape = None if saved.graph else saved.input_shape or saved.build_shape
     architecture = {**serialize(saved), "build_shape": shape, "dtype": saved.dtype.name}
     write_weights(saved.state_dict(), path, {"architecture": json.dumps(architecture)})
 
@@ -50,7 +50,7 @@ def check_restorable(saved: Layer) -> None:
                 hint = "keep it with save_weights, and make the model by your own code."
                 raise ValueError(message(f"{saved.where} save", "each parameter in one layer", found, hint))
             tensors[id(t)] = layer.where
-        functions = [f for name in FUNCTIONS if callable(f := getattr(layer, name, None))]
+        functions = [f for name in FUNCTIONS if callable(f := vars(layer).get(name))]
         for name, value in ((class_name(layer), type(layer)), *((name_of(f), f) for f in functions)):
             if name and name.startswith("custom:") and (own.setdefault(name, value) is not value or "<lambda>" in name):
                 found = f"{name.removeprefix('custom:')!r} in {layer.where}"
@@ -62,11 +62,11 @@ def check_restorable(saved: Layer) -> None:
 
 def _leaves(layer: Layer) -> Iterator[Layer]:
     """The layers whose configurations are saved; a shared one comes as often as it is used."""
-    if not isinstance(layer, sequential.Sequential):
+    if isinstance(layer, model.Model) and (layer.graph is not None or isinstance(layer, sequential.Sequential)):
+        for inner in layer.layers:
+            yield from _leaves(inner)
+    else:
         yield layer
-        return
-    for inner in layer.layers:
-        yield from _leaves(inner)
 
 
 def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -87,11 +87,10 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         raise ValueError(message("load_model", f"format version {VERSION}", found, "update tinygrad_edu."))
     try:
         architecture = json.loads(metadata["architecture"])
-        shape = architecture["build_shape"]
         with use_dtype(architecture["dtype"]):
             loaded: Any = deserialize(architecture, custom_objects)
-            if shape is not None or not loaded.built:  # one of several inputs is built, from its symbols
-                loaded.compute_output_shape((None, *check_shape("load_model", "build_shape", shape)))
+            if not loaded.built:
+                loaded.compute_output_shape(map_shapes(_with_rows, architecture["build_shape"]))
         loaded.load_state_dict(weights)
     except Exception as error:  # a file may hold anything, and is wrong in as many ways
         if isinstance(error, ValueError) and ": expected " in str(error):
@@ -99,6 +98,10 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
         found = f"{os.fspath(path)!r}: {type(error).__name__}: {str(error).rstrip('.')}"
         raise ValueError(message("load_model", "a model that can be made again", found)) from error
     return loaded
+
+
+def _with_rows(shape: Any) -> tuple[int | None, ...]:
+    return (None, *check_shape("load_model", "build_shape", shape))
 
 
 def write_weights(arrays: Arrays, path: Path_, metadata: Mapping[str, str] | None = None) -> None:

@@ -84,9 +84,14 @@ class Sequential(Model):
         return self.layers.pop()
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]:
-        """The shape of the output, None for the batch axis and for lengths that are not known."""
-        return self.outputs[0].shape
+    def input(self) -> Symbol:
+        """The symbol of the input."""
+        return self._known_symbols()[0]
+
+    @property
+    def output(self) -> Symbol:
+        """The symbol of the output."""
+        return self._known_symbols()[-1]
 
     @property
     def inputs(self) -> list[Symbol]:
@@ -97,6 +102,10 @@ class Sequential(Model):
     def outputs(self) -> list[Symbol]:
         """The symbol of the output, in a list, as functional models have it."""
         return self._known_symbols()[-1:]
+
+    @property
+    def batch_size(self) -> int | None:
+        return (self.batch_input_shape or (None,))[0]
 
     def _known_symbols(self) -> list[Symbol]:
         if not self.symbols:

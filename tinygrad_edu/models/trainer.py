@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from ..jit import jit, weakly
 from ..state import Switch, state
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows
-from .heads import make_heads
+from .heads import make_heads, results_of
 from .preparation import Prepared
 
 
@@ -37,8 +38,9 @@ class Trainer(Prepared):
     _steps: dict[str, Callable[..., Any]] = {}  # noqa: RUF012
     _count_up: Any = None
     _mean_loss: metrics_.Mean | None = None
-    _logs: Any = None
-    """What a `train_step` or `test_step` of one's own returned last."""
+    _logs: Callable[[], dict[str, float]] | None = None
+    """Gives what a `train_step` or `test_step` of one's own returned last. A function, for tensors that are attributes
+    would be buffers of the model."""
 
     def compile(
         self,
@@ -93,7 +95,9 @@ class Trainer(Prepared):
 
     def __init_subclass__(cls, **keywords: Any):
         super().__init_subclass__(**keywords)
-        cls._has_own_step = cls.train_step is not Trainer.train_step
+        own = {name for name, function in STEPS.items() if getattr(cls, name) is not function}
+        parts = {"compute_loss", "compute_metrics"}
+        cls._has_own_step = {name: bool(own & {f"{name}_step", *parts}) for name in ("train", "test")}
 
     # Training
 
@@ -163,7 +167,7 @@ class Trainer(Prepared):
         train, watched = self._step("train"), hooks.has("on_train_batch_end")
         for step, arrays in enumerate(batches):
             hooks.call("on_train_batch_begin", step, {})
-            self._logs = train(*arrays)
+            self._take(train(*arrays))
             if watched:
                 hooks.call("on_train_batch_end", step, LazyLogs(self._results_later()))
             if self.stop_training:
@@ -196,8 +200,8 @@ class Trainer(Prepared):
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
         x, y, weight = mapped(lambda place: arrays[place], self._forms["train"])
-        if self._has_own_step:
-            return self.train_step(_as_data(x, y, weight))
+        if self._has_own_step["train"]:
+            return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         total, *parts = self._forward(x, y, weight, training=True)
         self.optimizer.minimize(total)
         self._track(total, y, *parts)
@@ -206,11 +210,17 @@ class Trainer(Prepared):
     def _test_batch(self, *arrays: Any) -> Any:
         x, y, weight = mapped(lambda place: arrays[place], self._forms["test"])
         with Switch("grad_enabled", False):
-            if type(self).test_step is not Trainer.test_step:
-                return self.test_step(_as_data(x, y, weight))
+            if self._has_own_step["test"]:
+                return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
             total, *parts = self._forward(x, y, weight, training=False)
             self._track(total, y, *parts)
         return None
+
+    def _checked(self, step: str, logs: Any) -> Any:
+        if not isinstance(logs, Mapping):
+            expected = f"{step} to return a dict of results"
+            raise TypeError(message(self.where, expected, type(logs).__name__))
+        return dict(logs)
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool) -> Any:
         """The loss of a batch; then for each output its own loss, how much that weighs, and the output itself: logits
@@ -223,7 +233,7 @@ class Trainer(Prepared):
         rows = next(leaves(x)).shape[0]
         values: list[Any] = []
         counts: list[Any] = []
-        total = None
+        parts: list[Any] = []
         for i, (head, output) in enumerate(zip(self._heads, outputs, strict=True)):
             if output.shape != (rows, *shapes[i]):
                 expected = f"an output of shape {(rows, *shapes[i])}"
@@ -235,11 +245,12 @@ class Trainer(Prepared):
             value, count = head.compute(self._part(y, i), output, self._part(weight, i), i in logits)
             values.append(value.detach())
             counts.append(count)
-            weighted = value if head.weight == 1.0 else value * head.weight
-            total = weighted if total is None else total + weighted
-        for penalty in self.losses:
-            total = penalty if total is None else total + penalty
-        return total, values, counts, outputs, logits
+            parts.append(value if head.weight == 1.0 else value * head.weight)
+        return self._sum(parts), values, counts, outputs, logits
+
+    def _sum(self, parts: list[Any]) -> Any:
+        """The sum of the weighted losses and of the penalties of the layers."""
+        return functools.reduce(lambda total, part: total + part, [*parts, *self.losses])
 
     def _part(self, tree: Any, number: int) -> Any:
         """What belongs to one output among targets or weights."""
@@ -284,41 +295,41 @@ class Trainer(Prepared):
         for metric in self.metrics:
             metric.reset_state()
 
+    def _take(self, logs: Mapping[str, Any] | None) -> None:
+        """Keeps what a step returned: None, or the results by name where it is one's own."""
+        self._logs = None if logs is None else lambda: {name: float(value) for name, value in logs.items()}
+
     def _results(self) -> dict[str, float]:
         return self._results_later()()
 
     def _results_later(self) -> Callable[[], dict[str, float]]:
         """A function that gives the results as they are now, and waits for the device only when it is called."""
         if self._logs is not None:
-            logs = dict(self._logs)
-            return lambda: {name: float(value) for name, value in logs.items()}
+            return self._logs
         now = {name: metric.later() for name, metric in self._compiled_metrics().items()}
         return lambda: {name: result() for name, result in now.items()}
 
     def _compiled_metrics(self) -> dict[str, metrics_.Metric]:
         if self._mean_loss is None:
             self._mean_loss = metrics_.Mean("loss")
-        found: dict[str, metrics_.Metric] = {"loss": self._mean_loss}
-        for head in self._heads:
-            found |= head.results(several=len(self._heads) > 1)
-        return found
+        return {"loss": self._mean_loss, **results_of(self._heads)}
 
     def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
         self._reset()
         self._take_form("test", rows)
         test = self._step("test")
         for batch in Batches(tuple(leaves(rows)), batch_size):
-            self._logs = test(*batch)
+            self._take(test(*batch))
         return self._results()
 
     # What a subclass may define
 
-    def train_step(self, data: tuple[Any, ...]) -> dict[str, Any]:
+    def train_step(self, data: Any) -> dict[str, Any]:
         """Trains on one batch, and returns its results by name, as numbers or tensors; `fit` reports the last ones.
 
         A subclass that defines it computes the loss, calls `self.optimizer.minimize(loss)`, and updates its metrics,
         which `fit` starts anew in each epoch where they are attributes or given to `compile`. It runs under jit, as
-        other steps do. `data` is (x,), (x, y) or (x, y, sample_weight), in tensors.
+        other steps do. `data` is x, (x, y) or (x, y, sample_weight), in tensors; a list of inputs alone is (x,).
 
         >>> import tinygrad_edu as tg
         >>> class Halved(tg.models.Sequential):
@@ -332,18 +343,18 @@ class Trainer(Prepared):
         >>> model.fit([[0.0], [1.0]], [1.0, 3.0], verbose=0).history["loss"]
         [2.5]
         """
-        x, y, weight = (*data, None, None)[:3]
+        x, y, weight = _parts_of(data)
         assert self.optimizer is not None
         outputs = self(x, training=True)
         loss = self.compute_loss(x, y, outputs, weight)
         self.optimizer.minimize(loss)
         return self._counted_in(loss, x) | self.compute_metrics(x, y, outputs, weight)
 
-    def test_step(self, data: tuple[Any, ...]) -> dict[str, Any]:
+    def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluates one batch, as `train_step` trains on one."""
-        x, y, weight = (*data, None, None)[:3]
+        x, y, weight = _parts_of(data)
         outputs = self(x, training=False)
-        loss = self.compute_loss(x, y, outputs, weight)
+        loss = self.compute_loss(x, y, outputs, weight, training=False)
         return self._counted_in(loss, x) | self.compute_metrics(x, y, outputs, weight)
 
     def _counted_in(self, loss: Any, x: Any) -> dict[str, Any]:
@@ -351,29 +362,30 @@ class Trainer(Prepared):
         mean.accumulate(loss.detach().astype("float64") * rows, rows)
         return {"loss": mean.result()}
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None) -> Any:
-        """The weighted sum of the losses of `compile` for these outputs, and of the penalties of the layers."""
-        predictions = list(leaves(y_pred))
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The weighted sum of the losses of `compile` for these outputs, and of the penalties of the layers.
+
+        Raises ValueError if there is neither.
+        """
         self._know_outputs(y_pred)
-        total = None
-        for i, (head, output) in enumerate(zip(self._heads, predictions, strict=True)):
+        parts = []
+        for i, (head, output) in enumerate(zip(self._heads, leaves(y_pred), strict=True)):
             if head.loss is not None:
-                value = head.loss(self._part(y, i), output, self._part(sample_weight, i)) * head.weight
-                total = value if total is None else total + value
-        for penalty in self.losses:
-            total = penalty if total is None else total + penalty
-        if total is None:
+                value = head.loss(self._part(y, i), output, self._part(sample_weight, i))
+                head.mean.accumulate(value.detach().astype("float64") * output.shape[0], output.shape[0])
+                parts.append(value * head.weight)
+        if not parts and not self.losses:
             raise ValueError(message(f"{self.where} compute_loss", "a loss, given to compile", "none"))
-        return total
+        return self._sum(parts)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Updates the metrics of `compile`, and returns their results so far by name."""
-        found: dict[str, Any] = {}
         for i, (head, output) in enumerate(zip(self._heads, leaves(y_pred), strict=True)):
             for metric in head.metrics:
                 metric.update_state(self._part(y, i), output)
-                found[f"{head.prefix}{metric.name}"] = metric.result()
-        return found
+        return {name: metric.result() for name, metric in results_of(self._heads).items()}
 
     # Use
 
@@ -419,7 +431,7 @@ class Trainer(Prepared):
         rows = self._weighted("train_on_batch", rows, class_weight)
         self._reset()
         self._take_form("train", rows)
-        self._logs = self._step("train")(*leaves(rows))
+        self._take(self._step("train")(*leaves(rows)))
         return self._as_asked(self._results(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -438,7 +450,11 @@ class Trainer(Prepared):
     def _as_asked(results: dict[str, float], return_dict: bool) -> Any:
         if return_dict:
             return results
-        return list(results.values()) if len(results) > 1 else results["loss"]
+        return list(results.values()) if len(results) > 1 else next(iter(results.values()))
+
+
+STEPS = {name: getattr(Trainer, name) for name in ("train_step", "test_step", "compute_loss", "compute_metrics")}
+"""What a subclass may define in its own way."""
 
 
 class _Steps(dict[str, Any]):
@@ -471,10 +487,16 @@ def _recorded(model: Trainer, batch: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _as_data(x: Any, y: Any, weight: Any) -> tuple[Any, ...]:
-    """What a step of one's own is given: (x,), (x, y) or (x, y, sample_weight)."""
-    data = (x,) if y is None else (x, y) if weight is None else (x, y, weight)
+def _as_data(x: Any, y: Any, weight: Any) -> Any:
+    """What a step of one's own is given: x, (x, y) or (x, y, sample_weight); (x,) where x is a list or dict."""
+    alone = x if hasattr(x, "dtype") else (x,)
+    data = (x, y, weight) if weight is not None else alone if y is None else (x, y)
     return mapped(lambda a: None if a is None else Tensor(a), data)
+
+
+def _parts_of(data: Any) -> tuple[Any, Any, Any]:
+    """Inputs, targets and weights of what `_as_data` made."""
+    return (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
 
 
 def _batch_size(where: str, value: int | None) -> int:
