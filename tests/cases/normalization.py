@@ -20,7 +20,6 @@ CASES = [
         call={"training": True},
         positive=(3,),
         rows=False,
-        saved=False,
         wrong=((F(0, 3), "expected more than one value per channel"), (F(4, 2), WRONG_LENGTH)),
     ),
     Case(
@@ -30,7 +29,6 @@ CASES = [
         call={"training": True},
         positive=(3,),
         rows=False,
-        saved=False,
     ),
     Case(
         "batch normalization of images in training",
@@ -39,7 +37,6 @@ CASES = [
         call={"training": True},
         positive=(3,),
         rows=False,
-        saved=False,
     ),
     Case(
         "batch normalization without scale and center",
@@ -54,7 +51,6 @@ CASES = [
         call={"training": True},
         positive=(2,),
         rows=False,
-        saved=False,
     ),
     Case(
         "batch normalization with a mask",

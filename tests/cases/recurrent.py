@@ -54,8 +54,7 @@ def _cases(name, states, **variants):
         " from states": ({"return_state": True}, {"initial_state": initial}),
     }
     return cases + [
-        Case(f"{name.lower()}{of}", L(name, units=3, **arguments), X, call, saved=False)
-        for of, (arguments, call) in masked.items()
+        Case(f"{name.lower()}{of}", L(name, units=3, **arguments), X, call) for of, (arguments, call) in masked.items()
     ]
 
 
@@ -96,21 +95,18 @@ SEQUENCES = [
         L("GRU", units=3, reset_after=False, return_sequences=True),
         X,
         {"mask": HOLES, "initial_state": [F(3, 3)]},
-        saved=False,
     ),
     Case(
         "lstm step by step with holes",
         L("LSTM", units=2, activation="softsign", return_sequences=True, return_state=True),
         X,
         {"mask": HOLES, "initial_state": [F(3, 2), F(3, 2)]},
-        saved=False,
     ),
     Case(
         "gru step by step with holes as zeros backwards",
         L("GRU", units=2, activation="softsign", return_sequences=True, go_backwards=True, zero_output_for_mask=True),
         X,
         {"mask": HOLES, "initial_state": [F(3, 2)]},
-        saved=False,
     ),
 ]
 
@@ -121,7 +117,6 @@ CELLS = [
         F(2, 4),
         {"states": [F(2, 3)]},
         wrong=((F(2, 3), "SimpleRNNCell: expected one time step"), (F(2, 1, 4), "expected one time step")),
-        saved=False,
     ),
     Case(
         "lstmcell",
@@ -129,7 +124,6 @@ CELLS = [
         F(2, 4),
         {"states": [F(2, 3), F(2, 3)]},
         wrong=((F(2, 3), "LSTMCell: expected one time step"),),
-        saved=False,
     ),
     Case(
         "grucell",
@@ -137,7 +131,6 @@ CELLS = [
         F(2, 4),
         {"states": [F(2, 3)]},
         wrong=((F(2, 3), "GRUCell: expected one time step"),),
-        saved=False,
     ),
     Case(
         "stackedrnncells",
@@ -145,7 +138,6 @@ CELLS = [
         F(2, 4),
         {"states": [[F(2, 3), F(2, 3)], [F(2, 2)]]},
         wrong=((F(2, 3), "LSTMCell: expected one time step"),),
-        saved=False,
     ),
     Case(
         "rnn",
@@ -160,21 +152,18 @@ CELLS = [
         L("RNN", cell=L("GRUCell", units=3), return_sequences=True, return_state=True),
         X,
         {"mask": HOLES, "initial_state": [F(3, 3)]},
-        saved=False,
     ),
     Case(
         "rnn with holes, the last output",
         L("RNN", cell=L("LSTMCell", units=3), go_backwards=True),
         X,
         {"mask": HOLES, "initial_state": [F(3, 3), F(3, 3)]},
-        saved=False,
     ),
     Case(
         "rnn with holes as zeros",
         L("RNN", cell=L("GRUCell", units=3), return_sequences=True, zero_output_for_mask=True),
         X,
         {"mask": HOLES, "initial_state": [F(3, 3)]},
-        saved=False,
     ),
     Case(
         "rnn of a stack",
@@ -214,14 +203,13 @@ AROUND = [
     Case(
         "bidirectional of a cell", L("Bidirectional", layer=L("RNN", cell=L("GRUCell", units=2)), merge_mode="sum"), X
     ),
-    Case("bidirectional with holes", _both("concat", "GRU", return_sequences=True), X, {"mask": HOLES}, saved=False),
-    Case("bidirectional with holes, the last output", _both("sum"), X, {"mask": HOLES}, saved=False),
+    Case("bidirectional with holes", _both("concat", "GRU", return_sequences=True), X, {"mask": HOLES}),
+    Case("bidirectional with holes, the last output", _both("sum"), X, {"mask": HOLES}),
     Case(
         "bidirectional from states",
         _both("concat", return_sequences=True),
         X,
         {"initial_state": [F(3, 2) for _ in range(4)]},
-        saved=False,
     ),
     Case(
         "timedistributed",
@@ -238,7 +226,6 @@ AROUND = [
         L("TimeDistributed", layer=L("GRU", units=2)),
         F(2, 2, 3, 2),
         {"mask": V([[[True, False, True], [False, True, True]], [[False, False, False], [True, True, False]]])},
-        saved=False,
     ),
     Case("timedistributed of images", L("TimeDistributed", layer=L("Flatten")), F(2, 3, 2, 2)),
 ]
