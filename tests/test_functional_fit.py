@@ -150,6 +150,39 @@ def test_inputs_and_targets_in_any_form(x, y):
     assert model.fit(x, y, epochs=3, verbose=0).history["loss"][-1] < results[0]
 
 
+def test_integers_and_columns_among_several_inputs():
+    i, j, k = Input((1,), name="i"), Input((2,), name="j"), Input((1,), dtype="int64", name="k")
+    seen = []
+
+    class Look(Layer):
+        def call(self, inputs):
+            seen.append([(t.shape[1:], t.dtype.name) for t in inputs])
+            return inputs[0]
+
+    model = Model([i, j, k], Look()([i, j, k]))
+    model.compile("sgd", "mse")
+    model.predict([np.arange(4), np.ones((4, 2), "uint8"), np.arange(4.0)])
+    assert seen[-1] == [((1,), "float32"), ((2,), "float32"), ((1,), "int64")]
+
+
+def test_weights_without_a_loss():
+    seen = []
+
+    class Look(Model):
+        def train_step(self, data):
+            seen.append(data[2])
+            return {"loss": 0.0}
+
+    model = Look()
+    model.dense = Dense(1)
+    model.dense(A)
+    model.compile("sgd", jit=False)
+    model.fit(A, ONE, sample_weight=WEIGHTS[0], batch_size=N, shuffle=False, verbose=0)
+    np.testing.assert_allclose(seen[0].numpy(), WEIGHTS[0], rtol=1e-6)
+    with pytest.raises(ShapeError, match="fit: expected x and y with as many rows"):
+        model.fit(A, ONE[:3], verbose=0)
+
+
 def test_targets_in_a_dict_for_outputs_in_a_dict():
     model = compiled({"one": LOSSES[0], "two": LOSSES[1]}, dict)
     assert model.evaluate([A, B], {"one": ONE, "two": TWO}, return_dict=True).keys() == {"loss", "one_loss", "two_loss"}
@@ -227,6 +260,16 @@ def test_a_cross_entropy_from_logits_beside_one_that_is_not():
     assert results["l_loss"] == 4000.0
     assert results[[*results][3]] == pytest.approx(-np.log(1e-7), rel=1e-5)  # a probability that was clipped
     assert [value for name, value in results.items() if "accuracy" in name] == [0.0, 0.0]
+
+
+def test_logits_of_a_model_in_a_model():
+    i = Input((1,))
+    inner = Model(i, Dense(2, activation="softmax", use_bias=False)(i))
+    inner.set_weights([np.array([[2000.0, -2000.0]])])
+    x = Input((1,))
+    for model in (Sequential([inner]), Model(x, inner(x)), Sequential([Input((1,)), Sequential([inner])])):
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        assert model.evaluate([[1.0]], [1]) == 4000.0
 
 
 def test_both_from_logits_where_one_feeds_the_other():

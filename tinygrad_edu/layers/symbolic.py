@@ -138,7 +138,7 @@ def _run_made_up(layer: Any, args: Any, keywords: Any, rows: int, length: int) -
         shape = tuple(n or length for n in (leaf.shape[0] or rows, *leaf.shape[1:])) if leaf.shape else ()
         if leaf.dtype.kind == "O":
             return numpy.full(shape, "a " * length, dtype=object)
-        array = (xp.ones if leaf.dtype.kind == "f" else xp.zeros)(shape, leaf.dtype)
+        array = (xp.zeros if leaf.dtype.kind in "iu" else xp.ones)(shape, leaf.dtype)
         return Tensor(to_device(array, layer.device))
 
     x, *others = mapped(made_up, args)

@@ -163,13 +163,16 @@ class Model(Trainer):
     def input_dtypes(self) -> list[str | None]:
         return [symbol.dtype.name if symbol.dtype.kind != "f" else None for symbol in self.inputs]
 
-    def _only_input(self, x: Any) -> Any:
-        if self.graph is None or not (isinstance(x, dict) or (isinstance(x, (list, tuple)) and len(x) == 1)):
-            return x
-        return self._inputs_in_order(x)[0] if isinstance(x, dict) or (hasattr(x[0], "shape") and x[0].ndim) else x
-
     def _in_form(self, x: Any) -> Any:
-        return x if self.graph is None else rebuild(self.graph.inputs, leaves(self._inputs_in_order(x)))
+        if self.graph is None:
+            return x
+        if len(self.inputs) > 1:
+            return rebuild(self.graph.inputs, leaves(self._inputs_in_order(x)))
+        alone = isinstance(x, (list, tuple)) and len(x) == 1 and getattr(x[0], "ndim", 0) > 0
+        return self._inputs_in_order(x)[0] if isinstance(x, dict) else x[0] if alone else x
+
+    def _is_column(self, number: int) -> bool:
+        return super()._is_column(number) if self.graph is None else self.inputs[number].shape[1:] == (1,)
 
     def _lasts(self) -> tuple[tuple[bool, Any], ...]:
         if self.graph is None or type(self).call is not Model.call:

@@ -92,15 +92,17 @@ class Prepared(ActivatedLayer):
         if train and self.optimizer is not None:
             self.optimizer.build(self.trainable_weights)
         if not has_loss:
-            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, rows), _arrays(y))
+            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
+            for a in leaves(y):
+                check_lengths(where, x=rows, y=a)
         else:
             several = self._each(where, "y", y)
             made = [self._targets(where, *part, rows) for part in zip(self._heads, several, shapes, strict=True)]
             y = made if len(made) > 1 else made[0]
         if sample_weight is not None:
-            given = self._each(where, "sample_weight", sample_weight, share=True)
+            given = self._each(where, "sample_weight", sample_weight, share=True) if self._heads else [sample_weight]
             weights = [None if a is None else self._weights(where, a, rows) for a in given]
-            sample_weight = weights if len(self._heads) > 1 else weights[0]
+            sample_weight = weights if len(weights) > 1 else weights[0]
         return x, y, sample_weight
 
     def _check_compiled(self, where: str, step: str) -> None:
@@ -141,36 +143,30 @@ class Prepared(ActivatedLayer):
         check_lengths(where, x=rows, sample_weight=weights)
         return to_device(losses.check_weights(where, weights, rows.shape[0]), self.device)
 
-    def _as_data(self, where: str, name: str, value: Any, rows: Any = None, dtype: Any = None) -> Any:
+    def _as_data(self, where: str, name: str, value: Any, dtype: Any = None) -> Any:
         """An array for a step: floats in the model's dtype, unless another is asked for."""
         array = as_rows(where, name, value, dtype)
         array = as_rows(where, name, array, self.dtype) if dtype is None and array.dtype.kind == "f" else array
-        if rows is not None:
-            check_lengths(where, x=rows, **{name: array})
         return to_device(array, self.device)
 
     def _inputs(self, where: str, x: Any) -> Any:
         """The inputs as arrays on the model's device, in the form in which `call` takes them."""
         dtypes = self.input_dtypes
-        if len(dtypes) == 1:
-            x = self._as_data(where, "x", self._only_input(x), dtype=dtypes[0] or self.dtype)
-            # one number a row, as Keras has it
-            return x.reshape(-1, 1) if x.ndim == 1 and (self.input_shape or self.build_shape) == (1,) else x
         x = self._in_form(x) if dtypes else _arrays(x)
-        several = list(leaves(x))
-        kinds = dtypes or [None] * len(several)
-        if len(several) == 1 and not dtypes:
-            kinds = [numpy.dtype(self.input_dtype or self.dtype).name]
-        made = [
-            self._as_data(where, f"x[{i}]" if len(several) > 1 else "x", a, dtype=kind)
-            for i, (a, kind) in enumerate(zip(several, kinds, strict=True))
-        ]
-        for i, a in enumerate(made[1:], 1):
-            check_lengths(where, **{"x[0]": made[0], f"x[{i}]": a})
-        return rebuild(x, iter(made))
+        several = [x] if len(dtypes) == 1 else list(leaves(x))
+        kinds: list[Any] = [kind or self.dtype for kind in dtypes] or [None] * len(several)
+        if len(several) == 1:
+            kinds = [kinds[0] or numpy.dtype(self.input_dtype or self.dtype)]
+        names = ["x"] if len(several) == 1 else [f"x[{i}]" for i in range(len(several))]
+        made = [self._as_data(where, *part) for part in zip(names, several, kinds, strict=True)]
+        check_lengths(where, **dict(zip(names, made, strict=True)))
+        # one number a row, as Keras has it
+        made = [a.reshape(-1, 1) if a.ndim == 1 and self._is_column(i) else a for i, a in enumerate(made)]
+        return made[0] if len(dtypes) == 1 else rebuild(x, iter(made))
 
-    def _only_input(self, x: Any) -> Any:
-        return x
+    def _is_column(self, number: int) -> bool:
+        """Whether that input has one number a row."""
+        return (self.input_shape or self.build_shape) == (1,)
 
     def _in_form(self, x: Any) -> Any:
         """The inputs in the form, a list or dict, in which `call` takes them."""

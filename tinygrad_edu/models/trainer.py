@@ -238,15 +238,13 @@ class Trainer(Prepared):
             if output.shape != (rows, *shapes[i]):
                 expected = f"an output of shape {(rows, *shapes[i])}"
                 raise ShapeError(message(self.where, expected, f"shape {output.shape}"))
-            if head.loss is None:
-                values.append(None)
-                counts.append(None)
-                continue
-            value, count = head.compute(self._part(y, i), output, self._part(weight, i), i in logits)
-            values.append(value.detach())
+            value = count = None
+            if head.loss is not None:
+                value, count = head.compute(self._part(y, i), output, self._part(weight, i), i in logits)
+                parts.append(value if head.weight == 1.0 else value * head.weight)
+            values.append(value if value is None else value.detach())
             counts.append(count)
-            parts.append(value if head.weight == 1.0 else value * head.weight)
-        return self._sum(parts), values, counts, outputs, logits
+        return self._sum(parts), values, counts, outputs
 
     def _sum(self, parts: list[Any]) -> Any:
         """The sum of the weighted losses and of the penalties of the layers."""
@@ -256,7 +254,7 @@ class Trainer(Prepared):
         """What belongs to one output among targets or weights."""
         return tree if len(self._heads) == 1 or tree is None else tree[number]
 
-    def _track(self, total: Tensor, y: Any, values: Any, counts: Any, outputs: Any, logits: Any) -> None:
+    def _track(self, total: Tensor, y: Any, values: Any, counts: Any, outputs: Any) -> None:
         """Adds a batch to the mean losses and the metrics."""
         masks = [getattr(output, "mask", None) for output in outputs]
         given = [total.detach(), values, counts, y, [output.detach() for output in outputs], masks]
