@@ -91,7 +91,6 @@ CASES = [
         L("GlobalAveragePooling1D"),
         F(2, 4, 3),
         call={"mask": MASK},
-
         wrong=(
             (F(2, 3, 3), r"GlobalAveragePooling1D: expected a mask of shape \(2, 3\), received \(2, 4\)"),
             (F(2, 4), f"GlobalAveragePooling1D: expected {TIMES}"),
@@ -102,7 +101,6 @@ CASES = [
         L("GlobalAveragePooling1D", keepdims=True),
         F(2, 4, 3),
         call={"mask": MASK},
-
     ),
     Case(
         "global average pooling2d",

@@ -14,6 +14,7 @@ from ..backend import to_device
 from ..data import as_rows, check_lengths
 from ..errors import check_number, message
 from ..layers import ActivatedLayer
+from ..layers.base import as_texts
 from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
@@ -30,6 +31,8 @@ class Prepared(ActivatedLayer):
     _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
     _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
+    _has_penalties = True
+    """Whether a layer has a regularizer; looked up once a call, for it takes a walk through all layers."""
     _outputs_are_named = False
     """Whether `call` returns a dict."""
     _has_own_step: ClassVar[dict[str, bool]] = {"train": False, "test": False}
@@ -85,10 +88,12 @@ class Prepared(ActivatedLayer):
     def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
         """Checks and converts the data of one call, once; after this no batch is looked at again."""
         self._check_compiled(where, "train" if train else "test")
+        self._has_penalties = True
         has_loss = self._given[0] is not None
         x = self._inputs(where, x)
         shapes = self._make_ready(x) if has_loss or self._has_call else []
         rows = next(leaves(x))
+        self._has_penalties = bool(self.losses)  # now that all layers are built
         if train and self.optimizer is not None:
             self.optimizer.build(self.trainable_weights)
         if not has_loss:
@@ -145,6 +150,8 @@ class Prepared(ActivatedLayer):
 
     def _as_data(self, where: str, name: str, value: Any, dtype: Any = None) -> Any:
         """An array for a step: floats in the model's dtype, unless another is asked for."""
+        if dtype == "object":
+            return as_texts(where, value)
         array = as_rows(where, name, value, dtype)
         array = as_rows(where, name, array, self.dtype) if dtype is None and array.dtype.kind == "f" else array
         return to_device(array, self.device)
@@ -162,7 +169,7 @@ class Prepared(ActivatedLayer):
         check_lengths(where, **dict(zip(names, made, strict=True)))
         # one number a row, as Keras has it
         made = [a.reshape(-1, 1) if a.ndim == 1 and self._is_column(i) else a for i, a in enumerate(made)]
-        return made[0] if len(dtypes) == 1 else rebuild(x, iter(made))
+        return self._on_host(made[0]) if len(dtypes) == 1 else rebuild(x, iter(made))
 
     def _is_column(self, number: int) -> bool:
         """Whether that input has one number a row."""
@@ -170,6 +177,10 @@ class Prepared(ActivatedLayer):
 
     def _in_form(self, x: Any) -> Any:
         """The inputs in the form, a list or dict, in which `call` takes them."""
+        return x
+
+    def _on_host(self, x: Any) -> Any:
+        """The input after the layers that are not for a step, such as lookups of texts."""
         return x
 
     def _weighted(self, where: str, rows: Rows, class_weight: Any) -> Rows:
@@ -185,19 +196,20 @@ class Prepared(ActivatedLayer):
     def _make_ready(self, x: Any) -> list[tuple[int, ...]]:
         """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
         size is fixed), once per shape of the inputs and last activations."""
-        shapes = tuple(tuple(a.shape[1:]) for a in leaves(x))
-        if (shapes, self._lasts()) not in self._ready:
+        shapes = tuple(a.shape[1:] for a in leaves(x))
+        known = self._ready.get((shapes, self._lasts()))
+        if known is None:
             with Switch("grad_enabled", False), unchanged(self):
                 outputs = self(_first(x, self.batch_size or 1), training=False)
                 self._know_outputs(outputs)
-                found = [tuple(y.shape[1:]) for y in leaves(outputs)]
-                for i, (head, shape) in enumerate(zip(self._heads, found, strict=True)):
+                known = [tuple(y.shape[1:]) for y in leaves(outputs)]
+                for i, (head, shape) in enumerate(zip(self._heads, known, strict=True)):
                     head.make_metrics(shape[-1] if shape else 1)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
                         head.check_values(list(leaves(self(_first(x, self.batch_size or 32), training=False)))[i])
-            self._ready[shapes, self._lasts()] = found  # which may be known only now
-        return self._ready[shapes, self._lasts()]
+            self._ready[shapes, self._lasts()] = known  # which may be known only now
+        return known
 
     def _know_outputs(self, outputs: Any) -> None:
         """Makes the heads for outputs that were not known to `compile`."""
@@ -233,4 +245,9 @@ def _cut(rows: Rows, part: slice) -> Rows:
 
 def _first(x: Any, count: int) -> Any:
     """The first rows of the inputs, as tensors."""
-    return mapped(lambda a: Tensor((a.data if isinstance(a, Tensor) else a)[:count]), x)
+    return mapped(lambda a: as_input((a.data if isinstance(a, Tensor) else a)[:count]), x)
+
+
+def as_input(array: Any) -> Any:
+    """An array as a tensor; texts as they are."""
+    return array if array.dtype == object else Tensor(array)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..autograd import Tensor
 from ..errors import message
 from ..layers import ActivatedLayer, InputLayer, Layer, Symbol
 from ..layers.config import serialize
@@ -137,13 +138,24 @@ class Sequential(Model):
         shape = None if self.batch_input_shape else self.input_shape or self.build_shape or ()
         return InputLayer(shape, self.input_dtype, self.batch_input_shape)
 
+    def _as_tensors(self, x: Any) -> Any:
+        return x if isinstance(x, Tensor) else super()._as_tensors(x)
+
+    def _on_host(self, x: Any) -> Any:
+        if self.input_dtype != "object" or not self.layers:
+            return x
+        self.build_once(x.shape)
+        return self.layers[0](x).data
+
     def call(self, x: Any) -> Any:
         return self._through(self.layers, x)
 
     def _through(self, layers: list[Layer], x: Any) -> Any:
         if not self.layers:
             raise ValueError(message(self.where, "at least one layer", "none", "add one with model.add(...)."))
-        if self.input_shape is not None:
+        if self.input_dtype == "object" and isinstance(x, Tensor):
+            layers = layers[1:]  # the first one was called by `_on_host`
+        elif self.input_shape is not None:
             check_input(self.where, x.shape, self.input_shape)
         for layer in layers:
             x = layer(x)
