@@ -182,19 +182,18 @@ def test_jit_equals_eager(case):
     kinds = leaves((case.inputs, case.call))
 
     def compute(given):
-        values = iter(given)
-        made = [t * 1.0 if isinstance(kind, F) else t for t, kind in zip(given, kinds, strict=True)]
+        made = [Tensor(t.data, True) if isinstance(kind, F) else t for t, kind in zip(given, kinds, strict=True)]
         values = iter(made)
         new_inputs, new_call = mapped(lambda t: next(values), (inputs, call))
         outputs = outputs_of(layer, new_inputs, new_call)
-        parameters = layer.trainable_weights
-        if case.order and parameters:
-            loss = total_of(case, outputs)
-            loss.backward()
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        for p in parameters:
+        wanted = [*watched(new_inputs, new_call), *layer.trainable_weights]
+        total = total_of(case, outputs)
+        if case.order and total.requires_grad:
+            total.backward()
+        gradients = [t.grad.detach() for t in wanted if t.grad is not None]
+        for p in layer.trainable_weights:
             p.grad = None
-        return [*[y.detach() for y in outputs], *[g.detach() for g in gradients]]
+        return [*[y.detach() for y in outputs], *gradients]
 
     step = tg.jit(compute)
     for scale in (1.0, 0.75, 1.0):
@@ -229,6 +228,7 @@ def test_a_saved_model_gives_the_same(case, tmp_path):
     loaded = models.load_model(tmp_path / "m.safetensors")
     for y, z in zip(leaves(loaded(given)), expected, strict=True):
         numpy.testing.assert_array_equal(y.detach().numpy(), z)
+    assert set(case.layer.config) <= set(layer.get_config())
     again = type(layer).from_config(json.loads(json.dumps(layer.get_config())))
     assert again.get_config() == layer.get_config()
 

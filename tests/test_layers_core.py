@@ -69,7 +69,7 @@ def test_output_shapes_of_lambdas_are_checked():
     x = layers.Input((3,))
     assert layers.Lambda(double, output_shape=(3,))(x).shape == (None, 3)
     assert layers.Lambda(double, output_shape=rows)(x).shape == (None, 3)
-    with pytest.raises(ShapeError, match=r"Lambda: expected an output of shape \(None, 4\), received \(1, 3\)"):
+    with pytest.raises(ShapeError, match=r"Lambda: expected an output of shape \(None, 4\), received \(2, 3\)"):
         layers.Lambda(double, output_shape=(4,))(x)
     with pytest.raises(TypeError, match="Lambda: expected a function, received 3"):
         layers.Lambda(3)

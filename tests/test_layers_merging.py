@@ -88,7 +88,7 @@ def test_a_model_of_two_branches():
 
 def test_symbols_of_other_shapes_raise_at_once():
     with pytest.raises(
-        ValueError, match=r"Add: expected shapes that are equal, or 1 where not, received \(1, 3\), \(1, 4\)"
+        ValueError, match=r"Add: expected shapes that are equal, or 1 where not, received \(2, 3\), \(2, 4\)"
     ):
         layers.Add()([layers.Input((3,)), layers.Input((4,))])
     assert layers.Add()([layers.Input((None, 4)), layers.Input((1, 4))]).shape == (None, None, 4)

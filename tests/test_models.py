@@ -581,7 +581,7 @@ def softmax_twice():
     (lambda: Sequential([Dense(1), Input((2,))]), ValueError, "Sequential add: expected Input as the first layer"),
     (lambda: Sequential([Dense(1, name="a"), Dense(1, name="a")]), ValueError, "expected layers with different names, received a second 'a'"),
     (lambda: Sequential()(tg.zeros((1, 2))), ValueError, "Sequential: expected at least one layer, received none"),
-    (lambda: Sequential([Input((2,)), Dense(3), Reshape((2,), name="r")]), ShapeError, "Sequential[1] Reshape 'r': expected rows that can be reshaped to (2,), received shape (1, 3)"),
+    (lambda: Sequential([Input((2,)), Dense(3), Reshape((2,), name="r")]), ShapeError, "Sequential[1] Reshape 'r': expected rows that can be reshaped to (2,), received shape (2, 3)"),
     (lambda: Sequential([Dense(1)]).save("never"), ValueError, "Sequential save: expected a model that is built"),
 ])  # fmt: skip
 def test_refused(call, kind, text):

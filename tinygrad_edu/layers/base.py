@@ -14,7 +14,7 @@ from ..autograd import Tensor, settled, tensor
 from ..backend import Device, default_device, to_device
 from ..errors import ShapeError, check_cast, check_integer, choice, message
 from ..state import Switch, state
-from ..tree import leaves, mapped
+from ..tree import leaves, mapped, rebuild
 from . import config
 from .config import revived
 from .module import Module
@@ -68,7 +68,6 @@ class Layer(Module):
     """Weak references to the calls of this layer on symbols."""
     is_split = False
     """Whether the output is the `activation` of the `preactivation`; see `ActivatedLayer`."""
-    _regularized: dict[str, Any] = {}  # noqa: RUF012 -- replaced, never written into
     _call_takes: frozenset[str] = frozenset()
     _makes_mask = False
     _takes_one = False
@@ -92,7 +91,15 @@ class Layer(Module):
         if others:
             names = config.arguments(type(self))
             raise TypeError(*choice(self.where, "each argument", next(iter(others)), names).args)
+        if not isinstance(trainable, (bool, numpy.bool_)):
+            raise TypeError(message(self.where, "trainable to be True or False", repr(trainable)))
+        if not (name is None or isinstance(name, str)):
+            raise TypeError(message(type(self).__name__, "name to be a text", repr(name)))
         self._trainable = bool(trainable)
+        shapes = {"input_shape": input_shape, "input_dim": input_dim, "batch_input_shape": batch_input_shape}
+        given = [argument for argument, value in shapes.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(message(self.where, "the shape of an input once", " and ".join(given)))
         if input_dim is not None:
             input_shape = (check_integer(self.where, "input_dim", input_dim, 1),)
         if batch_input_shape is not None:
@@ -143,9 +150,12 @@ class Layer(Module):
         trainable: bool = True,
         dtype: Any = None,
         name: str | None = None,
+        regularizer: Any = None,
     ) -> Tensor:
         """A new parameter (a buffer if not `trainable`) of that shape; assign it to an attribute, which names it."""
         dtype = numpy.dtype(dtype or state.dtype)
+        if trainable and dtype.kind != "f":
+            raise TypeError(message(self.where, "a floating dtype of what is trained", str(dtype), "trainable=False?"))
         values = initializers.get(initializer, self.where)(tuple(shape), dtype=dtype)
         array = values.data if isinstance(values, Tensor) else values
         array = array if hasattr(array, "dtype") else numpy.asarray(array)
@@ -155,7 +165,10 @@ class Layer(Module):
             raise TypeError(message(self.where, "initial values to be numbers", f"dtype {array.dtype}"))
         array = check_cast(self.where, "initial values", array, dtype)
         # a copy, for the array may be the user's own, and training overwrites parameters
-        return Tensor(to_device(array, default_device()).copy(), requires_grad=trainable)
+        weight = Tensor(to_device(array, default_device()).copy(), requires_grad=trainable)
+        if regularizer is not None:
+            self._penalized = [*self._penalized, (weight, regularizers.get(regularizer, self.where))]
+        return weight
 
     def make(self, name: str, shape: tuple[int, ...], argument: str | None = None, trainable: bool = True) -> None:
         """Makes the weight that becomes the attribute `name`, as the layer's arguments say: `kernel_initializer` and
@@ -168,12 +181,13 @@ class Layer(Module):
 
     @property
     def losses(self) -> list[Tensor]:
-        """The penalties of this layer's weights and of those inside: what `fit` adds to the loss."""
-        return [
-            regularizer(getattr(layer, name))
-            for _, layer in self._layers()
-            for name, regularizer in getattr(layer, "_regularized", {}).items()
-        ]
+        """The penalties of this layer's weights and of those inside that are not frozen, each once: what `fit` adds to
+        the loss."""
+        found: dict[int, Any] = {}
+        for _, layer in self._layers():
+            named = [(getattr(layer, name), regularizer) for name, regularizer in layer._regularized.items()]
+            found |= {id(weight): (weight, regularizer) for weight, regularizer in (*named, *layer._penalized)}
+        return [regularizer(weight) for weight, regularizer in found.values() if weight.requires_grad]
 
     # Calling
 
@@ -200,11 +214,11 @@ class Layer(Module):
         """What `layer(x)` does, for another method of this layer in place of `call`."""
         if training is None:
             training = state.training if self.training_mode is None else self.training_mode
-        settled(self, "training_mode")
+        settled(self, "training_mode", "_trainable")
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)
-            mask = keywords["mask"] if "mask" in keywords else mask_of(x)
+            mask = keywords.pop("mask") if "mask" in keywords else mask_of(x)
             if self._call_takes and function == self.call:
                 if "training" in self._call_takes:
                     keywords["training"] = training
@@ -214,9 +228,7 @@ class Layer(Module):
                 if not self.built:
                     self.build_for(x, *args, **keywords)
                 y = function(x, *args, **keywords)
-            if mask is not None or self._makes_mask:
-                self._pass_mask_on(x, mask, y)
-            return y
+            return self._with_mask(x, mask, y) if mask is not None or self._makes_mask else y
         except Exception as error:
             self._locate(error)
             raise
@@ -239,6 +251,8 @@ class Layer(Module):
     def build_once(self, input_shape: Any, target: Device | None = None) -> None:
         """Builds, if that was not done, on the device chosen by `to`, or on `target`, or on the default device."""
         if not self.built:
+            if self.input_shape is not None and is_shape(input_shape):
+                check_input(self.where, tuple(input_shape), self.input_shape)
             if state.trace is not None and type(self).build is not Layer.build:
                 hint = "call it once before the jitted function."
                 state.trace.forbid("a layer that is built", "one that is not", hint)
@@ -253,12 +267,13 @@ class Layer(Module):
             if not self._trainable:
                 self.trainable = False
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the output for inputs of that shape, found by running the layer on made-up rows."""
+    def compute_output_shape(self, *input_shapes: Any) -> Any:
+        """The shape of the output for arguments of these shapes, found by running the layer on made-up rows."""
         dtype = self.input_dtype or self.dtype
-        self.build_once(map_shapes(lambda shape: (None, *shape[1:]), input_shape))
-        symbols = map_shapes(lambda shape: Symbol(tuple(shape), dtype), input_shape)
-        return shapes_of(infer(self, (symbols,), {}))
+        symbols = [map_shapes(lambda shape: Symbol(tuple(shape), dtype), shape) for shape in input_shapes]
+        if not self.built:
+            self.build_for(*symbols)
+        return shapes_of(infer(self, tuple(symbols), {}))
 
     def train(self) -> Layer:
         """Sets the training mode for the coming calls of this layer, and of those inside that have no mode of their
@@ -295,22 +310,20 @@ class Layer(Module):
 
     # Masks
 
-    def _pass_mask_on(self, x: Any, mask: Any, y: Any) -> None:
-        """Gives the outputs their masks."""
+    def _with_mask(self, x: Any, mask: Any, y: Any) -> Any:
+        """The outputs, with their masks."""
         if not self.supports_masking and not self._makes_mask:
             warnings.warn(
                 f"{self.where}: the mask of its input ends here, for the layer does not support masking: later layers "
                 "and the loss count every time step.",
                 stacklevel=4,
             )
-            return
+            return y
         masks = self.compute_mask(x, mask)
         outputs = list(leaves(y))
-        for output, one in zip(
-            outputs, masks if isinstance(masks, (list, tuple)) else [masks] * len(outputs), strict=True
-        ):
-            if one is not None:
-                output.mask = one
+        masks = masks if isinstance(masks, (list, tuple)) else [masks] * len(outputs)
+        given = {id(leaf) for leaf in leaves(x)}
+        return rebuild(y, (_masked(a, one, id(a) in given) for a, one in zip(outputs, masks, strict=True)))
 
     # Errors
 
@@ -336,6 +349,10 @@ class Layer(Module):
                 first, *rest = name.split(".")
                 return f"{type(self).__name__}.{first}" + "".join(f"[{key}]" for key in rest)
         return type(self).__name__
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: they know nothing of the calls of the original."""
+        return {name: value for name, value in vars(self).items() if name != "calls"}
 
     def __repr__(self) -> str:
         return f"<{self.where}>"
@@ -369,6 +386,15 @@ def mask_of(x: Any) -> Any:
         return getattr(x, "mask", None)
     masks = mapped(mask_of, x)
     return None if all(mask is None for mask in leaves(masks)) else masks
+
+
+def _masked(output: Any, mask: Any, is_input: bool) -> Any:
+    """The output with that mask. One that is an input is left as it is: its mask is its own."""
+    if is_input and getattr(output, "mask", None) is not mask:
+        output = output.reshape(output.shape)
+    if mask is not None:
+        output.mask = mask
+    return output
 
 
 def _is_input(leaf: Any) -> bool:
@@ -405,3 +431,14 @@ def check_shape(where: str, name: str, shape: Any) -> tuple[int | None, ...]:
         hint = f"write ({shape},)." if isinstance(shape, int) else ""
         raise TypeError(message(where, f"{name} to be a tuple of integers, without the batch axis", repr(shape), hint))
     return tuple(None if n is None else check_integer(where, f"each length in {name}", n, 1) for n in shape)
+
+
+def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, ...]) -> None:
+    """Raises ShapeError unless `received` is a batch of rows of that shape."""
+    fits = len(received) == len(shape) + 1 and all(
+        n is None or n == m for n, m in zip(shape, received[1:], strict=True)
+    )
+    if not fits:
+        hint = "add a batch axis: x[None]." if received == shape else ""
+        hint = "make it a column: x.reshape(-1, 1)." if len(received) == 1 and shape == (1,) else hint
+        raise ShapeError(message(where, f"a batch of shape {(None, *shape)}", f"shape {received}", hint))

@@ -69,9 +69,9 @@ def config_of(layer: Layer) -> dict[str, Any]:
 def plain(where: str, name: str, value: Any) -> Any:
     """An argument as JSON."""
     if name.endswith("initializer"):
-        return initializers.serialize(value)
+        return _by_name(initializers.serialize(value))
     if name.endswith("_regularizer"):
-        return regularizers.serialize(value)
+        return _by_name(regularizers.serialize(value))
     if hasattr(value, "get_config"):
         return serialize(value)
     if isinstance(value, (list, tuple)):
@@ -81,11 +81,16 @@ def plain(where: str, name: str, value: Any) -> Any:
     if isinstance(value, (numpy.generic, numpy.ndarray)):
         return value.tolist()
     if callable(value):
-        return activations.name_of(value)
+        return _by_name(activations.name_of(value))
     if value is not None and not isinstance(value, (bool, int, float, str)):
         expected = f"its argument {name!r} to be something that can be written"
         raise TypeError(message(where, expected, type(value).__name__, "define get_config."))
     return value
+
+
+def _by_name(value: Any) -> Any:
+    """A function of the user's, "custom:name", as a dict, which no text of an argument can be taken for."""
+    return {"custom": value.removeprefix("custom:")} if isinstance(value, str) and value[:7] == "custom:" else value
 
 
 def class_name(layer: Any) -> str:
@@ -113,10 +118,10 @@ def revived(value: Any, custom: Mapping[str, Any] = MappingProxyType({})) -> Any
     """A value with the layers, classes and functions in it that stand there by name."""
     if isinstance(value, list):
         return [revived(item, custom) for item in value]
-    if isinstance(value, str) and value.startswith("custom:"):
-        return _known(custom, value, "function")
     if not isinstance(value, Mapping):
         return value
+    if value.keys() == {"custom"}:
+        return _known(custom, f"custom:{value['custom']}", "function")
     if not {"class_name", "config"} <= value.keys():
         return {key: revived(item, custom) for key, item in value.items()}
     kind = _known({**BUILT_IN, **custom}, value["class_name"], "class")

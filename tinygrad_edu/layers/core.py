@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -14,8 +13,8 @@ from ..autograd import Tensor
 from ..errors import ShapeError, check_integer, check_number, message
 from ..state import state
 from . import activations
-from .base import ActivatedLayer, Layer, check_shape
-from .symbolic import Node, Shape, Symbol, shapes_of
+from .base import ActivatedLayer, Layer, check_input, check_shape
+from .symbolic import Node, Shape, Symbol, note_call, shapes_of
 
 
 class InputLayer(Layer):
@@ -55,9 +54,9 @@ class InputLayer(Layer):
         """A symbol for the inputs."""
         node = Node(self, (), {})
         assert self.input_shape is not None
-        node.outputs = Symbol(self.batch_input_shape or (None, *self.input_shape), self.dtype, node)
-        self.calls = (weakref.ref(node),)
-        return node.outputs
+        node.outputs = symbol = Symbol(self.batch_input_shape or (None, *self.input_shape), self.dtype, node)
+        note_call(node)
+        return symbol
 
     def call(self, x: Any) -> Any:
         assert self.input_shape is not None
@@ -65,8 +64,12 @@ class InputLayer(Layer):
         return x
 
     def get_config(self) -> dict[str, Any]:
-        shape = {"batch_input_shape": self.batch_input_shape} if self.batch_input_shape else {}
-        config = {"input_shape": self.input_shape, "dtype": self.input_dtype, "name": self.name, **shape}
+        shape = (
+            {"batch_input_shape": self.batch_input_shape}
+            if self.batch_input_shape
+            else {"input_shape": self.input_shape}
+        )
+        config = {**shape, "dtype": self.input_dtype, "name": self.name}
         return {key: value for key, value in config.items() if value is not None}
 
 
@@ -88,20 +91,11 @@ def Input(
     >>> tg.layers.Dense(2)(x)
     <Symbol (None, 2) float32>
     """
+    if batch_shape is not None and (shape is not None or batch_size is not None):
+        raise ValueError(message("Input", "batch_shape alone", f"it beside shape {shape} and batch_size {batch_size}"))
     if batch_size is not None and shape is not None:
         batch_shape = (check_integer("Input", "batch_size", batch_size, 1), *check_shape("Input", "shape", shape))
     return InputLayer(None if batch_shape is not None else shape, dtype, batch_shape, name).symbol()
-
-
-def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, ...]) -> None:
-    """Raises ShapeError unless `received` is a batch of rows of that shape."""
-    fits = len(received) == len(shape) + 1 and all(
-        n is None or n == m for n, m in zip(shape, received[1:], strict=True)
-    )
-    if not fits:
-        hint = "add a batch axis: x[None]." if received == shape else ""
-        hint = "make it a column: x.reshape(-1, 1)." if len(received) == 1 and shape == (1,) else hint
-        raise ShapeError(message(where, f"a batch of shape {(None, *shape)}", f"shape {received}", hint))
 
 
 ONE_AXIS = "for one number a row use x.reshape(-1, 1), for one row x[None]."

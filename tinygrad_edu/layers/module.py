@@ -24,6 +24,10 @@ class Module:
     _device: Device | None = None
     passing: ClassVar[frozenset[str]] = frozenset()
     """Attributes whose tensors are buffers that are moved with the layer but not saved: a state between batches."""
+    _regularized: dict[str, Any] = {}  # noqa: RUF012 -- replaced, never written into
+    """Regularizers by the attributes of the weights that they are for."""
+    _penalized: list[Any] = []  # noqa: RUF012
+    """Weights with regularizers, of which the attributes are not known."""
 
     @property
     def where(self) -> str:
@@ -32,7 +36,7 @@ class Module:
 
     def _members(self) -> Iterator[tuple[str, Any]]:
         """The tensors and layers that the attributes hold directly or in lists, tuples and dicts, with their names."""
-        for name, value in list(vars(self).items()):
+        for name, value in [(name, value) for name, value in vars(self).items() if name != "_penalized"]:
             yield from _find(self.where, name, value)
 
     def _layers(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -112,7 +113,8 @@ class Graph:
             else:
                 y = node.layer(*args, **keywords)
             for symbol, value in zip(leaves(node.outputs), leaves(y), strict=True):
-                values.setdefault(id(symbol), value)  # what is an input stays as it is
+                if symbol is not None:
+                    values.setdefault(id(symbol), value)  # what is an input stays as it is
         values |= results
         return mapped(lambda symbol: values[id(symbol)], self.outputs)
 
@@ -122,13 +124,14 @@ class Graph:
         """The layers, and the calls by numbers: of layers, and of what comes first, the inputs and then each output."""
         inputs = symbols_in(self.inputs)
         layers = [layer for layer in self.layers if not isinstance(layer, InputLayer)]
-        numbers = {id(symbol): i for i, symbol in enumerate(inputs)}
+        free = itertools.count()
+        numbers = {id(symbol): next(free) for symbol in inputs}
         calls = []
         for node in self.nodes:
             given = [_written(numbers, [*node.args]), _written(numbers, node.keywords)]
             calls.append([layers.index(node.layer), *given])
             for symbol in leaves(node.outputs):
-                numbers[id(symbol)] = len(numbers)
+                numbers[id(symbol)] = next(free)
         return {
             "layers": [serialize(layer) for layer in layers],
             "input_layers": [serialize(layer) for layer in self.input_layers],

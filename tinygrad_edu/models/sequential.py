@@ -8,8 +8,8 @@ from typing import Any
 from ..autograd import Tensor
 from ..errors import message
 from ..layers import ActivatedLayer, InputLayer, Layer, Symbol
+from ..layers.base import check_input
 from ..layers.config import serialize
-from ..layers.core import check_input
 from .model import Model, name_layers
 
 
