@@ -11,7 +11,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import optimizers
 from tinygrad_edu.errors import GradientError, ShapeError
-from tinygrad_edu.optimizers import SGD, Adam, AdamW
+from tinygrad_edu.optimizers import SGD, Adam, AdamW, RMSprop
 
 A = np.random.default_rng(0).normal(size=(3, 4))
 START = np.random.default_rng(1).normal(size=4)
@@ -39,6 +39,11 @@ TORCH = {
         lambda o, p: o.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
     ),
     "sgd decay": (lambda: SGD(0.1, weight_decay=0.3), lambda o, p: o.SGD(p, lr=0.1, weight_decay=0.3)),
+    "rmsprop": (lambda: RMSprop(0.05, 0.8, epsilon=1e-16), lambda o, p: o.RMSprop(p, lr=0.05, alpha=0.8, eps=0.0)),
+    "rmsprop with momentum, centered": (
+        lambda: RMSprop(0.01, 0.9, momentum=0.5, epsilon=1e-16, centered=True),
+        lambda o, p: o.RMSprop(p, lr=0.01, alpha=0.9, momentum=0.5, eps=0.0, centered=True),
+    ),
     "adam": (lambda: Adam(0.05, 0.8, 0.95, 1e-12), lambda o, p: o.Adam(p, lr=0.05, betas=(0.8, 0.95), eps=1e-12)),
     "adamw": (lambda: AdamW(0.05, 0.3, epsilon=1e-12), lambda o, p: o.AdamW(p, lr=0.05, weight_decay=0.3, eps=1e-12)),
 }
@@ -78,6 +83,20 @@ def test_adam_as_the_formula_of_keras(epsilon, decay):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("epsilon", [1e-7, 0.1])
+def test_rmsprop_as_the_formula_of_keras(epsilon):
+    w, v, m, expected = START.copy(), 0.0, 0.0, []
+    for _ in range(STEPS):
+        g = gradient(w)
+        w = w - w * 0.3 * 0.05
+        v = 0.9 * v + (1 - 0.9) * g * g
+        m = 0.5 * m + 0.05 * g / np.sqrt(v + epsilon)
+        w = w - m
+        expected.append(w)
+    found = trajectory(RMSprop(0.05, momentum=0.5, epsilon=epsilon, weight_decay=0.3))
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", TORCH)
 def test_float32_stays_and_follows(name):
     ours, _ = TORCH[name]
@@ -87,6 +106,7 @@ def test_float32_stays_and_follows(name):
 def test_defaults_are_those_of_keras():
     for optimizer, defaults in (
         (SGD(), {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}),
+        (RMSprop(), {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7, "centered": False}),
         (Adam(), {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}),
         (AdamW(), {"learning_rate": 0.001, "weight_decay": 0.004, "epsilon": 1e-7}),
     ):
@@ -138,6 +158,21 @@ def two_optimizers():
     first = SGD().build([w])
     Adam().build([w])
     return first
+
+
+def test_two_optimizers_of_the_same_parameters_each_go_on_with_their_own_state():
+    parameters = [weight(), weight(3.0)]
+    first, second = (SGD(rate, momentum=0.9).build(parameters, shared=True) for rate in (0.1, 0.01))
+    expected, moves = [np.array([1.0, 2.0]), np.array([3.0])], [[0.0, 0.0], [0.0, 0.0]]
+    for step in range(6):
+        for i, (optimizer, rate) in enumerate(((first, 0.1), (second, 0.01))):
+            if step % 3 or i:  # the first one pauses
+                optimizer.minimize(sum((p * p).sum() for p in parameters))
+                for k, p in enumerate(expected):
+                    moves[i][k] = 0.9 * moves[i][k] - rate * 2 * p
+                    expected[k] = p + moves[i][k]
+        for p, value in zip(parameters, expected, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), value, rtol=1e-5)
 
 
 def other_parameters():

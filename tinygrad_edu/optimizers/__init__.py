@@ -4,9 +4,9 @@ from typing import Any
 
 from ..errors import choice, message
 from .base import Optimizer
-from .rules import SGD, Adam, AdamW
+from .rules import SGD, Adam, AdamW, RMSprop
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -24,4 +24,4 @@ def get(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "get"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]

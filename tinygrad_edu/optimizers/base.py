@@ -91,11 +91,12 @@ class Optimizer:
 
     # Use
 
-    def build(self, parameters: Iterable[Tensor]) -> Optimizer:
+    def build(self, parameters: Iterable[Tensor], shared: bool = False) -> Optimizer:
         """Gives the optimizer the parameters to train, and returns it.
 
         Raises ValueError if there is none, if one comes twice or belongs to another optimizer, or if this one has
-        others already; TypeError if one is no tensor that requires grad.
+        others already; TypeError if one is no tensor that requires grad. `shared` ones may belong to several, as those
+        of models that have layers in common: each goes on with its own state.
         """
         chosen = list(parameters)
         if self.parameters:
@@ -111,8 +112,8 @@ class Optimizer:
                 found = f"{p.dtype}{list(p.shape)}" if isinstance(p, Tensor) else type(p).__name__
                 raise TypeError(message(self.where, "leaf tensors that require grad", found))
             owner = _owner(p)
-            if owner is not None and owner is not self:
-                hint = "one optimizer trains a parameter; release() the other."
+            if owner is not None and owner is not self and not shared:
+                hint = "release() the other, or say build(parameters, shared=True) if both are to train them."
                 raise ValueError(
                     message(self.where, "parameters of no other optimizer", f"some of {owner.where}", hint)
                 )

@@ -42,6 +42,50 @@ class SGD(Optimizer):
         return parameter + momentum, {"momentum": momentum}
 
 
+class RMSprop(Optimizer):
+    """Hinton, "Neural networks for machine learning", lecture 6e (2012); centered as in Graves (2013).
+
+        v = rho * v + (1 - rho) * g^2
+        a = rho * a + (1 - rho) * g                                 if centered, else a = 0
+        m = momentum * m + learning_rate * g / sqrt(v - a^2 + epsilon)
+        p = p - m
+
+    PyTorch adds its epsilon outside of the root.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        weight_decay: float | None = None,
+    ):
+        super().__init__(learning_rate, weight_decay)
+        self.rho = share(self.where, "rho", rho)
+        self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
+        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
+        self.centered = centered
+
+    never_negative = (*Optimizer.never_negative, "velocity")
+
+    def init(self, parameter: Any) -> State:
+        names = ("velocity", *["average"] * self.centered, *["momentum"] * bool(self.momentum))
+        return {name: ops.zeros_like(parameter) for name in names}
+
+    def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
+        new = {"velocity": state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.rho)}
+        variance = new["velocity"]
+        if self.centered:
+            new["average"] = state["average"] + (gradient - state["average"]) * (1.0 - self.rho)
+            variance = variance - new["average"] * new["average"]
+        move = learning_rate * gradient / ops.sqrt(variance + self.epsilon)
+        if self.momentum:
+            move = new["momentum"] = self.momentum * state["momentum"] + move
+        return parameter - move, new
+
+
 class Adam(Optimizer):
     """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), in the form that ends its section 2:
 
