@@ -57,6 +57,15 @@ def test_what_a_symbol_cannot_do(use):
     assert "symbol" in str(caught.value).lower()
 
 
+@pytest.mark.parametrize("inputs", [
+    lambda: [Input((3,)), Input((3,))], lambda: (tg.ones((2, 3)),), lambda: [np.ones((2, 3))] * 2, lambda: {"a": Input((3,))},
+])  # fmt: skip
+def test_several_inputs_of_a_layer_that_takes_one(inputs):
+    with pytest.raises(TypeError, match=r"Dense: expected one tensor, received a (list|tuple|dict) of"):
+        Dense(2)(inputs())
+    assert Dense(2)([np.ones(3), np.ones(3)]).shape == (2, 2)  # rows
+
+
 def test_a_trial_leaves_no_trace():
     tg.seed(3)
     expected = tg.normal((2,)).tolist()
@@ -113,6 +122,14 @@ def test_outputs_that_nobody_kept(tmp_path):
     np.testing.assert_array_equal(
         models.load_model(tmp_path / "m.safetensors").predict(np.ones((2, 4, 3), "float32")), value
     )
+
+
+def test_weights_by_keras_names():
+    layer = layers.BatchNormalization()
+    layer(tg.ones((2, 3)))
+    assert [len(x) for x in (layer.variables, layer.trainable_variables, layer.non_trainable_weights)] == [4, 2, 2]
+    layer.trainable = False
+    assert [len(x) for x in (layer.variables, layer.trainable_variables, layer.non_trainable_weights)] == [4, 0, 4]
 
 
 # Penalties

@@ -238,11 +238,16 @@ class Layer(Module):
         if self.input_dtype == "object":
             return as_texts(self.where, x)
         several = isinstance(x, (dict, list, tuple)) and any(_is_input(leaf) for leaf in leaves(x))
-        if not several or (self._takes_one and not any(isinstance(leaf, Tensor) for leaf in leaves(x))):
+        rows = self._takes_one and all(not isinstance(a, Tensor) and getattr(a, "ndim", 0) < 2 for a in leaves(x))
+        if not several or rows:
             return x if isinstance(x, Tensor) else tensor(x)
-        if self._takes_one:
-            raise TypeError(message(self.where, "one tensor", f"a {type(x).__name__} of {len(x)}"))
+        self.check_one(x)
         return mapped(lambda leaf: tensor(leaf) if not isinstance(leaf, Tensor) and leaf is not None else leaf, x)
+
+    def check_one(self, x: Any) -> None:
+        """Raises TypeError for several inputs of a layer of this package that takes one."""
+        if self._takes_one and isinstance(x, (dict, list, tuple)):
+            raise TypeError(message(self.where, "one tensor", f"a {type(x).__name__} of {len(x)}"))
 
     def build_for(self, x: Any, *args: Any, **keywords: Any) -> None:
         """Builds for these arguments of `call`; a layer whose weights depend on more than the first overrides it."""

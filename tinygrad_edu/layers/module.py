@@ -84,6 +84,21 @@ class Module:
         """The parameters that are not frozen."""
         return [t for t in self.parameters() if t.requires_grad]
 
+    @property
+    def non_trainable_weights(self) -> list[Tensor]:
+        """The frozen parameters, and the buffers."""
+        return [t for t in self.weights if not t.requires_grad]
+
+    @property
+    def variables(self) -> list[Tensor]:
+        """Keras's other name for `weights`."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Tensor]:
+        """Keras's other name for `trainable_weights`."""
+        return self.trainable_weights
+
     def count_params(self) -> int:
         """How many numbers the `weights` hold."""
         return sum(t.size for _, t, _ in self._tensors())

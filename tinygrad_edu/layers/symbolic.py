@@ -121,6 +121,7 @@ def shapes_of(tree: Any) -> Any:
 
 def call_on_symbols(layer: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """What `layer(*args, **keywords)` gives where there are symbols among its arguments."""
+    layer.check_one(args[0])
     node = Node(layer, args, keywords)
     if not layer.built:
         layer.build_for(*args, **keywords)
