@@ -585,7 +585,7 @@ class Filled(initializers.Initializer):
 @pytest.mark.parametrize("own", [threes, Filled(3.0)])
 def test_an_initializer_of_ones_own_is_saved_by_name(own, tmp_path):
     Sequential([Input((2,)), Dense(2, kernel_initializer=own)]).save(tmp_path / "m")
-    with pytest.raises(ValueError, match="expected custom_objects with the (function 'threes'|class 'Filled')"):
+    with pytest.raises(ValueError, match=r"expected custom_objects with the (function 'threes'|class 'Filled')"):
         load_model(tmp_path / "m")
     again = load_model(tmp_path / "m", {"threes": threes, "Filled": Filled}).layers[0].kernel_initializer
     assert type(again) is type(own)

@@ -475,6 +475,42 @@ def test_random_layers_in_training(layer):
 
 
 @EVERY
+def test_random_layers_with_a_seed(layer):
+    seeded = type(layer).from_config({**layer.get_config(), "seed": 3})
+    drawn = {}
+    for name, one, seed in (("first", seeded, 1), ("second", seeded, 2), ("free", layer, 1)):
+        tg.seed(seed)
+        drawn[name] = one(images(4), training=True).numpy()
+    numpy.testing.assert_array_equal(drawn["first"], drawn["second"])
+    assert (drawn["first"] != drawn["free"]).any()
+    assert (drawn["first"] != seeded(images(4), training=True).numpy()).any(), "each call draws anew"
+
+
+@pytest.mark.parametrize(
+    ("first", "changes"),
+    [
+        (layers.RandomBrightness(0.0), {"factor": (0.25, 0.25), "value_range": (0, 4)}),
+        (layers.RandomContrast(0.0), {"factor": 0.5, "value_range": (-0.5, 0.5)}),
+        (layers.RandomRotation(0.0), {"factor": (0.25, 0.25)}),
+        (layers.RandomTranslation(0.0, 0.0), {"height_factor": (0.4, 0.4), "width_factor": (0.2, 0.2)}),
+        (layers.RandomZoom(0.0), {"height_factor": (0.4, 0.4), "width_factor": (0.2, 0.2)}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_arguments_of_random_layers_can_change(first, changes):
+    before = first(images(), training=True).numpy()
+    for name, value in changes.items():
+        setattr(first, name, value)
+    tg.seed(0)
+    after = first(images(), training=True).numpy()
+    tg.seed(0)
+    numpy.testing.assert_array_equal(
+        type(first).from_config(first.get_config())(images(), training=True).numpy(), after
+    )
+    assert (after != before).any()
+
+
+@EVERY
 def test_random_layers_pass_on_in_evaluation(layer):
     x = images(2, 3, 4)  # the size of the crop
     for result in (layer(x), layer(x, training=False), layer.eval()(x)):

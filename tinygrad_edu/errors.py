@@ -67,6 +67,17 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     return index(value)
 
 
+def check_bool(where: str, name: str, value: object) -> bool:
+    """`value`, if it is True or False; else TypeError, for a text such as "no" would count as True.
+
+    >>> check_bool("Dense", "use_bias", False)
+    False
+    """
+    if not isinstance(value, (bool, numpy.bool_)):
+        raise TypeError(message(where, f"{name} to be True or False", repr(value)))
+    return bool(value)
+
+
 def check_number(where: str, name: str, value: object, wanted: str, accepts: Callable[[float], bool]) -> float:
     """`value` as a float, if it is a number that `accepts` takes; else TypeError or ValueError. NaN and inf never pass.
 

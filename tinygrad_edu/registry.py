@@ -8,7 +8,7 @@ from typing import Any
 from .errors import choice, message
 
 
-def made(where: str, what: str, given: str | Mapping[str, Any], kinds: Mapping[str, type]) -> Any:
+def made(where: str, what: str, given: str | Mapping[str, Any], kinds: Mapping[str, type[Any]]) -> Any:
     """What a name or `{"name": ..., "config": {...}}` stands for, or `{"class_name": ...}`, as Keras writes it; names
     are those of `kinds` and of their classes."""
     entry = {"name": given} if isinstance(given, str) else given
@@ -21,7 +21,7 @@ def made(where: str, what: str, given: str | Mapping[str, Any], kinds: Mapping[s
     return known[name](**config)
 
 
-def as_json(where: str, value: Any, kinds: Mapping[str, type]) -> Any:
+def as_json(where: str, value: Any, kinds: Mapping[str, type[Any]]) -> Any:
     """What `made` makes the object of again. One's own becomes "custom:" and its name, with its `get_config` if its
     class has `from_config`; `load_model` finds it in `custom_objects`.
 
@@ -29,7 +29,7 @@ def as_json(where: str, value: Any, kinds: Mapping[str, type]) -> Any:
     """
     for name, kind in kinds.items():
         if type(value) is kind:
-            config = value.get_config()
+            config: dict[str, Any] = value.get_config()
             return {"name": name, "config": config} if config else name
     name = getattr(value, "__name__", type(value).__name__)
     if name == "<lambda>":

@@ -67,8 +67,8 @@ REGULARIZERS: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2}
 
 
 def get(regularizer: Any, where: str = "regularizers.get") -> Any:
-    """The regularizer of that name, or of `{"name": ..., "config": {...}}`; None, an object or a function is given back as
-    it is.
+    """The regularizer of that name, or of `{"name": ..., "config": {...}}`; None, an object or a function is given
+    back as it is.
 
     Raises ValueError for an unknown name and suggests the nearest.
     """

@@ -111,6 +111,7 @@ class PReLU(Layer):
         self,
         alpha_initializer: Any = "Zeros",
         alpha_regularizer: Any = None,
+        *,
         shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ):

@@ -14,7 +14,7 @@ import numpy
 
 from .. import initializers, ops
 from ..autograd import Tensor, tensor
-from ..errors import ShapeError, check_integer, check_number, choice, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, choice, message
 from .base import Layer, check_shape, mask_of
 
 
@@ -90,7 +90,8 @@ class HeadsAttention(Layer):
         super().__init__(**options)
         self.dropout = check_rate(self.where, dropout)
         self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
-        self.use_bias, self.use_gate = bool(use_bias), bool(use_gate)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
+        self.use_gate = check_bool(self.where, "use_gate", use_gate)
         self.sliding_window = (
             None if sliding_window is None else check_integer(self.where, "sliding_window", sliding_window, 1)
         )
@@ -347,7 +348,7 @@ class ScoredAttention(Layer):
 
     def __init__(self, use_scale: bool = False, dropout: float = 0.0, seed: int | None = None, **options: Any):
         super().__init__(**options)
-        self.use_scale = bool(use_scale)
+        self.use_scale = check_bool(self.where, "use_scale", use_scale)
         self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
         self.dropout = check_rate(self.where, dropout)
 

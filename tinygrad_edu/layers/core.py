@@ -11,7 +11,7 @@ import numpy
 
 from .. import ops
 from ..autograd import Tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..state import state
 from . import activations
 from .base import ActivatedLayer, Layer, check_shape
@@ -133,7 +133,7 @@ class Dense(ActivatedLayer):
         super().__init__(**options)
         self.units = check_integer(self.where, "units", units, 1)
         self.activation = activations.get(activation, self.where)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:

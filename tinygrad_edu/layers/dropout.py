@@ -67,7 +67,7 @@ class _SpatialDropout(_Noise):
 
     ndim: ClassVar[int]
 
-    def __init__(self, rate: float, seed: int | None = None, **options: Any):
+    def __init__(self, rate: float, *, seed: int | None = None, **options: Any):
         super().__init__(seed, **options)
         self.rate = self._probability(rate)
 

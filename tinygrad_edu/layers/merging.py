@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from .. import ops
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_bool, message
 from ..ops.shape import normalize_axis
 from .base import Layer
 from .normalization import unit
@@ -216,7 +216,7 @@ class Dot(_Merge):
             raise TypeError(message(self.where, "axes to be an integer or two of them", repr(axes)))
         if 0 in given:
             raise ValueError(message(self.where, "axes other than that of the batch", repr(axes)))
-        self.axes, self.normalize = axes, bool(normalize)
+        self.axes, self.normalize = axes, check_bool(self.where, "normalize", normalize)
 
     def call(self, inputs: Any) -> Any:
         x, y = self._several(inputs, 2)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .. import initializers, ops
 from ..autograd import Tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..ops.shape import normalize_axes
 from ..state import state
 from .base import Layer
@@ -29,7 +29,8 @@ class _Normalization(Layer):
         super().__init__(**options)
         self.axis: Any = _axes(self.where, axis)
         self.epsilon = check_number(self.where, "epsilon", epsilon, "of at least 0", lambda v: v >= 0)
-        self.center, self.scale = bool(center), bool(scale)
+        self.center = check_bool(self.where, "center", center)
+        self.scale = check_bool(self.where, "scale", scale)
 
     def build(self, input_shape: Shape) -> None:
         shape = _lengths(self.where, self.axis, input_shape)
@@ -100,6 +101,7 @@ class BatchNormalization(_Normalization):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
+        *,
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
         **options: Any,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import ops
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_bool, message
 from ..ops.windows import check_image, numbers
 from .base import Layer
 from .convolution import check_padding
@@ -117,9 +117,9 @@ class _GlobalPooling(Layer):
     rank: ClassVar[int]
     operation: ClassVar[Callable[..., Any]]
 
-    def __init__(self, keepdims: bool = False, **options: Any):
+    def __init__(self, *, keepdims: bool = False, **options: Any):
         super().__init__(**options)
-        self.keepdims = bool(keepdims)
+        self.keepdims = check_bool(self.where, "keepdims", keepdims)
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, self.rank)

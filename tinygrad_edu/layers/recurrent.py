@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd import Tensor, settled, tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..ops.creation import keep_mask
 from ..state import state
 from ..tree import leaves, mapped, rebuild
@@ -37,6 +37,7 @@ class _Cell(Layer):
         units: int,
         activation: Any = "tanh",
         use_bias: bool = True,
+        *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         **options: Any,
@@ -44,7 +45,7 @@ class _Cell(Layer):
         super().__init__(**options)
         self.units = check_integer(self.where, "units", units, 1)
         self.activation = activations.get(activation, self.where)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
         self.dropout = check_number(self.where, "dropout", dropout, "in [0, 1)", _is_rate)
         self.recurrent_dropout = check_number(self.where, "recurrent_dropout", recurrent_dropout, "in [0, 1)", _is_rate)
 
@@ -158,12 +159,13 @@ class LSTMCell(_Cell):
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
+        *,
         unit_forget_bias: bool = True,
         **options: Any,
     ):
         super().__init__(units, activation, use_bias, **options)
         self.recurrent_activation = activations.get(recurrent_activation, self.where)
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = check_bool(self.where, "unit_forget_bias", unit_forget_bias)
 
     @property
     def state_size(self) -> list[int]:
@@ -211,12 +213,13 @@ class GRUCell(_Cell):
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
+        *,
         reset_after: bool = True,
         **options: Any,
     ):
         super().__init__(units, activation, use_bias, **options)
         self.recurrent_activation = activations.get(recurrent_activation, self.where)
-        self.reset_after = bool(reset_after)
+        self.reset_after = check_bool(self.where, "reset_after", reset_after)
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
@@ -310,9 +313,12 @@ class Recurrent(Layer):
         **options: Any,
     ):
         super().__init__(**options)
-        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
-        self.zero_output_for_mask = bool(zero_output_for_mask)
+        self.return_sequences = check_bool(self.where, "return_sequences", return_sequences)
+        self.return_state = check_bool(self.where, "return_state", return_state)
+        self.go_backwards = check_bool(self.where, "go_backwards", go_backwards)
+        self.stateful = check_bool(self.where, "stateful", stateful)
+        self.unroll = check_bool(self.where, "unroll", unroll)
+        self.zero_output_for_mask = check_bool(self.where, "zero_output_for_mask", zero_output_for_mask)
 
     @property
     def state_size(self) -> list[Any]:

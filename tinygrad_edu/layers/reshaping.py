@@ -21,6 +21,9 @@ class Flatten(Layer):
     (2, 12)
     """
 
+    def __init__(self, **options: Any):
+        super().__init__(**options)  # nothing by position, where Keras has data_format
+
     def call(self, x: Any) -> Any:
         return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
@@ -113,12 +116,15 @@ class _ZeroPadding(Layer):
 
     def __init__(self, padding: Any, **options: Any):
         super().__init__(**options)
-        self.borders = _borders(self.where, "padding", padding, self.axes)
         self.padding = padding
+        self.borders()
+
+    def borders(self) -> tuple[tuple[int, ...], ...]:
+        return _borders(self.where, "padding", self.padding, self.axes)
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, self.axes)
-        return ops.pad(x, ((0, 0), *self.borders, (0, 0)))
+        return ops.pad(x, ((0, 0), *self.borders(), (0, 0)))
 
 
 class ZeroPadding1D(_ZeroPadding):
@@ -175,14 +181,18 @@ class _Cropping(Layer):
 
     def __init__(self, cropping: Any, **options: Any):
         super().__init__(**options)
-        self.borders = _borders(self.where, "cropping", cropping, self.axes)
         self.cropping = cropping
+        self.borders()
+
+    def borders(self) -> tuple[tuple[int, ...], ...]:
+        return _borders(self.where, "cropping", self.cropping, self.axes)
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, self.axes)
-        if any(sum(pair) >= n for pair, n in zip(self.borders, x.shape[1:-1], strict=True)):
-            raise ShapeError(message(self.where, f"lengths above those cropped, {self.borders}", f"shape {x.shape}"))
-        ends = zip(self.borders, x.shape[1:-1], strict=True)
+        borders = self.borders()
+        if any(sum(pair) >= n for pair, n in zip(borders, x.shape[1:-1], strict=True)):
+            raise ShapeError(message(self.where, f"lengths above those cropped, {borders}", f"shape {x.shape}"))
+        ends = zip(borders, x.shape[1:-1], strict=True)
         return x[(slice(None), *(slice(before, n - after) for (before, after), n in ends))]
 
 
@@ -267,7 +277,7 @@ class UpSampling2D(Layer):
     (8, 10, 15, 3)
     """
 
-    def __init__(self, size: int | Sequence[int] = (2, 2), interpolation: str = "nearest", **options: Any):
+    def __init__(self, size: int | Sequence[int] = (2, 2), *, interpolation: str = "nearest", **options: Any):
         super().__init__(**options)
         self.size = numbers(self.where, "size", size, 2)
         if interpolation not in ("nearest", "bilinear"):

@@ -48,7 +48,7 @@ class Bidirectional(Layer):
 
     supports_masking = True
 
-    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None, **options: Any):
+    def __init__(self, layer: Any, merge_mode: str | None = "concat", *, backward_layer: Any = None, **options: Any):
         super().__init__(**options)
         if merge_mode is not None and merge_mode not in MERGES:
             raise choice(self.where, "merge_mode", merge_mode, MERGES)

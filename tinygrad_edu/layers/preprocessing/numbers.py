@@ -11,7 +11,7 @@ import numpy
 from ... import ops
 from ...autograd import Tensor, check_array, live, tensor
 from ...backend import device_of, to_device, to_host
-from ...errors import ShapeError, check_integer, check_number, choice, message
+from ...errors import ShapeError, check_bool, check_integer, check_number, choice, message
 from ...ops.indexing import check_ids
 from ...state import state
 from .. import config
@@ -102,7 +102,7 @@ class Normalization(Layer):
         if numpy.shape(self.mean) != numpy.shape(self.variance):
             found = f"{numpy.shape(mean)} and {numpy.shape(variance)}"
             raise ShapeError(message(self.where, "mean and variance of one shape", found))
-        self.invert = bool(invert)
+        self.invert = check_bool(self.where, "invert", invert)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; `mean` and `variance` as they were given, for those that `adapt` finds are buffers."""
