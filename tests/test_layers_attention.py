@@ -276,8 +276,16 @@ MASK = np.ones((2, 3), "float32")
         (lambda: layers.MultiHeadAttention(2, 3, sliding_window=0), ValueError, "sliding_window to be an integer"),
         (lambda: layers.MultiHeadAttention(2, 3)(X, X, X[:, :2]), ShapeError, "expected query"),
         (lambda: layers.MultiHeadAttention(2, 3)(X, X, value_mask=MASK), TypeError, "value_mask of booleans"),
-        (lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X[0, 0] > 0), ShapeError, "attention_mask of 2"),
-        (lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X > 0), ShapeError, "a mask that broadcasts"),
+        (
+            lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X[0, 0] > 0),
+            ShapeError,
+            "attention_mask that broadcasts to (2, 2, 3, 3)",
+        ),
+        (
+            lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X > 0),
+            ShapeError,
+            "attention_mask that broadcasts to (2, 3, 3)",
+        ),
         (lambda: layers.GroupQueryAttention(2, 3, 2), ValueError, "num_key_value_heads to divide 3"),
         (lambda: layers.Attention(score_mode="sum"), ValueError, "score_mode to be one of"),
         (lambda: layers.Attention()([X, X], mask=MASK > 0), TypeError, "mask to be a list"),

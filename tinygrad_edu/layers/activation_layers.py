@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy
+
 from .. import ops
 from ..autograd import Tensor
 from ..errors import ShapeError, check_integer, check_number, message
 from . import activations
 from .base import ActivatedLayer, Layer, mask_of
+from .masks import as_broadcast_mask
 from .symbolic import Shape
 
 MASKED = -1e9
-"""The logit, as in Keras, of what is masked. In float16 it is -inf, of which softmax makes 0 as well."""
+"""The logit, as in Keras, of what is masked; in float16 it is the lowest number."""
 
 
 class Activation(ActivatedLayer):
@@ -162,7 +165,7 @@ class Softmax(ActivatedLayer):
     """exp(x) / sum(exp(x)) along an axis, or along several.
 
     A `mask` of booleans, given in the call or by the layer before, broadcasts to the input; where it is False, the
-    output is 0, and the rest adds up to 1. Raises ShapeError for another mask.
+    output is 0, and the rest adds up to 1. Raises ShapeError for another mask, TypeError for one of floats.
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.Softmax()(tg.tensor([[0.0, 0.0, 5.0]]), mask=tg.tensor([[True, True, False]]))
@@ -185,7 +188,8 @@ class Softmax(ActivatedLayer):
 
     def preactivation(self, x: Any, mask: Any = None) -> Any:
         mask = mask_of(x) if mask is None else mask
-        return x if mask is None else ops.where(self._fitting(x, mask), x, MASKED)
+        masked = float(numpy.finfo("float16").min) if x.dtype == "float16" else MASKED
+        return x if mask is None else ops.where(self.compute_mask(x, mask), x, masked)
 
     def call(self, x: Any, mask: Any = None) -> Any:
         x = self.preactivation(x, mask)
@@ -194,9 +198,7 @@ class Softmax(ActivatedLayer):
             y = ops.softmax(x, axis)
         else:
             y = ops.exp(x - ops.logsumexp(x, tuple(axis), keepdims=True))
-        return y if mask is None else ops.where(self._fitting(x, mask), y, 0.0)
+        return y if mask is None else ops.where(self.compute_mask(x, mask), y, 0.0)
 
-    def _fitting(self, x: Any, mask: Any) -> Any:
-        if mask.ndim > x.ndim or any(n not in (1, m) for n, m in zip(mask.shape[::-1], x.shape[::-1], strict=False)):
-            raise ShapeError(message(self.where, f"a mask that broadcasts to {x.shape}", f"{mask.shape}"))
-        return mask if mask.dtype.kind == "b" else mask > 0.5
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return as_broadcast_mask(self.where, mask, x.shape)

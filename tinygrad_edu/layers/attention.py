@@ -16,6 +16,7 @@ from .. import initializers, ops
 from ..autograd import Tensor, tensor
 from ..errors import ShapeError, check_bool, check_integer, check_number, choice, message
 from .base import Layer, check_shape, mask_of
+from .masks import as_broadcast_mask, as_mask
 
 
 def masked_softmax(scores: Any, mask: Any) -> Any:
@@ -29,16 +30,6 @@ def masked_softmax(scores: Any, mask: Any) -> Any:
 def causal_mask(queries: int, keys: int, device: Any) -> Any:
     """(queries, keys): True where the key's position is not after the query's."""
     return ops.arange(queries, device=device)[:, None] >= ops.arange(keys, device=device)
-
-
-def as_mask(where: str, name: str, mask: Any, axes: tuple[int, ...]) -> Any:
-    """A mask as a tensor of booleans; integers count as True where they are not 0."""
-    mask = mask if isinstance(mask, Tensor) else tensor(mask)
-    if mask.dtype.kind not in "biu":
-        raise TypeError(message(where, f"{name} of booleans", str(mask.dtype), "use .astype(bool)."))
-    if mask.ndim not in axes:
-        raise ShapeError(message(where, f"{name} of {' or '.join(map(str, axes))} axes", f"shape {mask.shape}"))
-    return mask if mask.dtype.kind == "b" else mask != 0
 
 
 def check_sequences(where: str, query: Any, value: Any, key: Any) -> None:
@@ -164,6 +155,9 @@ class HeadsAttention(Layer):
         masks["key"] = mask_of(key) if key_mask is None and key is not None else key_mask
         key = value if key is None else key
         check_sequences(self.where, query, value, key)
+        lengths = {"query": query.shape[1], "value": key.shape[1], "key": key.shape[1]}
+        for name, length in lengths.items():
+            masks[name] = as_mask(self.where, masks[name], (query.shape[0], length), f"{name}_mask")
         mask = self._mask(query, key, masks, attention_mask, use_causal_mask)
         gate = ops.sigmoid(self._heads_of("gate", query)) if self.use_gate else None
         q, k, v = (self._heads_of(name, x) for name, x in (("query", query), ("key", key), ("value", value)))
@@ -223,10 +217,11 @@ class HeadsAttention(Layer):
         parts = []
         for name, mask in masks.items():
             if mask is not None:
-                mask = as_mask(self.where, f"{name}_mask", mask, (2,))
                 parts.append(mask[:, None, :, None] if name == "query" else mask[:, None, None, :])
         if attention_mask is not None:
-            mask = as_mask(self.where, "attention_mask", attention_mask, (2, 3, 4))
+            shape = (query.shape[0], self._heads[0], queries, keys)
+            rows = shape[:1] if len(numpy.shape(attention_mask)) == 3 else shape[:2]
+            mask = as_broadcast_mask(self.where, attention_mask, (*rows, *shape[2:]), "attention_mask")
             parts.append(mask[:, None] if mask.ndim == 3 else mask)
         if causal and queries != keys:
             parts.append(causal_mask(queries, keys, query.device))
@@ -381,19 +376,21 @@ class ScoredAttention(Layer):
             expected = "as many features in query and key"
             raise ShapeError(message(self.where, expected, f"query {query.shape}, key {key.shape}"))
         query_mask, value_mask = self._two_masks(mask)
-        seen = None if value_mask is None else as_mask(self.where, "the value's mask", value_mask, (2,))[:, None, :]
+        query_mask = as_mask(self.where, query_mask, query.shape[:2], "the query's mask")
+        value_mask = as_mask(self.where, value_mask, value.shape[:2], "the value's mask")
+        seen = None if value_mask is None else value_mask[:, None, :]
         if use_causal_mask:
             causal = causal_mask(query.shape[1], key.shape[1], query.device)
             seen = causal if seen is None else ops.logical_and(seen, causal)
         if return_attention_scores or (training and self.dropout) or not self._is_dot:
             weights = masked_softmax(self.scores(query, key), seen)
-            kept = ops.dropout(weights, self.dropout, seed=self.seed) if training else weights
-            y = ops.matmul(kept, value)
+            weights = ops.dropout(weights, self.dropout, seed=self.seed) if training else weights
+            y = ops.matmul(weights, value)
         else:
             scaled = query if self.scale is None else query * self.scale
             y, weights = ops.scaled_dot_product_attention(scaled, key, value, seen, scale=1.0), None
         if query_mask is not None:
-            y = ops.where(as_mask(self.where, "the query's mask", query_mask, (2,))[:, :, None], y, 0.0)
+            y = ops.where(query_mask[:, :, None], y, 0.0)
         return (y, weights) if return_attention_scores else y
 
     def _two_masks(self, mask: Any) -> tuple[Any, Any]:
@@ -405,7 +402,7 @@ class ScoredAttention(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The query's mask."""
-        return self._two_masks(mask)[0]
+        return as_mask(self.where, self._two_masks(mask)[0], x[0].shape[:2])
 
 
 class Attention(ScoredAttention):
@@ -420,9 +417,9 @@ class Attention(ScoredAttention):
 
     Called on a list [query (batch, queries, features), value (batch, keys, ...)] or [query, value, key]; key is value
     if not given. Returns (batch, queries, the value's features), with `return_attention_scores` also the softmax of the
-    scores (batch, queries, keys). `mask` is a list [query_mask, value_mask] of (batch, time): the output is 0 where the
-    query's is False, and values do not count where theirs is. With `use_causal_mask` a query sees the keys up to its
-    own position. A query that sees no key finds zeros; Keras gives it the mean of all values.
+    scores (batch, queries, keys), after dropout. `mask` is a list [query_mask, value_mask] of (batch, time): the output
+    is 0 where the query's is False, and values do not count where theirs is. With `use_causal_mask` a query sees the
+    keys up to its own position. A query that sees no key finds zeros; Keras gives it the mean of all values.
 
     Parameters: scale () if `use_scale`, concat_score_weight () in the mode "concat", both 1 at first. Raises TypeError
     for inputs that are no list, ShapeError for shapes that do not fit.

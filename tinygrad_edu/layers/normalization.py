@@ -11,6 +11,7 @@ from ..errors import ShapeError, check_bool, check_integer, check_number, messag
 from ..ops.shape import normalize_axes
 from ..state import state
 from .base import Layer
+from .masks import as_mask
 from .symbolic import Shape
 
 Axes = int | Sequence[int]
@@ -120,8 +121,7 @@ class BatchNormalization(_Normalization):
         self.moving_variance = self.add_weight(shape, self.moving_variance_initializer, trainable=False)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        if mask is not None and mask.shape != x.shape[:-1]:
-            raise ShapeError(message(self.where, f"a mask of shape {x.shape[:-1]}", f"{mask.shape}"))
+        mask = self.compute_mask(x, mask)
         gamma, beta = self.factors(x)
         if not (state.training and self.trainable):
             mean, variance = self.moving_mean, self.moving_variance
@@ -134,6 +134,9 @@ class BatchNormalization(_Normalization):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign_(moving * self.momentum + value.detach() * (1.0 - self.momentum))
         return y
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return as_mask(self.where, mask, x.shape[:-1])
 
     def _moments(self, x: Any, mask: Any) -> tuple[Any, Any]:
         """The mean and variance of what the mask lets count."""

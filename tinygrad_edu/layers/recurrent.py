@@ -13,6 +13,7 @@ from ..state import state
 from ..tree import leaves, mapped, rebuild
 from . import activations
 from .base import Layer
+from .masks import as_mask
 from .symbolic import Shape
 
 Factors = tuple[list[Any] | None, list[Any] | None]
@@ -366,11 +367,7 @@ class Recurrent(Layer):
         """
         self.check_shape(x.shape)
         settled(self.cell)
-        if mask is not None:
-            mask = mask if isinstance(mask, Tensor) else tensor(mask)
-            if mask.shape != x.shape[:2]:
-                raise ShapeError(message(self.where, f"mask of shape {x.shape[:2]}", f"{mask.shape}"))
-            mask = mask.astype(bool)
+        mask = as_mask(self.where, mask, x.shape[:2])
         y, last, states = self.process(x, self._first_states(x, initial_state), mask)
         if self.stateful:
             for t, new in zip(leaves(self.states), leaves(states), strict=True):
@@ -416,7 +413,7 @@ class Recurrent(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """That of the input for the outputs of all steps; none for the last output and the states."""
-        first = mask if self.return_sequences else None
+        first = as_mask(self.where, mask, x.shape[:2]) if self.return_sequences else None
         return [first, *(None for _ in leaves(self.state_size))] if self.return_state else first
 
 
