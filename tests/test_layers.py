@@ -429,7 +429,7 @@ def test_dropout():
     (lambda: Dense(2, activaton="relu"), TypeError, "Hint: did you mean 'activation'?"),
     (lambda: Dense(2, input_shape=3), TypeError, "expected input_shape to be a tuple of integers, without the batch axis, received 3. Hint: write (3,)."),
     (lambda: Dense(2, input_dim=0), ValueError, "expected input_dim to be an integer of at least 1, received 0"),
-    (lambda: Dropout(1.0), ValueError, "Dropout: expected rate to be a number in [0, 1), received 1.0"),
+    (lambda: Dropout(1.5), ValueError, "Dropout: expected rate to be a number in [0, 1], received 1.5"),
     (lambda: Dropout(-0.1), ValueError, "received -0.1"),
     (lambda: Dropout(float("nan")), ValueError, "received nan"),
     (lambda: Dropout("0.5"), TypeError, "received '0.5'"),

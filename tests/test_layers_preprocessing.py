@@ -109,12 +109,27 @@ def test_normalization_is_checked_under_jit_too():
         (lambda: layers.Discretization([1.0]).adapt([[1.0]]), "adapt: expected num_bins"),
         (lambda: layers.CategoryEncoding(), "expected num_tokens to be an integer"),
         (lambda: layers.CategoryEncoding(2, "int"), "expected output_mode to be one of"),
+        (lambda: layers.Normalization(mean=0.0, variance=-1.0), "expected variance of at least 0, received -1.0"),
+        (lambda: layers.Rescaling(numpy.ones((5, 1)))(numpy.ones((1, 3))), r"a shape that scale \(5, 1\) and offset"),
+        (lambda: layers.Rescaling([1.0, 2.0])(numpy.ones((1, 3))), "Rescaling: expected a shape that scale"),
+        (lambda: layers.Discretization([0.0])([[numpy.nan]]), "Discretization: expected numbers, received nan"),
+        (
+            lambda: layers.CategoryEncoding(3, "count")([[1, 2]], count_weights=[[1.0]]),
+            r"CategoryEncoding: expected count_weights of shape \(1, 2\), received \(1, 1\)",
+        ),
         (lambda: layers.CategoryEncoding(2)([[1]], count_weights=[[1.0]]), "expected output_mode='count'"),
     ],
 )
 def test_errors_of_layers_of_numbers(make, text):
     with pytest.raises((ValueError, TypeError), match=text):
         make()
+
+
+def test_discretization_refuses_nan_under_jit():
+    step = tg.jit(layers.Discretization([0.0]))
+    assert step(tg.tensor([-1.0, 1.0])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="Discretization: expected numbers, received nan"):
+        step(tg.tensor([numpy.nan, 1.0]))
 
 
 def test_rescaling_by_channel_under_jit():

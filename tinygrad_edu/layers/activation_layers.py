@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy
@@ -13,6 +13,7 @@ from ..errors import ShapeError, check_integer, check_number, message
 from . import activations
 from .base import ActivatedLayer, Layer, mask_of
 from .masks import as_broadcast_mask
+from .normalization import check_axes
 from .symbolic import Shape
 
 MASKED = -1e9
@@ -119,7 +120,7 @@ class PReLU(Layer):
         **options: Any,
     ):
         super().__init__(alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, **options)
-        given = (shared_axes,) if isinstance(shared_axes, int) else shared_axes
+        given = shared_axes if shared_axes is None or isinstance(shared_axes, Iterable) else (shared_axes,)
         self.shared_axes = (
             None if given is None else [check_integer(self.where, "each of shared_axes", axis, 1) for axis in given]
         )
@@ -177,10 +178,7 @@ class Softmax(ActivatedLayer):
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any):
         super().__init__(**options)
-        given = axis if isinstance(axis, (list, tuple)) else (axis,)
-        if not given or any(isinstance(n, bool) or not isinstance(n, int) for n in given):
-            raise TypeError(message(self.where, "axis to be an integer or a list of integers", repr(axis)))
-        self.axis = axis
+        self.axis = check_axes(self.where, axis)
 
     @property
     def is_split(self) -> bool:  # type: ignore[override]
@@ -193,7 +191,7 @@ class Softmax(ActivatedLayer):
 
     def call(self, x: Any, mask: Any = None) -> Any:
         x = self.preactivation(x, mask)
-        axis = self.axis[0] if isinstance(self.axis, (list, tuple)) and len(self.axis) == 1 else self.axis
+        axis = self.axis[0] if isinstance(self.axis, list) and len(self.axis) == 1 else self.axis
         if isinstance(axis, int):
             y = ops.softmax(x, axis)
         else:

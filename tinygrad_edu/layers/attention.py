@@ -39,6 +39,8 @@ def check_sequences(where: str, query: Any, value: Any, key: Any) -> None:
         expected = "query (batch, queries, features), value and key (batch, keys, features)"
         found = f"query {query.shape}, value {value.shape}, key {key.shape}"
         raise ShapeError(message(where, expected, found))
+    if not value.shape[1]:
+        raise ShapeError(message(where, "at least one key", f"value {value.shape}"))
 
 
 def check_rate(where: str, rate: Any) -> float:
@@ -290,7 +292,8 @@ class MultiHeadAttention(HeadsAttention):
         if output_shape is not None:
             output_shape = (output_shape,) if isinstance(output_shape, int) else output_shape
             self.output_shape = tuple(n or 1 for n in check_shape(self.where, "output_shape", output_shape))
-        if attention_axes is not None and attention_axes != 1 and list(attention_axes) != [1]:
+        axes = attention_axes if isinstance(attention_axes, (list, tuple)) else (attention_axes,)
+        if tuple(axes) not in ((None,), (1,)):
             hint = "make the axes one with Reshape."
             raise ValueError(message(self.where, "attention_axes to be None or (1,)", repr(attention_axes), hint))
         self.attention_axes = attention_axes

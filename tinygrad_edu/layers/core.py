@@ -212,7 +212,12 @@ class Lambda(Layer):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         given = {"training": training, "mask": mask}
         y = self.function(inputs, **self.arguments, **{name: given[name] for name in self._takes})
+        if y is None:
+            raise TypeError(message(self.where, "function to return a tensor", "None"))
         if self.output_shape is not None:
+            if not isinstance(y, Tensor):
+                expected = f"one tensor, for there is output_shape {self.output_shape}"
+                raise TypeError(message(self.where, expected, f"a {type(y).__name__}"))
             stated = self.output_shape
             shape = stated(shapes_of(inputs)) if callable(stated) else (None, *stated)
             if len(shape) != y.ndim or any(n not in (None, m) for n, m in zip(shape, y.shape, strict=True)):

@@ -58,7 +58,7 @@ class Embedding(Layer):
         return ops.embedding(self.embeddings, x)
 
     def _check_whole(self, ids: Array) -> None:
-        wrong = ids != ids.round()
+        wrong = (ids != ids.round()) | (abs(ids) >= 2.0**63)  # which no integer can be, nor inf
         if bool(wrong.any()):
             raise ValueError(message(self.where, "ids that are whole", f"{ids[wrong][0]}"))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from .. import ops
-from ..errors import ShapeError, check_integer, choice, message
+from ..errors import ShapeError, check_integer, check_integers, choice, message
 from ..ops.windows import check_image, numbers
 from .base import Layer, check_shape
 
@@ -25,6 +25,8 @@ class Flatten(Layer):
         super().__init__(**options)  # nothing by position, where Keras has data_format
 
     def call(self, x: Any) -> Any:
+        if not x.ndim:
+            raise ShapeError(message(self.where, "inputs of shape (batch, ...)", f"{x.shape}"))
         return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
@@ -40,10 +42,10 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: tuple[int, ...], **options: Any):
         super().__init__(**options)
-        fixed = check_shape(self.where, "target_shape", [1 if n == -1 else n for n in target_shape])
-        if list(target_shape).count(-1) > 1 or None in fixed:
+        self.target_shape = check_integers(self.where, "target_shape to be integers", target_shape)
+        check_shape(self.where, "target_shape", [1 if n == -1 else n for n in self.target_shape])
+        if self.target_shape.count(-1) > 1:
             raise ValueError(message(self.where, "target_shape with at most one -1", repr(target_shape)))
-        self.target_shape = tuple(int(n) for n in target_shape)
 
     def call(self, x: Any) -> Any:
         size, known = math.prod(x.shape[1:]), math.prod(n for n in self.target_shape if n != -1)
@@ -67,7 +69,7 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **options: Any):
         super().__init__(**options)
-        self.dims = tuple(dims)
+        self.dims = check_integers(self.where, "dims to be integers", dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(message(self.where, "dims with each axis from 1 on once", repr(dims)))
 
