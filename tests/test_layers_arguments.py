@@ -110,6 +110,8 @@ def test_integers_of_numpy():
         np.testing.assert_array_equal(kind(axis=one)(x).detach().numpy(), kind(axis=1)(x).detach().numpy())
         assert json.dumps(kind(axis=one).get_config())
     assert layers.Permute(np.array([2, 1]))(x).shape == (1, 3, 2)
+    assert layers.Concatenate(one)([x, x]).shape == (1, 4, 3)
+    assert layers.Dot(one)([x, x]).shape == (1, 3, 3)
     assert layers.PReLU(shared_axes=one).shared_axes == [1]
     assert layers.Softmax(axis=np.array([1, 2]))(x).sum().item() == pytest.approx(1.0)
 
