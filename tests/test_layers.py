@@ -11,6 +11,7 @@ import tinygrad_edu as tg
 from tinygrad_edu import initializers
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.layers import ACTIVATIONS, Activation, Dense, Dropout, Flatten, Input, InputLayer, Layer, Reshape
+from tinygrad_edu.models import Sequential, load_model
 from tinygrad_edu.state import Switch, state
 
 
@@ -428,7 +429,7 @@ def test_dropout():
     (lambda: Dense(2, activaton="relu"), TypeError, "Hint: did you mean 'activation'?"),
     (lambda: Dense(2, input_shape=3), TypeError, "expected input_shape to be a tuple of integers, without the batch axis, received 3. Hint: write (3,)."),
     (lambda: Dense(2, input_dim=0), ValueError, "expected input_dim to be an integer of at least 1, received 0"),
-    (lambda: Dropout(1.0), ValueError, "Dropout: expected rate to be a number in [0, 1), received 1.0"),
+    (lambda: Dropout(1.5), ValueError, "Dropout: expected rate to be a number in [0, 1], received 1.5"),
     (lambda: Dropout(-0.1), ValueError, "received -0.1"),
     (lambda: Dropout(float("nan")), ValueError, "received nan"),
     (lambda: Dropout("0.5"), TypeError, "received '0.5'"),
@@ -566,6 +567,60 @@ def test_an_initializer_of_ones_own():
     assert layer.kernel.tolist() == [[3.0, 3.0], [3.0, 3.0]]
     with pytest.raises(ShapeError, match=r"Dense: expected initial values of shape \(2, 2\), received \(1,\)"):
         built(Dense(2, kernel_initializer=lambda shape, dtype=None: np.zeros(1, "float32")), 1, 2)
+
+
+def threes(shape, dtype=None):
+    return np.full(shape, 3.0, "float32")
+
+
+class Filled(initializers.Initializer):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def values(self, generator, shape):
+        return np.full(shape, self.value)
+
+
+@pytest.mark.parametrize("own", [threes, Filled(3.0)])
+def test_an_initializer_of_ones_own_is_saved_by_name(own, tmp_path):
+    Sequential([Input((2,)), Dense(2, kernel_initializer=own)]).save(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"expected custom_objects with the (function 'threes'|class 'Filled')"):
+        load_model(tmp_path / "m")
+    again = load_model(tmp_path / "m", {"threes": threes, "Filled": Filled}).layers[0].kernel_initializer
+    assert type(again) is type(own)
+    assert (again((2,)) == 3.0).all()
+    both = tg.layers.Bidirectional(tg.layers.SimpleRNN(2, kernel_initializer=own))
+    both(tg.ones((1, 2, 2)))
+    assert both.forward_layer.cell.kernel.tolist() == both.backward_layer.cell.kernel.tolist() == [[3.0, 3.0]] * 2
+
+
+def test_an_initializer_without_a_name_is_not_saved():
+    with pytest.raises(ValueError, match="expected a function with a name, received <lambda>"):
+        initializers.serialize(lambda shape, dtype=None: np.ones(shape))
+
+
+def test_initializers_as_keras_writes_them():
+    entry = {
+        "module": "keras.initializers",
+        "class_name": "HeNormal",
+        "config": {"seed": None},
+        "registered_name": None,
+    }
+    assert type(initializers.get(entry)) is initializers.HeNormal
+    assert initializers.get({"name": "constant", "config": {"value": 2.0}}).value == 2.0
+
+
+@pytest.mark.parametrize(("entry", "kind", "text"), [
+    ({"name": "nope", "config": {}}, ValueError, "Dense 'd': expected initializer to be one of 'constant', "),
+    ({"class_name": "HeNorml"}, ValueError, "Hint: did you mean 'he_normal'?"),
+    ({"seed": 3}, TypeError, "expected initializer as {'name': ..., 'config': {...}}, received {'seed': 3}"),
+    ({"name": "zeros", "config": 3}, TypeError, "expected initializer as {'name': ..., 'config': {...}}"),
+])  # fmt: skip
+def test_bad_descriptions_of_initializers(entry, kind, text):
+    with pytest.raises(kind) as caught:
+        Dense(2, kernel_initializer=entry, name="d")
+    assert text in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64"])

@@ -276,8 +276,16 @@ MASK = np.ones((2, 3), "float32")
         (lambda: layers.MultiHeadAttention(2, 3, sliding_window=0), ValueError, "sliding_window to be an integer"),
         (lambda: layers.MultiHeadAttention(2, 3)(X, X, X[:, :2]), ShapeError, "expected query"),
         (lambda: layers.MultiHeadAttention(2, 3)(X, X, value_mask=MASK), TypeError, "value_mask of booleans"),
-        (lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X[0, 0] > 0), ShapeError, "attention_mask of 2"),
-        (lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X > 0), ShapeError, "a mask that broadcasts"),
+        (
+            lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X[0, 0] > 0),
+            ShapeError,
+            "attention_mask that broadcasts to (2, 2, 3, 3)",
+        ),
+        (
+            lambda: layers.MultiHeadAttention(2, 3)(X, X, attention_mask=X > 0),
+            ShapeError,
+            "attention_mask that broadcasts to (2, 3, 3)",
+        ),
         (lambda: layers.GroupQueryAttention(2, 3, 2), ValueError, "num_key_value_heads to divide 3"),
         (lambda: layers.Attention(score_mode="sum"), ValueError, "score_mode to be one of"),
         (lambda: layers.Attention()([X, X], mask=MASK > 0), TypeError, "mask to be a list"),
@@ -565,3 +573,27 @@ def test_a_gpt_learns_under_jit_as_it_does_without():
         losses[name] = [float(run(ids, following).item()) for _ in range(12)]
     assert losses["eager"][-1] < 0.5 * losses["eager"][0]
     np.testing.assert_allclose(losses["jit"], losses["eager"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["int32", "bool"])
+def test_positions_of_integers(kind):
+    x = np.ones((1, 3, 4), kind)
+    near(layers.SinusoidalPositionEncoding()(x), layers.SinusoidalPositionEncoding()(x.astype("float32")), 0)
+    near(layers.RotaryEmbedding()(x), layers.RotaryEmbedding()(x.astype("float32")), 0)
+    with tg.use_dtype("float64"):
+        assert layers.SinusoidalPositionEncoding()(x).dtype == "float64"
+
+
+@pytest.mark.parametrize("call", [
+    lambda x, empty: layers.MultiHeadAttention(2, 4)(x, empty),
+    lambda x, empty: layers.Attention()([x, empty]),
+])  # fmt: skip
+def test_attention_to_nothing(call):
+    with pytest.raises(ShapeError, match=r"expected at least one key, received value \(2, 0, 4\)"):
+        call(tg.ones((2, 3, 4)), tg.ones((2, 0, 4)))
+
+
+@pytest.mark.parametrize("axes", [5, "a", (1, 2)])
+def test_other_axes_of_attention(axes):
+    with pytest.raises(ValueError, match=r"MultiHeadAttention: expected attention_axes to be None or \(1,\)"):
+        layers.MultiHeadAttention(2, 4, attention_axes=axes)

@@ -109,12 +109,27 @@ def test_normalization_is_checked_under_jit_too():
         (lambda: layers.Discretization([1.0]).adapt([[1.0]]), "adapt: expected num_bins"),
         (lambda: layers.CategoryEncoding(), "expected num_tokens to be an integer"),
         (lambda: layers.CategoryEncoding(2, "int"), "expected output_mode to be one of"),
+        (lambda: layers.Normalization(mean=0.0, variance=-1.0), "expected variance of at least 0, received -1.0"),
+        (lambda: layers.Rescaling(numpy.ones((5, 1)))(numpy.ones((1, 3))), r"a shape that scale \(5, 1\) and offset"),
+        (lambda: layers.Rescaling([1.0, 2.0])(numpy.ones((1, 3))), "Rescaling: expected a shape that scale"),
+        (lambda: layers.Discretization([0.0])([[numpy.nan]]), "Discretization: expected numbers, received nan"),
+        (
+            lambda: layers.CategoryEncoding(3, "count")([[1, 2]], count_weights=[[1.0]]),
+            r"CategoryEncoding: expected count_weights of shape \(1, 2\), received \(1, 1\)",
+        ),
         (lambda: layers.CategoryEncoding(2)([[1]], count_weights=[[1.0]]), "expected output_mode='count'"),
     ],
 )
 def test_errors_of_layers_of_numbers(make, text):
     with pytest.raises((ValueError, TypeError), match=text):
         make()
+
+
+def test_discretization_refuses_nan_under_jit():
+    step = tg.jit(layers.Discretization([0.0]))
+    assert step(tg.tensor([-1.0, 1.0])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="Discretization: expected numbers, received nan"):
+        step(tg.tensor([numpy.nan, 1.0]))
 
 
 def test_rescaling_by_channel_under_jit():
@@ -472,6 +487,42 @@ def test_random_layers_in_training(layer):
     same = tg.tensor(numpy.repeat(images(1), 16, axis=0))
     drawn = layer(same, training=True).numpy()
     assert len({image.tobytes() for image in drawn}) > 1, "each image has a draw of its own"
+
+
+@EVERY
+def test_random_layers_with_a_seed(layer):
+    seeded = type(layer).from_config({**layer.get_config(), "seed": 3})
+    drawn = {}
+    for name, one, seed in (("first", seeded, 1), ("second", seeded, 2), ("free", layer, 1)):
+        tg.seed(seed)
+        drawn[name] = one(images(4), training=True).numpy()
+    numpy.testing.assert_array_equal(drawn["first"], drawn["second"])
+    assert (drawn["first"] != drawn["free"]).any()
+    assert (drawn["first"] != seeded(images(4), training=True).numpy()).any(), "each call draws anew"
+
+
+@pytest.mark.parametrize(
+    ("first", "changes"),
+    [
+        (layers.RandomBrightness(0.0), {"factor": (0.25, 0.25), "value_range": (0, 4)}),
+        (layers.RandomContrast(0.0), {"factor": 0.5, "value_range": (-0.5, 0.5)}),
+        (layers.RandomRotation(0.0), {"factor": (0.25, 0.25)}),
+        (layers.RandomTranslation(0.0, 0.0), {"height_factor": (0.4, 0.4), "width_factor": (0.2, 0.2)}),
+        (layers.RandomZoom(0.0), {"height_factor": (0.4, 0.4), "width_factor": (0.2, 0.2)}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_arguments_of_random_layers_can_change(first, changes):
+    before = first(images(), training=True).numpy()
+    for name, value in changes.items():
+        setattr(first, name, value)
+    tg.seed(0)
+    after = first(images(), training=True).numpy()
+    tg.seed(0)
+    numpy.testing.assert_array_equal(
+        type(first).from_config(first.get_config())(images(), training=True).numpy(), after
+    )
+    assert (after != before).any()
 
 
 @EVERY

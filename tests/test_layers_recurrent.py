@@ -425,7 +425,7 @@ def test_masks_come_from_the_layer_before_and_go_on_with_sequences():
 
 def test_masks_that_do_not_fit():
     for layer in (LSTM(2), RNN(LSTMCell(2))):
-        with pytest.raises(tg.ShapeError, match=r"expected mask of shape \(2, 3\), received \(2, 4\)"):
+        with pytest.raises(tg.ShapeError, match=r"expected a mask of shape \(2, 3\), received \(2, 4\)"):
             layer(normal(2, 3, 2), mask=np.ones((2, 4), bool))
 
 
@@ -709,7 +709,7 @@ def test_timedistributed_calls_its_layer_once_for_all_steps():
     assert y.shape == (2, 3, 5)
     assert (y.detach().numpy()[0, 0] != y.detach().numpy()[0, 1]).any()
     assert TimeDistributed(layers.Dense(2))(Input((None, 4))).shape == (None, None, 2)
-    with pytest.raises(tg.ShapeError, match=r"TimeDistributed: expected mask of shape \(2, 3\), received \(2, 4"):
+    with pytest.raises(tg.ShapeError, match=r"TimeDistributed: expected a mask of shape \(2, 3, 4\), received \(2, 4"):
         TimeDistributed(LSTM(2))(tg.ones((2, 3, 4, 2)), mask=np.ones((2, 4, 4), bool))
 
 

@@ -76,3 +76,10 @@ def test_bad_input(make, kind, text):
     with pytest.raises(kind) as caught:
         make()
     assert text in str(caught.value)
+
+
+def test_borders_can_change():
+    padding, cropping = layers.ZeroPadding2D(1), layers.Cropping1D(1)
+    padding.padding, cropping.cropping = ((0, 2), 0), (2, 0)
+    assert padding(tg.ones((1, 2, 2, 1))).shape == (1, 4, 2, 1)
+    assert cropping(tg.ones((1, 5, 1))).shape == (1, 3, 1)

@@ -54,7 +54,9 @@ def test_as_json_and_back(regularizer):
     (lambda: Dense(1, name="d", kernel_regularizer="l22"), ValueError, "Hint: did you mean 'l2'?"),
     (lambda: Dense(1, kernel_regularizer=L2), TypeError, "Hint: write L2()."),
     (lambda: Dense(1, bias_regularizer=0.1), TypeError, "expected a regularizer, its name or a function of a tensor"),
-    (lambda: regularizers.serialize(abs), ValueError, "expected a regularizer of this package, received <built-in"),
+    (lambda: regularizers.serialize(lambda w: w.sum()), ValueError, "a function with a name, received <lambda>"),
+    (lambda: regularizers.get({"name": "nope"}), ValueError, "to be one of 'l1', 'l1l2', 'l2', received 'nope'"),
+    (lambda: regularizers.get({"l2": 0.1}), TypeError, "expected regularizer as {'name': ..., 'config': {...}}"),
 ])  # fmt: skip
 def test_refused(call, kind, text):
     with pytest.raises(kind) as caught:
@@ -123,8 +125,32 @@ def test_saved_and_loaded(tmp_path):
     loaded = load_model(tmp_path / "model").layers[0]
     assert vars(loaded.kernel_regularizer) == {"l1": 0.1, "l2": 0.2}
     assert type(loaded.bias_regularizer) is L1
-    with pytest.raises(ValueError, match="expected a regularizer of this package"):
+    with pytest.raises(ValueError, match="expected a function with a name, received <lambda>"):
         penalized().save(tmp_path / "own")
+
+
+def total(w):
+    return w.sum()
+
+
+class Cubes(L1L2):
+    def __call__(self, weight):
+        return self.l1 * abs(weight * weight * weight).sum()
+
+
+@pytest.mark.parametrize("own", [total, Cubes(0.5)])
+def test_one_of_ones_own_is_saved_by_name(own, tmp_path):
+    model = Sequential([Input((3,)), Dense(2, kernel_regularizer=own)])
+    model.save(tmp_path / "m")
+    with pytest.raises(ValueError, match=r"expected custom_objects with the (function 'total'|class 'Cubes')"):
+        load_model(tmp_path / "m")
+    loaded = load_model(tmp_path / "m", {"total": total, "Cubes": Cubes})
+    assert loaded.losses[0].item() == model.losses[0].item()
+
+
+def test_as_keras_writes_them():
+    assert regularizers.get({"module": "keras.regularizers", "class_name": "L2", "config": {"l2": 0.25}}).l2 == 0.25
+    assert type(regularizers.get("L1L2")) is L1L2
 
 
 @pytest.mark.gpu

@@ -67,6 +67,29 @@ def check_integer(where: str, name: str, value: object, least: int) -> int:
     return index(value)
 
 
+def check_bool(where: str, name: str, value: object) -> bool:
+    """`value`, if it is True or False; else TypeError, for a text such as "no" would count as True.
+
+    >>> check_bool("Dense", "use_bias", False)
+    False
+    """
+    if not isinstance(value, (bool, numpy.bool_)):
+        raise TypeError(message(where, f"{name} to be True or False", repr(value)))
+    return bool(value)
+
+
+def check_integers(where: str, wanted: str, values: object) -> tuple[int, ...]:
+    """`values`, a list, tuple or array of integers, as a tuple; else TypeError, which says what is `wanted`.
+
+    >>> check_integers("Permute", "dims to be integers", [2, 1])
+    (2, 1)
+    """
+    found = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else (None,)
+    if any(isinstance(value, bool) or not isinstance(value, SupportsIndex) for value in found):
+        raise TypeError(message(where, wanted, repr(values)))
+    return tuple(map(index, found))
+
+
 def check_number(where: str, name: str, value: object, wanted: str, accepts: Callable[[float], bool]) -> float:
     """`value` as a float, if it is a number that `accepts` takes; else TypeError or ValueError. NaN and inf never pass.
 

@@ -14,6 +14,7 @@ import numpy
 from .autograd import Tensor, cast
 from .backend import Generator, default_device, default_generator, special_functions, to_device, to_host
 from .errors import ShapeError, check_integer, check_number, choice, message
+from .registry import as_json, made
 from .state import state
 
 Shape = tuple[int, ...]
@@ -44,6 +45,11 @@ class Initializer:
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this initializer again."""
         return {key: value for key, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The initializer that `get_config` described."""
+        return cls(**config)
 
 
 class Constant(Initializer):
@@ -275,7 +281,7 @@ INITIALIZERS: dict[str, type[Initializer]] = {
 
 
 def get(initializer: Any, where: str = "initializers.get") -> Any:
-    """The initializer of that name ("he_normal" or "HeNormal"), or `{"name": ..., "config": {...}}`; an object or
+    """The initializer of that name ("he_normal" or "HeNormal"), or of `{"name": ..., "config": {...}}`; an object or
     function is given back as it is.
 
     Raises ValueError for an unknown name and suggests the nearest.
@@ -283,13 +289,8 @@ def get(initializer: Any, where: str = "initializers.get") -> Any:
     >>> get("he_normal").mode
     'fan_in'
     """
-    if isinstance(initializer, dict):
-        return INITIALIZERS[initializer["name"]](**initializer["config"])
-    if isinstance(initializer, str):
-        kinds = INITIALIZERS | {kind.__name__: kind for kind in INITIALIZERS.values()}
-        if initializer not in kinds:
-            raise choice(where, "initializer", initializer, INITIALIZERS)
-        return kinds[initializer]()
+    if isinstance(initializer, (dict, str)):
+        return made(where, "initializer", initializer, INITIALIZERS)
     if isinstance(initializer, type) or not callable(initializer):
         hint = f"write {initializer.__name__}()." if isinstance(initializer, type) else ""
         raise TypeError(
@@ -299,9 +300,8 @@ def get(initializer: Any, where: str = "initializers.get") -> Any:
 
 
 def serialize(initializer: Any) -> Any:
-    """What `get` makes the initializer of again, as JSON; a function of one's own becomes "zeros"."""
-    for name, kind in INITIALIZERS.items():
-        if type(initializer) is kind:
-            config = initializer.get_config()
-            return {"name": name, "config": config} if config else name
-    return initializer if isinstance(initializer, str) else "zeros"
+    """What `get` makes the initializer of again, as JSON; one's own is written by its name, which `load_model` looks up
+    in `custom_objects`. Raises ValueError for a lambda, which has none."""
+    if isinstance(initializer, str):
+        return initializer
+    return as_json("initializers.serialize", initializer, INITIALIZERS)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
-from .errors import check_number, choice, message
+from .errors import check_number, message
+from .registry import as_json, made
 
 
 class L1L2:
@@ -34,6 +35,11 @@ class L1L2:
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this regularizer again."""
         return {"l1": self.l1, "l2": self.l2}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The regularizer that `get_config` described."""
+        return cls(**config)
 
 
 class L1(L1L2):
@@ -61,17 +67,13 @@ REGULARIZERS: dict[str, type[L1L2]] = {"l1": L1, "l2": L2, "l1l2": L1L2}
 
 
 def get(regularizer: Any, where: str = "regularizers.get") -> Any:
-    """The regularizer of that name, or `{"name": ..., "config": {...}}`; None, an object or a function is given back as
-    it is.
+    """The regularizer of that name, or of `{"name": ..., "config": {...}}`; None, an object or a function is given
+    back as it is.
 
     Raises ValueError for an unknown name and suggests the nearest.
     """
-    if isinstance(regularizer, dict):
-        return REGULARIZERS[regularizer["name"]](**regularizer["config"])
-    if isinstance(regularizer, str):
-        if regularizer not in REGULARIZERS:
-            raise choice(where, "regularizer", regularizer, REGULARIZERS)
-        return REGULARIZERS[regularizer]()
+    if isinstance(regularizer, (dict, str)):
+        return made(where, "regularizer", regularizer, REGULARIZERS)
     if isinstance(regularizer, type) or not (regularizer is None or callable(regularizer)):
         hint = f"write {regularizer.__name__}()." if isinstance(regularizer, type) else ""
         raise TypeError(message(where, "a regularizer, its name or a function of a tensor", repr(regularizer), hint))
@@ -79,11 +81,6 @@ def get(regularizer: Any, where: str = "regularizers.get") -> Any:
 
 
 def serialize(regularizer: Any) -> Any:
-    """What `get` makes the regularizer of again, as JSON. Raises ValueError for a function of one's own."""
-    if regularizer is None:
-        return None
-    for name, kind in REGULARIZERS.items():
-        if type(regularizer) is kind:
-            return {"name": name, "config": regularizer.get_config()}
-    hint = "keep the model with save_weights, and make it by your own code."
-    raise ValueError(message("regularizers.serialize", "a regularizer of this package", repr(regularizer), hint))
+    """What `get` makes the regularizer of again, as JSON; one's own is written by its name, which `load_model` looks up
+    in `custom_objects`. Raises ValueError for a lambda, which has none."""
+    return None if regularizer is None else as_json("regularizers.serialize", regularizer, REGULARIZERS)

@@ -34,7 +34,7 @@ CASES = [
     ),
     Case(
         "multi-head attention to a shape",
-        L("MultiHeadAttention", output_shape=(2, 3), **HEADS),
+        L("MultiHeadAttention", output_shape=(2, 3), kernel_regularizer="l2", bias_initializer="ones", **HEADS),
         F(1, 3, 4),
         {"value": F(1, 2, 4)},
     ),

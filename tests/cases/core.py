@@ -7,6 +7,8 @@ def scaled(x, factor, training=None):
     return x * factor - 1.0
 
 
+HE = {"class_name": "HeNormal", "config": {"seed": 3}}
+
 CASES = [
     Case(
         "dense",
@@ -17,10 +19,23 @@ CASES = [
             ([F(4, 2)], "Dense: expected one tensor"),
         ),
     ),
-    Case("dense without a bias", L("Dense", units=2, use_bias=False), F(2, 3, 4)),
-    Case("dense with softmax", L("Dense", units=3, activation="softmax"), F(2, 4)),
-    Case("activation", L("Activation", activation="gelu"), F(2, 3)),
-    Case("identity", L("Identity"), F(2, 3)),
+    Case(
+        "dense without a bias",
+        L("Dense", units=2, use_bias=False, kernel_initializer=HE, kernel_regularizer="l2"),
+        F(2, 3, 4),
+    ),
+    Case(
+        "dense with softmax",
+        L("Dense", units=3, activation="softmax", bias_initializer="ones", bias_regularizer="l1"),
+        F(2, 4),
+    ),
+    Case(
+        "activation",
+        L("Activation", activation="gelu"),
+        F(2, 3),
+        wrong=(([F(2, 3)], "Activation: expected one tensor"),),
+    ),
+    Case("identity", L("Identity"), F(2, 3), wrong=((V([["a"]]), "Identity: tensor: expected booleans"),)),
     Case(
         "masking",
         L("Masking", mask_value=0.5),
@@ -30,8 +45,9 @@ CASES = [
     Case("masking of floats", L("Masking"), F(2, 3, 2)),
     Case(
         "lambda",
-        L("Lambda", function=scaled, arguments={"factor": 3.0}),
+        L("Lambda", function=scaled, output_shape=(3,), arguments={"factor": 3.0}),
         F(2, 3),
+        wrong=((F(2, 4), r"Lambda: expected an output of shape \(None, 3\)"),),
         saved=False,
     ),
     Case(

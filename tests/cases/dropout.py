@@ -3,7 +3,7 @@
 from layer_cases import Case, F, L
 
 CASES = [
-    Case("dropout", L("Dropout", rate=0.5), F(2, 3)),
+    Case("dropout", L("Dropout", rate=0.5), F(2, 3), wrong=(([F(2, 3)], "Dropout: expected one tensor"),)),
     Case(
         "spatial dropout 1d",
         L("SpatialDropout1D", rate=0.5),
@@ -22,7 +22,19 @@ CASES = [
         F(2, 1, 2, 2, 2),
         wrong=((F(2, 3, 2), r"SpatialDropout3D: expected a batch \(n, depth, height, width, channels\)"),),
     ),
-    Case("gaussian noise", L("GaussianNoise", stddev=0.5), F(2, 3)),
-    Case("gaussian dropout", L("GaussianDropout", rate=0.5), F(2, 3)),
-    Case("alpha dropout", L("AlphaDropout", rate=0.5), F(2, 3)),
+    Case(
+        "gaussian noise",
+        L("GaussianNoise", stddev=0.5),
+        F(2, 3),
+        wrong=(([F(2, 3)], "GaussianNoise: expected one tensor"),),
+    ),
+    Case(
+        "gaussian dropout",
+        L("GaussianDropout", rate=0.5),
+        F(2, 3),
+        wrong=(([F(2, 3)], "GaussianDropout: expected one tensor"),),
+    ),
+    Case(
+        "alpha dropout", L("AlphaDropout", rate=0.5), F(2, 3), wrong=(([F(2, 3)], "AlphaDropout: expected one tensor"),)
+    ),
 ]

@@ -16,5 +16,9 @@ CASES = [
     Case(
         "embedding of padded ids", L("Embedding", input_dim=4, output_dim=2, mask_zero=True), V([[3, 1, 0], [1, 0, 0]])
     ),
-    Case("embedding of one id", L("Embedding", input_dim=4, output_dim=2), V([3, 1, 0])),
+    Case(
+        "embedding of one id",
+        L("Embedding", input_dim=4, output_dim=2, embeddings_initializer="ones", embeddings_regularizer="l1"),
+        V([3, 1, 0]),
+    ),
 ]

@@ -46,7 +46,12 @@ CASES = [
     ),
     Case(
         "batch normalization without center in training",
-        L("BatchNormalization", center=False),
+        L(
+            "BatchNormalization",
+            center=False,
+            gamma_initializer="ones",
+            gamma_regularizer={"class_name": "L1L2", "config": {"l1": 0.5, "l2": 0.25}},
+        ),
         F(3, 2, 2),
         call={"training": True},
         positive=(2,),
@@ -72,7 +77,7 @@ CASES = [
     Case("layer normalization along the first axis", L("LayerNormalization", axis=1), F(2, 3, 2)),
     Case("layer normalization along two axes", L("LayerNormalization", axis=[1, 2], epsilon=0.05), F(2, 3, 2)),
     Case("layer normalization along separate axes", L("LayerNormalization", axis=[1, 3]), F(2, 3, 2, 2)),
-    Case("layer normalization without scale", L("LayerNormalization", scale=False), F(3, 4)),
+    Case("layer normalization without scale", L("LayerNormalization", scale=False, beta_regularizer="l2"), F(3, 4)),
     Case("layer normalization without center", L("LayerNormalization", center=False), F(3, 4)),
     Case(
         "group normalization",

@@ -6,10 +6,15 @@ RANK = "expected images of shape"
 STILL = {"training": False}
 TEXTS = V(["the cat", "a Dog, the end"])
 WORDS = ["the", "dog", "end"]
-ROTATION = {"factor": 0.2, "fill_mode": "constant", "interpolation": "nearest", "fill_value": 1.0}
+ROTATION = {"factor": 0.2, "seed": 3, "fill_mode": "constant", "interpolation": "nearest", "fill_value": 1.0}
 
 CASES = [
-    Case("rescaling", L("Rescaling", scale=0.5, offset=-1.0), F(2, 3)),
+    Case(
+        "rescaling",
+        L("Rescaling", scale=0.5, offset=-1.0),
+        F(2, 3),
+        wrong=(([F(2, 3)], "Rescaling: expected one tensor"),),
+    ),
     Case("rescaling of integers", L("Rescaling", scale=0.25), V([[0, 255]]), order=0),
     Case(
         "normalization",
@@ -29,6 +34,7 @@ CASES = [
         L("Discretization", bin_boundaries=[-0.5, 0.0, 0.5]),
         V([[-1.0, -0.5, 0.2, 3.0]]),
         order=0,
+        wrong=((V([[float("nan")]]), "Discretization: expected numbers, received nan"),),
     ),
     Case(
         "discretization as rows",
@@ -66,6 +72,7 @@ CASES = [
         L("StringLookup", vocabulary=WORDS, mask_token=""),
         V([["the", ""], ["cat", "end"]]),
         order=0,
+        wrong=((F(2, 2), "StringLookup: expected texts, received float"),),
         saved=False,
     ),
     Case(
@@ -82,6 +89,10 @@ CASES = [
         TEXTS,
         order=0,
         saved=False,
+        wrong=(
+            (F(2, 1), "TextVectorization: expected texts, received float"),
+            (V([["a", "b"]]), r"TextVectorization: expected texts of shape \(n,\) or \(n, 1\)"),
+        ),
     ),
     Case(
         "text vectorization to the longest",
@@ -121,8 +132,14 @@ CASES = [
     Case("random flip", L("RandomFlip"), F(2, 3, 2, 1), call=STILL, wrong=((F(4, 4), RANK),)),
     Case("random flip of one image", L("RandomFlip", mode="vertical"), F(3, 2, 1), call=STILL),
     Case("random rotation", L("RandomRotation", **ROTATION), F(2, 3, 2, 1), call=STILL, wrong=((F(4, 4), RANK),)),
-    Case("random translation", L("RandomTranslation", height_factor=0.2, width_factor=0.1), F(2, 3, 2, 1), call=STILL),
-    Case("random zoom", L("RandomZoom", height_factor=0.2), F(2, 3, 2, 1), call=STILL),
-    Case("random contrast", L("RandomContrast", factor=0.2), F(2, 3, 2, 1), call=STILL),
-    Case("random brightness", L("RandomBrightness", factor=0.2), F(2, 3, 2, 1), call=STILL),
+    Case(
+        "random translation",
+        L("RandomTranslation", height_factor=0.2, width_factor=0.1),
+        F(2, 3, 2, 1),
+        call=STILL,
+        wrong=((F(4, 4), RANK),),
+    ),
+    Case("random zoom", L("RandomZoom", height_factor=0.2), F(2, 3, 2, 1), call=STILL, wrong=((F(4, 4), RANK),)),
+    Case("random contrast", L("RandomContrast", factor=0.2), F(2, 3, 2, 1), call=STILL, wrong=((F(4, 4), RANK),)),
+    Case("random brightness", L("RandomBrightness", factor=0.2), F(2, 3, 2, 1), call=STILL, wrong=((F(4, 4), RANK),)),
 ]

@@ -92,7 +92,14 @@ SEQUENCES = [
     ),
     Case(
         "gru without reset_after with holes",
-        L("GRU", units=3, reset_after=False, return_sequences=True),
+        L(
+            "GRU",
+            units=3,
+            recurrent_initializer="glorot_normal",
+            recurrent_regularizer="l2",
+            reset_after=False,
+            return_sequences=True,
+        ),
         X,
         {"mask": HOLES, "initial_state": [F(3, 3)]},
     ),
@@ -120,7 +127,7 @@ CELLS = [
     ),
     Case(
         "lstmcell",
-        L("LSTMCell", units=3),
+        L("LSTMCell", units=3, kernel_regularizer="l1", bias_initializer="ones"),
         F(2, 4),
         {"states": [F(2, 3), F(2, 3)]},
         wrong=((F(2, 3), "LSTMCell: expected one time step"),),

@@ -7,7 +7,12 @@ IMAGES = r"expected a batch \(n, height, width, channels\)"
 VOLUMES = r"expected a batch \(n, depth, height, width, channels\)"
 
 CASES = [
-    Case("flatten", L("Flatten"), F(2, 3, 2)),
+    Case(
+        "flatten",
+        L("Flatten"),
+        F(2, 3, 2),
+        wrong=((F(), r"Flatten: expected inputs of shape \(batch, ...\)"), ([F(2, 3)], "Flatten: expected one tensor")),
+    ),
     Case("reshape", L("Reshape", target_shape=(3, -1)), F(2, 6), wrong=((F(2, 5), "Reshape: expected rows that can"),)),
     Case(
         "permute",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
+
+import numpy
 
 from .. import ops
 from ..autograd import Tensor
 from ..errors import ShapeError, check_integer, check_number, message
 from . import activations
 from .base import ActivatedLayer, Layer, mask_of
+from .masks import as_broadcast_mask
+from .normalization import check_axes
 from .symbolic import Shape
 
 MASKED = -1e9
-"""The logit, as in Keras, of what is masked. In float16 it is -inf, of which softmax makes 0 as well."""
+"""The logit, as in Keras, of what is masked; in float16 it is the lowest number."""
 
 
 class Activation(ActivatedLayer):
@@ -111,11 +115,12 @@ class PReLU(Layer):
         self,
         alpha_initializer: Any = "Zeros",
         alpha_regularizer: Any = None,
+        *,
         shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ):
         super().__init__(alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, **options)
-        given = (shared_axes,) if isinstance(shared_axes, int) else shared_axes
+        given = shared_axes if shared_axes is None or isinstance(shared_axes, Iterable) else (shared_axes,)
         self.shared_axes = (
             None if given is None else [check_integer(self.where, "each of shared_axes", axis, 1) for axis in given]
         )
@@ -161,7 +166,7 @@ class Softmax(ActivatedLayer):
     """exp(x) / sum(exp(x)) along an axis, or along several.
 
     A `mask` of booleans, given in the call or by the layer before, broadcasts to the input; where it is False, the
-    output is 0, and the rest adds up to 1. Raises ShapeError for another mask.
+    output is 0, and the rest adds up to 1. Raises ShapeError for another mask, TypeError for one of floats.
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.Softmax()(tg.tensor([[0.0, 0.0, 5.0]]), mask=tg.tensor([[True, True, False]]))
@@ -173,10 +178,7 @@ class Softmax(ActivatedLayer):
 
     def __init__(self, axis: int | Sequence[int] = -1, **options: Any):
         super().__init__(**options)
-        given = axis if isinstance(axis, (list, tuple)) else (axis,)
-        if not given or any(isinstance(n, bool) or not isinstance(n, int) for n in given):
-            raise TypeError(message(self.where, "axis to be an integer or a list of integers", repr(axis)))
-        self.axis = axis
+        self.axis = check_axes(self.where, axis)
 
     @property
     def is_split(self) -> bool:  # type: ignore[override]
@@ -184,18 +186,17 @@ class Softmax(ActivatedLayer):
 
     def preactivation(self, x: Any, mask: Any = None) -> Any:
         mask = mask_of(x) if mask is None else mask
-        return x if mask is None else ops.where(self._fitting(x, mask), x, MASKED)
+        masked = float(numpy.finfo("float16").min) if x.dtype == "float16" else MASKED
+        return x if mask is None else ops.where(self.compute_mask(x, mask), x, masked)
 
     def call(self, x: Any, mask: Any = None) -> Any:
         x = self.preactivation(x, mask)
-        axis = self.axis[0] if isinstance(self.axis, (list, tuple)) and len(self.axis) == 1 else self.axis
+        axis = self.axis[0] if isinstance(self.axis, list) and len(self.axis) == 1 else self.axis
         if isinstance(axis, int):
             y = ops.softmax(x, axis)
         else:
             y = ops.exp(x - ops.logsumexp(x, tuple(axis), keepdims=True))
-        return y if mask is None else ops.where(self._fitting(x, mask), y, 0.0)
+        return y if mask is None else ops.where(self.compute_mask(x, mask), y, 0.0)
 
-    def _fitting(self, x: Any, mask: Any) -> Any:
-        if mask.ndim > x.ndim or any(n not in (1, m) for n, m in zip(mask.shape[::-1], x.shape[::-1], strict=False)):
-            raise ShapeError(message(self.where, f"a mask that broadcasts to {x.shape}", f"{mask.shape}"))
-        return mask if mask.dtype.kind == "b" else mask > 0.5
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return as_broadcast_mask(self.where, mask, x.shape)

@@ -14,8 +14,9 @@ import numpy
 
 from .. import initializers, ops
 from ..autograd import Tensor, tensor
-from ..errors import ShapeError, check_integer, check_number, choice, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, choice, message
 from .base import Layer, check_shape, mask_of
+from .masks import as_broadcast_mask, as_mask
 
 
 def masked_softmax(scores: Any, mask: Any) -> Any:
@@ -31,16 +32,6 @@ def causal_mask(queries: int, keys: int, device: Any) -> Any:
     return ops.arange(queries, device=device)[:, None] >= ops.arange(keys, device=device)
 
 
-def as_mask(where: str, name: str, mask: Any, axes: tuple[int, ...]) -> Any:
-    """A mask as a tensor of booleans; integers count as True where they are not 0."""
-    mask = mask if isinstance(mask, Tensor) else tensor(mask)
-    if mask.dtype.kind not in "biu":
-        raise TypeError(message(where, f"{name} of booleans", str(mask.dtype), "use .astype(bool)."))
-    if mask.ndim not in axes:
-        raise ShapeError(message(where, f"{name} of {' or '.join(map(str, axes))} axes", f"shape {mask.shape}"))
-    return mask if mask.dtype.kind == "b" else mask != 0
-
-
 def check_sequences(where: str, query: Any, value: Any, key: Any) -> None:
     """Raises ShapeError unless these are (batch, time, features), value and key of the same times, all of one batch."""
     fits = query.ndim == value.ndim == key.ndim == 3 and value.shape[:2] == key.shape[:2]
@@ -48,6 +39,8 @@ def check_sequences(where: str, query: Any, value: Any, key: Any) -> None:
         expected = "query (batch, queries, features), value and key (batch, keys, features)"
         found = f"query {query.shape}, value {value.shape}, key {key.shape}"
         raise ShapeError(message(where, expected, found))
+    if not value.shape[1]:
+        raise ShapeError(message(where, "at least one key", f"value {value.shape}"))
 
 
 def check_rate(where: str, rate: Any) -> float:
@@ -90,7 +83,8 @@ class HeadsAttention(Layer):
         super().__init__(**options)
         self.dropout = check_rate(self.where, dropout)
         self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
-        self.use_bias, self.use_gate = bool(use_bias), bool(use_gate)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
+        self.use_gate = check_bool(self.where, "use_gate", use_gate)
         self.sliding_window = (
             None if sliding_window is None else check_integer(self.where, "sliding_window", sliding_window, 1)
         )
@@ -163,6 +157,9 @@ class HeadsAttention(Layer):
         masks["key"] = mask_of(key) if key_mask is None and key is not None else key_mask
         key = value if key is None else key
         check_sequences(self.where, query, value, key)
+        lengths = {"query": query.shape[1], "value": key.shape[1], "key": key.shape[1]}
+        for name, length in lengths.items():
+            masks[name] = as_mask(self.where, masks[name], (query.shape[0], length), f"{name}_mask")
         mask = self._mask(query, key, masks, attention_mask, use_causal_mask)
         gate = ops.sigmoid(self._heads_of("gate", query)) if self.use_gate else None
         q, k, v = (self._heads_of(name, x) for name, x in (("query", query), ("key", key), ("value", value)))
@@ -222,10 +219,11 @@ class HeadsAttention(Layer):
         parts = []
         for name, mask in masks.items():
             if mask is not None:
-                mask = as_mask(self.where, f"{name}_mask", mask, (2,))
                 parts.append(mask[:, None, :, None] if name == "query" else mask[:, None, None, :])
         if attention_mask is not None:
-            mask = as_mask(self.where, "attention_mask", attention_mask, (2, 3, 4))
+            shape = (query.shape[0], self._heads[0], queries, keys)
+            rows = shape[:1] if len(numpy.shape(attention_mask)) == 3 else shape[:2]
+            mask = as_broadcast_mask(self.where, attention_mask, (*rows, *shape[2:]), "attention_mask")
             parts.append(mask[:, None] if mask.ndim == 3 else mask)
         if causal and queries != keys:
             parts.append(causal_mask(queries, keys, query.device))
@@ -294,7 +292,8 @@ class MultiHeadAttention(HeadsAttention):
         if output_shape is not None:
             output_shape = (output_shape,) if isinstance(output_shape, int) else output_shape
             self.output_shape = tuple(n or 1 for n in check_shape(self.where, "output_shape", output_shape))
-        if attention_axes is not None and attention_axes != 1 and list(attention_axes) != [1]:
+        axes = attention_axes if isinstance(attention_axes, (list, tuple)) else (attention_axes,)
+        if tuple(axes) not in ((None,), (1,)):
             hint = "make the axes one with Reshape."
             raise ValueError(message(self.where, "attention_axes to be None or (1,)", repr(attention_axes), hint))
         self.attention_axes = attention_axes
@@ -347,7 +346,7 @@ class ScoredAttention(Layer):
 
     def __init__(self, use_scale: bool = False, dropout: float = 0.0, seed: int | None = None, **options: Any):
         super().__init__(**options)
-        self.use_scale = bool(use_scale)
+        self.use_scale = check_bool(self.where, "use_scale", use_scale)
         self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
         self.dropout = check_rate(self.where, dropout)
 
@@ -380,19 +379,21 @@ class ScoredAttention(Layer):
             expected = "as many features in query and key"
             raise ShapeError(message(self.where, expected, f"query {query.shape}, key {key.shape}"))
         query_mask, value_mask = self._two_masks(mask)
-        seen = None if value_mask is None else as_mask(self.where, "the value's mask", value_mask, (2,))[:, None, :]
+        query_mask = as_mask(self.where, query_mask, query.shape[:2], "the query's mask")
+        value_mask = as_mask(self.where, value_mask, value.shape[:2], "the value's mask")
+        seen = None if value_mask is None else value_mask[:, None, :]
         if use_causal_mask:
             causal = causal_mask(query.shape[1], key.shape[1], query.device)
             seen = causal if seen is None else ops.logical_and(seen, causal)
         if return_attention_scores or (training and self.dropout) or not self._is_dot:
             weights = masked_softmax(self.scores(query, key), seen)
-            kept = ops.dropout(weights, self.dropout, seed=self.seed) if training else weights
-            y = ops.matmul(kept, value)
+            weights = ops.dropout(weights, self.dropout, seed=self.seed) if training else weights
+            y = ops.matmul(weights, value)
         else:
             scaled = query if self.scale is None else query * self.scale
             y, weights = ops.scaled_dot_product_attention(scaled, key, value, seen, scale=1.0), None
         if query_mask is not None:
-            y = ops.where(as_mask(self.where, "the query's mask", query_mask, (2,))[:, :, None], y, 0.0)
+            y = ops.where(query_mask[:, :, None], y, 0.0)
         return (y, weights) if return_attention_scores else y
 
     def _two_masks(self, mask: Any) -> tuple[Any, Any]:
@@ -404,7 +405,7 @@ class ScoredAttention(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The query's mask."""
-        return self._two_masks(mask)[0]
+        return as_mask(self.where, self._two_masks(mask)[0], x[0].shape[:2])
 
 
 class Attention(ScoredAttention):
@@ -419,9 +420,9 @@ class Attention(ScoredAttention):
 
     Called on a list [query (batch, queries, features), value (batch, keys, ...)] or [query, value, key]; key is value
     if not given. Returns (batch, queries, the value's features), with `return_attention_scores` also the softmax of the
-    scores (batch, queries, keys). `mask` is a list [query_mask, value_mask] of (batch, time): the output is 0 where the
-    query's is False, and values do not count where theirs is. With `use_causal_mask` a query sees the keys up to its
-    own position. A query that sees no key finds zeros; Keras gives it the mean of all values.
+    scores (batch, queries, keys), after dropout. `mask` is a list [query_mask, value_mask] of (batch, time): the output
+    is 0 where the query's is False, and values do not count where theirs is. With `use_causal_mask` a query sees the
+    keys up to its own position. A query that sees no key finds zeros; Keras gives it the mean of all values.
 
     Parameters: scale () if `use_scale`, concat_score_weight () in the mode "concat", both 1 at first. Raises TypeError
     for inputs that are no list, ShapeError for shapes that do not fit.

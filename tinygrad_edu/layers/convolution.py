@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd import Tensor
-from ..errors import ShapeError, check_integer, choice, message
+from ..errors import ShapeError, check_bool, check_integer, choice, message
 from ..ops.windows import check_image_shape, numbers
 from . import activations
 from .base import ActivatedLayer
@@ -47,7 +47,7 @@ class _Convolution(ActivatedLayer):
         self.padding = check_padding(self.where, padding, self.paddings)
         self.dilation_rate = numbers(self.where, "dilation_rate", dilation_rate, self.rank)
         self.activation = activations.get(activation, self.where)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
 
     def refuse_strides_with_dilation(self) -> None:
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
@@ -90,6 +90,7 @@ class _Conv(_Convolution):
         kernel_size: Any,
         strides: Any = 1,
         padding: str = "valid",
+        *,
         dilation_rate: Any = 1,
         groups: int = 1,
         activation: Any = None,
@@ -175,6 +176,7 @@ class _ConvTranspose(_Convolution):
         kernel_size: Any,
         strides: Any = 1,
         padding: str = "valid",
+        *,
         output_padding: Any = None,
         dilation_rate: Any = 1,
         activation: Any = None,
@@ -256,6 +258,7 @@ class _DepthwiseConv(_Convolution):
         strides: Any = 1,
         padding: str = "valid",
         depth_multiplier: int = 1,
+        *,
         dilation_rate: Any = 1,
         activation: Any = None,
         use_bias: bool = True,
@@ -312,6 +315,7 @@ class _SeparableConv(_Convolution):
         kernel_size: Any,
         strides: Any = 1,
         padding: str = "valid",
+        *,
         dilation_rate: Any = 1,
         depth_multiplier: int = 1,
         activation: Any = None,

@@ -10,7 +10,7 @@ import numpy
 
 from .. import ops
 from ..autograd import Tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..state import state
 from . import activations
 from .base import ActivatedLayer, Layer, check_input, check_shape
@@ -127,7 +127,7 @@ class Dense(ActivatedLayer):
         super().__init__(**options)
         self.units = check_integer(self.where, "units", units, 1)
         self.activation = activations.get(activation, self.where)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) < 2 or input_shape[-1] is None:
@@ -206,7 +206,12 @@ class Lambda(Layer):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         given = {"training": training, "mask": mask}
         y = self.function(inputs, **self.arguments, **{name: given[name] for name in self._takes})
+        if y is None:
+            raise TypeError(message(self.where, "function to return a tensor", "None"))
         if self.output_shape is not None:
+            if not isinstance(y, Tensor):
+                expected = f"one tensor, for there is output_shape {self.output_shape}"
+                raise TypeError(message(self.where, expected, f"a {type(y).__name__}"))
             stated = self.output_shape
             shape = stated(shapes_of(inputs)) if callable(stated) else (None, *stated)
             if len(shape) != y.ndim or any(n not in (None, m) for n, m in zip(shape, y.shape, strict=True)):

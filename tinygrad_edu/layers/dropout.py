@@ -1,6 +1,8 @@
 """Layers that act in training only: they leave out or disturb what they are given, against overfitting.
 
-With a `seed` a layer's draws depend on it instead of on that of `tg.seed`; they differ from call to call all the same.
+With a `seed` a layer's draws depend on it instead of on that of `tg.seed`, and on how many numbers were drawn before,
+by this layer and by all others, since `tg.seed` was called: so they differ from call to call, and layers with the same
+seed do not draw the same numbers. After `tg.seed`, with any number, a program draws as it did before.
 """
 
 from __future__ import annotations
@@ -42,11 +44,11 @@ class _Noise(Layer):
 
 class Dropout(_Noise):
     """In training, sets each element to 0 with probability `rate` and divides the others by 1 - rate; else passes all
-    on.
+    on. A rate of 1 gives zeros.
 
     `noise_shape`, with the batch axis, has 1 for axes along which all elements share their fate.
     Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014). Raises ValueError for
-    a rate outside [0, 1).
+    a rate outside [0, 1].
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.Dropout(0.5)(tg.ones((2,)), training=False)
@@ -55,10 +57,12 @@ class Dropout(_Noise):
 
     def __init__(self, rate: float, noise_shape: Shape | None = None, seed: int | None = None, **options: Any):
         super().__init__(seed, **options)
-        self.rate = self._probability(rate)
+        self.rate = check_number(self.where, "rate", rate, "in [0, 1]", lambda rate: 0 <= rate <= 1)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
 
     def disturbed(self, x: Any) -> Any:
+        if self.rate == 1.0:
+            return x * 0.0
         return ops.dropout(x, self.rate, self.noise_shape, self.seed)
 
 
@@ -67,7 +71,7 @@ class _SpatialDropout(_Noise):
 
     ndim: ClassVar[int]
 
-    def __init__(self, rate: float, seed: int | None = None, **options: Any):
+    def __init__(self, rate: float, *, seed: int | None = None, **options: Any):
         super().__init__(seed, **options)
         self.rate = self._probability(rate)
 

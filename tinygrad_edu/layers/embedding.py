@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from .. import ops
 from ..autograd import Tensor, check_array
 from ..backend import Array
-from ..errors import check_integer, message
+from ..errors import check_bool, check_integer, message
 from .base import Layer
 from .symbolic import Shape
 
@@ -36,11 +36,13 @@ class Embedding(Layer):
     input_dtype = "int64"
     embeddings: Tensor
 
-    def __init__(self, input_dim: int, output_dim: int, mask_zero: bool = False, weights: Any = None, **options: Any):
+    def __init__(
+        self, input_dim: int, output_dim: int, *, mask_zero: bool = False, weights: Any = None, **options: Any
+    ):
         super().__init__(**options)
         self.input_dim = check_integer(self.where, "input_dim", input_dim, 1)
         self.output_dim = check_integer(self.where, "output_dim", output_dim, 1)
-        self.mask_zero = self.supports_masking = bool(mask_zero)
+        self.mask_zero = self.supports_masking = check_bool(self.where, "mask_zero", mask_zero)
         if weights is not None:
             self.build_once(())
             self.set_weights(weights if isinstance(weights, list) and len(weights) == 1 else [weights])
@@ -56,7 +58,7 @@ class Embedding(Layer):
         return ops.embedding(self.embeddings, x)
 
     def _check_whole(self, ids: Array) -> None:
-        wrong = ids != ids.round()
+        wrong = (ids != ids.round()) | (abs(ids) >= 2.0**63)  # which no integer can be, nor inf
         if bool(wrong.any()):
             raise ValueError(message(self.where, "ids that are whole", f"{ids[wrong][0]}"))
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, SupportsIndex
 
 from .. import ops
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_bool, message
 from ..ops.shape import normalize_axis
 from .base import Layer
 from .normalization import unit
@@ -169,9 +170,9 @@ class Concatenate(_Merge):
 
     def __init__(self, axis: int = -1, **options: Any):
         super().__init__(**options)
-        if isinstance(axis, bool) or not isinstance(axis, int):
+        if isinstance(axis, bool) or not isinstance(axis, SupportsIndex):
             raise TypeError(message(self.where, "axis to be an integer", repr(axis)))
-        self.axis = axis
+        self.axis = operator.index(axis)
 
     def call(self, inputs: Any) -> Any:
         inputs = self._several(inputs)
@@ -212,11 +213,11 @@ class Dot(_Merge):
     def __init__(self, axes: int | Sequence[int], normalize: bool = False, **options: Any):
         super().__init__(**options)
         given = axes if isinstance(axes, (list, tuple)) else (axes, axes)
-        if len(given) != 2 or any(isinstance(n, bool) or not isinstance(n, int) for n in given):
+        if len(given) != 2 or any(isinstance(n, bool) or not isinstance(n, SupportsIndex) for n in given):
             raise TypeError(message(self.where, "axes to be an integer or two of them", repr(axes)))
         if 0 in given:
             raise ValueError(message(self.where, "axes other than that of the batch", repr(axes)))
-        self.axes, self.normalize = axes, bool(normalize)
+        self.axes, self.normalize = axes, check_bool(self.where, "normalize", normalize)
 
     def call(self, inputs: Any) -> Any:
         x, y = self._several(inputs, 2)

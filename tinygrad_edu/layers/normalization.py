@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, SupportsIndex
 
 from .. import initializers, ops
 from ..autograd import Tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_integers, check_number, message
 from ..ops.shape import normalize_axes
 from ..state import state
 from .base import Layer
+from .masks import as_mask
 from .symbolic import Shape
 
 Axes = int | Sequence[int]
@@ -27,9 +29,10 @@ class _Normalization(Layer):
 
     def __init__(self, axis: Axes, epsilon: float, center: bool, scale: bool, **options: Any):
         super().__init__(**options)
-        self.axis: Any = _axes(self.where, axis)
+        self.axis: Any = check_axes(self.where, axis)
         self.epsilon = check_number(self.where, "epsilon", epsilon, "of at least 0", lambda v: v >= 0)
-        self.center, self.scale = bool(center), bool(scale)
+        self.center = check_bool(self.where, "center", center)
+        self.scale = check_bool(self.where, "scale", scale)
 
     def build(self, input_shape: Shape) -> None:
         shape = _lengths(self.where, self.axis, input_shape)
@@ -46,12 +49,15 @@ class _Normalization(Layer):
         return gamma, ops.zeros(shape, x.dtype, x.device) if self.beta is None else self.beta
 
 
-def _axes(where: str, axis: Any) -> int | list[int]:
+def check_axes(where: str, axis: Any) -> int | list[int]:
     """An axis, or several as a list."""
-    given = axis if isinstance(axis, (list, tuple)) else (axis,)
-    if not given or any(isinstance(n, bool) or not isinstance(n, int) for n in given):
-        raise TypeError(message(where, "axis to be an integer or a list of integers", repr(axis)))
-    return list(axis) if isinstance(axis, (list, tuple)) else axis
+    wanted = "axis to be an integer or a list of integers"
+    if isinstance(axis, SupportsIndex) and not isinstance(axis, (bool, Iterable)):
+        return operator.index(axis)
+    found = check_integers(where, wanted, axis)
+    if not found:
+        raise TypeError(message(where, wanted, repr(axis)))
+    return list(found)
 
 
 def _lengths(where: str, axis: Axes, shape: Shape) -> tuple[int, ...]:
@@ -100,6 +106,7 @@ class BatchNormalization(_Normalization):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
+        *,
         moving_mean_initializer: Any = "zeros",
         moving_variance_initializer: Any = "ones",
         **options: Any,
@@ -118,8 +125,7 @@ class BatchNormalization(_Normalization):
         self.moving_variance = self.add_weight(shape, self.moving_variance_initializer, trainable=False)
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        if mask is not None and mask.shape != x.shape[:-1]:
-            raise ShapeError(message(self.where, f"a mask of shape {x.shape[:-1]}", f"{mask.shape}"))
+        mask = self.compute_mask(x, mask)
         gamma, beta = self.factors(x)
         if not (state.training and self.trainable):
             mean, variance = self.moving_mean, self.moving_variance
@@ -132,6 +138,9 @@ class BatchNormalization(_Normalization):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign_(moving * self.momentum + value.detach() * (1.0 - self.momentum))
         return y
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return as_mask(self.where, mask, x.shape[:-1])
 
     def _moments(self, x: Any, mask: Any) -> tuple[Any, Any]:
         """The mean and variance of what the mask lets count."""
@@ -240,7 +249,7 @@ class RMSNormalization(Layer):
 
     def __init__(self, axis: Axes = -1, epsilon: float = 1e-6, **options: Any):
         super().__init__(**options)
-        self.axis = _axes(self.where, axis)
+        self.axis = check_axes(self.where, axis)
         self.epsilon = check_number(self.where, "epsilon", epsilon, "of at least 0", lambda v: v >= 0)
 
     def build(self, input_shape: Shape) -> None:
@@ -264,7 +273,7 @@ class UnitNormalization(Layer):
 
     def __init__(self, axis: Axes = -1, **options: Any):
         super().__init__(**options)
-        self.axis = _axes(self.where, axis)
+        self.axis = check_axes(self.where, axis)
 
     def call(self, x: Any) -> Any:
         return unit(x, self.axis, 1e-12)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .. import ops
-from ..errors import ShapeError, message
+from ..errors import check_bool
 from ..ops.windows import check_image, numbers
 from .base import Layer
 from .convolution import check_padding
+from .masks import as_mask
 
 
 class _Pooling(Layer):
@@ -117,9 +118,9 @@ class _GlobalPooling(Layer):
     rank: ClassVar[int]
     operation: ClassVar[Callable[..., Any]]
 
-    def __init__(self, keepdims: bool = False, **options: Any):
+    def __init__(self, *, keepdims: bool = False, **options: Any):
         super().__init__(**options)
-        self.keepdims = bool(keepdims)
+        self.keepdims = check_bool(self.where, "keepdims", keepdims)
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, self.rank)
@@ -185,9 +186,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         if mask is None:
             return super().call(x)
         check_image(self.where, x, self.rank)
-        if mask.shape != x.shape[:-1]:
-            raise ShapeError(message(self.where, f"a mask of shape {x.shape[:-1]}", f"{mask.shape}"))
-        counts = ops.expand_dims(ops.astype(mask, bool), -1)
+        counts = ops.expand_dims(as_mask(self.where, mask, x.shape[:-1]), -1)
         total = ops.sum(ops.where(counts, x, 0.0), axis=1, keepdims=self.keepdims)
         return total / ops.sum(ops.astype(counts, x.dtype), axis=1, keepdims=self.keepdims)
 

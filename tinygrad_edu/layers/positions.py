@@ -12,6 +12,7 @@ from ..autograd import Tensor
 from ..backend import Device, to_device
 from ..errors import ShapeError, check_integer, check_number, message
 from .base import Layer
+from .preprocessing.numbers import floating
 
 
 @functools.lru_cache(maxsize=32)
@@ -36,7 +37,8 @@ class SinusoidalPositionEncoding(Layer):
     """Encodings of positions, to be added to the inputs: at position p, feature 2i is sin(p / max_wavelength^(2i / n))
     and feature 2i + 1 the cosine of the same, for n features (Vaswani et al., "Attention is all you need", 2017).
 
-    (batch, time, features) becomes encodings of the same shape and dtype; the values of the inputs do not matter.
+    (batch, time, features) becomes encodings of the same shape and dtype, for integers the default dtype; the values of
+    the inputs do not matter.
     `layer(x, start_index=k)` begins at position k, for decoding step by step. As KerasHub's SinePositionEncoding.
 
     >>> import tinygrad_edu as tg
@@ -54,6 +56,7 @@ class SinusoidalPositionEncoding(Layer):
     def call(self, x: Any, start_index: int = 0) -> Any:
         _check_sequence(self.where, x.shape)
         start = check_integer(self.where, "start_index", start_index, 0)
+        x = floating(x)
         length, features = x.shape[-2:]
         waves = (features + 1) // 2
         pair = _waves(length, waves, features, self.max_wavelength, 1.0, start, x.dtype, x.device)
@@ -109,8 +112,8 @@ class RotaryEmbedding(Layer):
     of positions only (Su et al., "RoFormer", 2021).
 
     Features i and i + n / 2 of n are the coordinates that are turned, at position p by p / scaling_factor /
-    max_wavelength^(2i / n). The shape stays. `layer(x, start_index=k)` begins at position k, for decoding step by step.
-    As KerasHub's layer of this name.
+    max_wavelength^(2i / n). The shape stays; integers become floats. `layer(x, start_index=k)` begins at
+    position k, for decoding step by step. As KerasHub's layer of this name.
 
     Args:
         max_wavelength: see above.
@@ -147,6 +150,7 @@ class RotaryEmbedding(Layer):
         if not fits or time == features or x.shape[features] % 2:
             expected = f"time on axis {self.sequence_axis}, an even number of features on axis {self.feature_axis}"
             raise ShapeError(message(self.where, expected, f"shape {x.shape}"))
+        x = floating(x)
         length, half = x.shape[time], x.shape[features] // 2
         waves = _waves(length, half, 2 * half, self.max_wavelength, self.scaling_factor, start, x.dtype, x.device)
         shape = tuple({time: length, features: half}.get(axis, 1) for axis in range(x.ndim))

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd import Tensor, settled, tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..ops.creation import keep_mask
 from ..state import state
 from ..tree import leaves, mapped, rebuild
 from . import activations
 from .base import Layer
+from .masks import as_mask
 from .symbolic import Shape
 
 Factors = tuple[list[Any] | None, list[Any] | None]
@@ -37,6 +38,7 @@ class _Cell(Layer):
         units: int,
         activation: Any = "tanh",
         use_bias: bool = True,
+        *,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         **options: Any,
@@ -44,7 +46,7 @@ class _Cell(Layer):
         super().__init__(**options)
         self.units = check_integer(self.where, "units", units, 1)
         self.activation = activations.get(activation, self.where)
-        self.use_bias = bool(use_bias)
+        self.use_bias = check_bool(self.where, "use_bias", use_bias)
         self.dropout = check_number(self.where, "dropout", dropout, "in [0, 1)", _is_rate)
         self.recurrent_dropout = check_number(self.where, "recurrent_dropout", recurrent_dropout, "in [0, 1)", _is_rate)
 
@@ -158,12 +160,13 @@ class LSTMCell(_Cell):
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
+        *,
         unit_forget_bias: bool = True,
         **options: Any,
     ):
         super().__init__(units, activation, use_bias, **options)
         self.recurrent_activation = activations.get(recurrent_activation, self.where)
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = check_bool(self.where, "unit_forget_bias", unit_forget_bias)
 
     @property
     def state_size(self) -> list[int]:
@@ -211,12 +214,13 @@ class GRUCell(_Cell):
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
+        *,
         reset_after: bool = True,
         **options: Any,
     ):
         super().__init__(units, activation, use_bias, **options)
         self.recurrent_activation = activations.get(recurrent_activation, self.where)
-        self.reset_after = bool(reset_after)
+        self.reset_after = check_bool(self.where, "reset_after", reset_after)
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
@@ -310,9 +314,12 @@ class Recurrent(Layer):
         **options: Any,
     ):
         super().__init__(**options)
-        self.return_sequences, self.return_state = bool(return_sequences), bool(return_state)
-        self.go_backwards, self.stateful, self.unroll = bool(go_backwards), bool(stateful), bool(unroll)
-        self.zero_output_for_mask = bool(zero_output_for_mask)
+        self.return_sequences = check_bool(self.where, "return_sequences", return_sequences)
+        self.return_state = check_bool(self.where, "return_state", return_state)
+        self.go_backwards = check_bool(self.where, "go_backwards", go_backwards)
+        self.stateful = check_bool(self.where, "stateful", stateful)
+        self.unroll = check_bool(self.where, "unroll", unroll)
+        self.zero_output_for_mask = check_bool(self.where, "zero_output_for_mask", zero_output_for_mask)
 
     @property
     def state_size(self) -> list[Any]:
@@ -360,11 +367,7 @@ class Recurrent(Layer):
         """
         self.check_shape(x.shape)
         settled(self.cell)
-        if mask is not None:
-            mask = mask if isinstance(mask, Tensor) else tensor(mask)
-            if mask.shape != x.shape[:2]:
-                raise ShapeError(message(self.where, f"mask of shape {x.shape[:2]}", f"{mask.shape}"))
-            mask = mask.astype(bool)
+        mask = as_mask(self.where, mask, x.shape[:2])
         y, last, states = self.process(x, self._first_states(x, initial_state), mask)
         if self.stateful:
             for t, new in zip(leaves(self.states), leaves(states), strict=True):
@@ -410,7 +413,7 @@ class Recurrent(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """That of the input for the outputs of all steps; none for the last output and the states."""
-        first = mask if self.return_sequences else None
+        first = as_mask(self.where, mask, x.shape[:2]) if self.return_sequences else None
         return [first, *(None for _ in leaves(self.state_size))] if self.return_state else first
 
 

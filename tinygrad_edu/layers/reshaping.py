@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from .. import ops
-from ..errors import ShapeError, check_integer, choice, message
+from ..errors import ShapeError, check_integer, check_integers, choice, message
 from ..ops.windows import check_image, numbers
 from .base import Layer, check_shape
 
@@ -21,7 +21,12 @@ class Flatten(Layer):
     (2, 12)
     """
 
+    def __init__(self, **options: Any):
+        super().__init__(**options)  # nothing by position, where Keras has data_format
+
     def call(self, x: Any) -> Any:
+        if not x.ndim:
+            raise ShapeError(message(self.where, "inputs of shape (batch, ...)", f"{x.shape}"))
         return ops.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
@@ -37,10 +42,10 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: tuple[int, ...], **options: Any):
         super().__init__(**options)
-        fixed = check_shape(self.where, "target_shape", [1 if n == -1 else n for n in target_shape])
-        if list(target_shape).count(-1) > 1 or None in fixed:
+        self.target_shape = check_integers(self.where, "target_shape to be integers", target_shape)
+        check_shape(self.where, "target_shape", [1 if n == -1 else n for n in self.target_shape])
+        if self.target_shape.count(-1) > 1:
             raise ValueError(message(self.where, "target_shape with at most one -1", repr(target_shape)))
-        self.target_shape = tuple(int(n) for n in target_shape)
 
     def call(self, x: Any) -> Any:
         size, known = math.prod(x.shape[1:]), math.prod(n for n in self.target_shape if n != -1)
@@ -64,7 +69,7 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **options: Any):
         super().__init__(**options)
-        self.dims = tuple(dims)
+        self.dims = check_integers(self.where, "dims to be integers", dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
             raise ValueError(message(self.where, "dims with each axis from 1 on once", repr(dims)))
 
@@ -113,12 +118,15 @@ class _ZeroPadding(Layer):
 
     def __init__(self, padding: Any, **options: Any):
         super().__init__(**options)
-        self.borders = _borders(self.where, "padding", padding, self.axes)
         self.padding = padding
+        self.borders()
+
+    def borders(self) -> tuple[tuple[int, ...], ...]:
+        return _borders(self.where, "padding", self.padding, self.axes)
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, self.axes)
-        return ops.pad(x, ((0, 0), *self.borders, (0, 0)))
+        return ops.pad(x, ((0, 0), *self.borders(), (0, 0)))
 
 
 class ZeroPadding1D(_ZeroPadding):
@@ -175,14 +183,18 @@ class _Cropping(Layer):
 
     def __init__(self, cropping: Any, **options: Any):
         super().__init__(**options)
-        self.borders = _borders(self.where, "cropping", cropping, self.axes)
         self.cropping = cropping
+        self.borders()
+
+    def borders(self) -> tuple[tuple[int, ...], ...]:
+        return _borders(self.where, "cropping", self.cropping, self.axes)
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, self.axes)
-        if any(sum(pair) >= n for pair, n in zip(self.borders, x.shape[1:-1], strict=True)):
-            raise ShapeError(message(self.where, f"lengths above those cropped, {self.borders}", f"shape {x.shape}"))
-        ends = zip(self.borders, x.shape[1:-1], strict=True)
+        borders = self.borders()
+        if any(sum(pair) >= n for pair, n in zip(borders, x.shape[1:-1], strict=True)):
+            raise ShapeError(message(self.where, f"lengths above those cropped, {borders}", f"shape {x.shape}"))
+        ends = zip(borders, x.shape[1:-1], strict=True)
         return x[(slice(None), *(slice(before, n - after) for (before, after), n in ends))]
 
 
@@ -267,7 +279,7 @@ class UpSampling2D(Layer):
     (8, 10, 15, 3)
     """
 
-    def __init__(self, size: int | Sequence[int] = (2, 2), interpolation: str = "nearest", **options: Any):
+    def __init__(self, size: int | Sequence[int] = (2, 2), *, interpolation: str = "nearest", **options: Any):
         super().__init__(**options)
         self.size = numbers(self.where, "size", size, 2)
         if interpolation not in ("nearest", "bilinear"):

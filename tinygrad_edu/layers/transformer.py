@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd import Tensor
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..state import state
 from . import activations
 from .attention import MultiHeadAttention, check_rate
@@ -44,7 +44,7 @@ class TransformerBlock(Layer):
         self.layer_norm_epsilon = check_number(
             self.where, "layer_norm_epsilon", layer_norm_epsilon, "above 0", lambda v: v > 0
         )
-        self.normalize_first = bool(normalize_first)
+        self.normalize_first = check_bool(self.where, "normalize_first", normalize_first)
 
     # Building
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy
+
 from .. import ops
-from ..autograd import Tensor, tensor
 from ..errors import ShapeError, choice, message
 from ..tree import leaves, mapped
 from .base import Layer
+from .masks import as_mask
 from .symbolic import Shape
 
 MERGES = {
@@ -48,7 +50,7 @@ class Bidirectional(Layer):
 
     supports_masking = True
 
-    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None, **options: Any):
+    def __init__(self, layer: Any, merge_mode: str | None = "concat", *, backward_layer: Any = None, **options: Any):
         super().__init__(**options)
         if merge_mode is not None and merge_mode not in MERGES:
             raise choice(self.where, "merge_mode", merge_mode, MERGES)
@@ -139,7 +141,8 @@ class Bidirectional(Layer):
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """That of the input for the outputs of all steps; none for the last outputs and the states."""
-        outputs = [mask if self.return_sequences else None] * (2 if self.merge_mode is None else 1)
+        mask = as_mask(self.where, mask, x.shape[:2]) if self.return_sequences else None
+        outputs = [mask] * (2 if self.merge_mode is None else 1)
         states = 0
         if self.return_state:
             states = sum(len(list(leaves(part.state_size))) for part in (self.forward_layer, self.backward_layer))
@@ -190,12 +193,13 @@ class TimeDistributed(Layer):
         rows, time = x.shape[:2]
         given = {}
         if mask is not None and "mask" in self.layer._call_takes:
-            mask = mask if isinstance(mask, Tensor) else tensor(mask)
-            if mask.shape[:2] != x.shape[:2]:
-                raise ShapeError(message(self.where, f"mask of shape {(rows, time)}", f"{mask.shape}"))
+            mask = self.compute_mask(x, mask)
             given["mask"] = ops.reshape(mask, (rows * time, *mask.shape[2:]))
         y = self.layer(ops.reshape(x, (rows * time, *x.shape[2:])), **given)
         return mapped(lambda part: ops.reshape(part, (rows, time, *part.shape[1:])), y)
+
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
+        return as_mask(self.where, mask, (*x.shape[:2], *numpy.shape(mask)[2:]))
 
 
 def _several(outputs: Any) -> tuple[Any, ...]:

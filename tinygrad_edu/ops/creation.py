@@ -123,17 +123,17 @@ def uniform(
     dtype: Any = None,
     device: str | Device | None = None,
     requires_grad: bool = False,
+    seed: int | None = None,
 ) -> Tensor:
-    """Random numbers, uniform in [low, high).
+    """Random numbers, uniform in [low, high). With a `seed` the draws depend on it instead of on that of `tg.seed`.
 
     >>> import tinygrad_edu as tg
     >>> tg.seed(0)
     >>> bool((tg.uniform((100,)) < 1.0).all())
     True
     """
-    return _drawn("uniform", shape, device, low=low, high=high, dtype=dtype or state.dtype).requires_grad_(
-        requires_grad
-    )
+    drawn = _drawn("uniform", shape, device, low=low, high=high, dtype=dtype or state.dtype, seed=seed)
+    return drawn.requires_grad_(requires_grad)
 
 
 def normal(
@@ -151,9 +151,10 @@ def normal(
     return drawn.requires_grad_(requires_grad)
 
 
-def integers(shape: Shape, low: int, high: int, device: str | Device | None = None) -> Tensor:
-    """Random integers (int64), uniform in [low, high). Raises ValueError unless low < high."""
-    return _drawn("integers", shape, device, low=low, high=high)
+def integers(shape: Shape, low: int, high: int, device: str | Device | None = None, seed: int | None = None) -> Tensor:
+    """Random integers (int64), uniform in [low, high). With a `seed` the draws depend on it instead of on that of
+    `tg.seed`. Raises ValueError unless low < high."""
+    return _drawn("integers", shape, device, low=low, high=high, seed=seed)
 
 
 def permutation(count: int, device: str | Device | None = None) -> Tensor:

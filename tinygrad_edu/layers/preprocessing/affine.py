@@ -99,8 +99,11 @@ class RandomRotation(_Affine):
         factor: the angle is uniform in [-factor, factor], or between the two numbers of a tuple, in full turns and
             counter-clockwise; of at most 1.
         fill_mode: what is beyond the border: "reflect" (dcba|abcd|dcba), "wrap" (abcd|abcd|abcd), "nearest"
-            (aaaa|abcd|dddd) or "constant", which is `fill_value`.
+            (aaaa|abcd|dddd) or "constant", which is `fill_value`. In "wrap" an image repeats without end;
+            TensorFlow's kernel, which Keras uses, does not interpolate between its last pixel and its first, and
+            shows the first one from one repetition on.
         interpolation: "bilinear" or "nearest".
+        seed: for the draws, in place of that of `tg.seed`.
         options: those of `Layer`.
 
     (n, height, width, channels) stays so; one image (height, width, channels) is possible too. Whole numbers become
@@ -118,16 +121,20 @@ class RandomRotation(_Affine):
         factor: Any,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
+        seed: int | None = None,
         fill_value: float = 0.0,
         **options: Any,
     ):
-        super().__init__(**options)
+        super().__init__(seed, **options)
         self.factor = factor
-        self._range = check_factor(self.where, "factor", factor, -1.0)
+        self._bounds()
         self._set_up(fill_mode, interpolation, fill_value)
 
+    def _bounds(self) -> tuple[float, float]:
+        return check_factor(self.where, "factor", self.factor, -1.0)
+
     def matrices(self, images: Any) -> Any:
-        angle = self.draw(images, *(2 * math.pi * bound for bound in self._range))
+        angle = self.draw(images, *(2 * math.pi * bound for bound in self._bounds()))
         cos, sin = ops.cos(angle), ops.sin(angle)
         x, y = (images.shape[2] - 1) / 2, (images.shape[1] - 1) / 2
         return (cos, -sin, x - x * cos + y * sin), (sin, cos, y - x * sin - y * cos)
@@ -140,7 +147,7 @@ class RandomTranslation(_Affine):
         height_factor: the distance down is uniform in [-height_factor, height_factor], or between the two numbers of a
             tuple, as a share of the height; of at most 1.
         width_factor: the same for the distance to the right.
-        fill_mode, interpolation, fill_value, options: as for `RandomRotation`, and so are the shapes.
+        fill_mode, interpolation, seed, fill_value, options: as for `RandomRotation`, and so are the shapes.
 
     >>> import tinygrad_edu as tg
     >>> layer = tg.layers.RandomTranslation(0.0, (0.5, 0.5), fill_mode="constant")
@@ -154,18 +161,21 @@ class RandomTranslation(_Affine):
         width_factor: Any,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
+        seed: int | None = None,
         fill_value: float = 0.0,
         **options: Any,
     ):
-        super().__init__(**options)
+        super().__init__(seed, **options)
         self.height_factor, self.width_factor = height_factor, width_factor
-        self._down = check_factor(self.where, "height_factor", height_factor, -1.0)
-        self._right = check_factor(self.where, "width_factor", width_factor, -1.0)
+        self._bounds()
         self._set_up(fill_mode, interpolation, fill_value)
 
+    def _bounds(self) -> tuple[tuple[float, float], ...]:
+        factors = {"height_factor": self.height_factor, "width_factor": self.width_factor}
+        return tuple(check_factor(self.where, name, factor, -1.0) for name, factor in factors.items())
+
     def matrices(self, images: Any) -> Any:
-        down = self.draw(images, *self._down) * images.shape[1]
-        right = self.draw(images, *self._right) * images.shape[2]
+        down, right = (self.draw(images, *pair) * n for pair, n in zip(self._bounds(), images.shape[1:3], strict=True))
         zero, one = ops.zeros_like(down), ops.ones_like(down)
         return (one, zero, -right), (zero, one, -down)
 
@@ -177,7 +187,7 @@ class RandomZoom(_Affine):
         height_factor: the height seen is 1 + z of the image's, z uniform in [-height_factor, height_factor], or between
             the two numbers of a tuple, above -1 and up to 1. Positive ones zoom out.
         width_factor: the same for the width; None keeps its zoom equal to that of the height.
-        fill_mode, interpolation, fill_value, options: as for `RandomRotation`, and so are the shapes.
+        fill_mode, interpolation, seed, fill_value, options: as for `RandomRotation`, and so are the shapes.
 
     >>> import tinygrad_edu as tg
     >>> layer = tg.layers.RandomZoom((-0.5, -0.5))
@@ -191,20 +201,26 @@ class RandomZoom(_Affine):
         width_factor: Any = None,
         fill_mode: str = "reflect",
         interpolation: str = "bilinear",
+        seed: int | None = None,
         fill_value: float = 0.0,
         **options: Any,
     ):
-        super().__init__(**options)
+        super().__init__(seed, **options)
         self.height_factor, self.width_factor = height_factor, width_factor
-        self._height = check_factor(self.where, "height_factor", height_factor, -1.0, open_below=True)
-        self._width = None
-        if width_factor is not None:
-            self._width = check_factor(self.where, "width_factor", width_factor, -1.0, open_below=True)
+        self._bounds()
         self._set_up(fill_mode, interpolation, fill_value)
 
+    def _bounds(self) -> list[tuple[float, float]]:
+        factors = {"height_factor": self.height_factor, "width_factor": self.width_factor}
+        return [
+            check_factor(self.where, name, factor, -1.0, open_below=True)
+            for name, factor in factors.items()
+            if name == "height_factor" or factor is not None
+        ]
+
     def matrices(self, images: Any) -> Any:
-        height = 1 + self.draw(images, *self._height)
-        width = height if self._width is None else 1 + self.draw(images, *self._width)
+        zooms = [1 + self.draw(images, *pair) for pair in self._bounds()]
+        height, width = zooms[0], zooms[-1]
         zero = ops.zeros_like(height)
         x, y = (images.shape[2] - 1) / 2, (images.shape[1] - 1) / 2
         return (width, zero, x * (1 - width)), (zero, height, y * (1 - height))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import ops
 from ...backend import device_of
-from ...errors import ShapeError, check_integer, check_number, choice, message
+from ...errors import ShapeError, check_bool, check_integer, check_number, choice, message
 from ...state import state
 from ..base import Layer
 from .numbers import floating
@@ -61,6 +61,10 @@ class ImageLayer(Layer):
 class Augmentation(ImageLayer):
     """A layer that changes images at random in training and passes them on, as floats, else."""
 
+    def __init__(self, seed: int | None = None, **options: Any):
+        super().__init__(**options)
+        self.seed = None if seed is None else check_integer(self.where, "seed", seed, 0)
+
     def transform(self, images: Any) -> Any:
         images = floating(images)
         return self.augment(images) if state.training else images
@@ -71,7 +75,8 @@ class Augmentation(ImageLayer):
     def draw(self, images: Any, low: float, high: float) -> Any:
         """A number in [low, high) for each image, in float32 or, for images in float64, that."""
         dtype = "float64" if images.dtype == "float64" else "float32"
-        return ops.uniform((images.shape[0],), low, high, dtype=dtype, device=device_of(images.data))
+        device = device_of(images.data)
+        return ops.uniform((images.shape[0],), low, high, dtype=dtype, device=device, seed=self.seed)
 
     def draw_factors(self, images: Any, low: float, high: float) -> Any:
         """The same of the shape (n, 1, 1, 1) and the dtype of the images."""
@@ -80,11 +85,15 @@ class Augmentation(ImageLayer):
 
 def cover(images: Any, height: int, width: int) -> Any:
     """The largest part in the middle that has the wanted proportions, resized."""
+    return ops.resize(middle(images, height, width), (height, width), "bilinear")
+
+
+def middle(images: Any, height: int, width: int) -> Any:
+    """The largest part in the middle that has the proportions of height and width."""
     rows, columns = images.shape[1:3]
     part_height = max(1, min(rows, columns * height // width))
     part_width = max(1, min(columns, rows * width // height))
-    part = crop(images, (rows - part_height) // 2, (columns - part_width) // 2, part_height, part_width)
-    return ops.resize(part, (height, width), "bilinear")
+    return crop(images, (rows - part_height) // 2, (columns - part_width) // 2, part_height, part_width)
 
 
 def crop(images: Any, top: int, left: int, height: int, width: int) -> Any:
@@ -124,7 +133,8 @@ class Resizing(ImageLayer):
         self.height = check_integer(self.where, "height", height, 1)
         self.width = check_integer(self.where, "width", width, 1)
         self.interpolation = checked_choice(self.where, "interpolation", interpolation, ("bilinear", "nearest"))
-        self.crop_to_aspect_ratio, self.pad_to_aspect_ratio = bool(crop_to_aspect_ratio), bool(pad_to_aspect_ratio)
+        self.crop_to_aspect_ratio = check_bool(self.where, "crop_to_aspect_ratio", crop_to_aspect_ratio)
+        self.pad_to_aspect_ratio = check_bool(self.where, "pad_to_aspect_ratio", pad_to_aspect_ratio)
         if crop_to_aspect_ratio and pad_to_aspect_ratio:
             raise ValueError(message(self.where, "crop_to_aspect_ratio or pad_to_aspect_ratio", "both"))
         self.fill_mode = checked_choice(self.where, "fill_mode", fill_mode, ("constant",))
@@ -133,9 +143,7 @@ class Resizing(ImageLayer):
     def transform(self, images: Any) -> Any:
         rows, columns = images.shape[1:3]
         if self.crop_to_aspect_ratio:
-            height = max(1, min(rows, columns * self.height // self.width))
-            width = max(1, min(columns, rows * self.width // self.height))
-            images = crop(images, (rows - height) // 2, (columns - width) // 2, height, width)
+            images = middle(images, self.height, self.width)
         elif self.pad_to_aspect_ratio:
             down = (max(rows, columns * self.height // self.width) - rows) // 2
             right = (max(columns, rows * self.width // self.height) - columns) // 2
@@ -173,15 +181,15 @@ class RandomCrop(Augmentation):
     these proportions, resized. So it is in training too for images that are smaller.
 
     (n, h, w, channels), or one image, becomes (n, height, width, channels), as floats. Raises ShapeError for inputs
-    with other axes.
+    with other axes. `seed` is for the draws, in place of that of `tg.seed`.
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.RandomCrop(2, 2)(tg.zeros((5, 8, 8, 3)), training=True).shape
     (5, 2, 2, 3)
     """
 
-    def __init__(self, height: int, width: int, **options: Any):
-        super().__init__(**options)
+    def __init__(self, height: int, width: int, seed: int | None = None, **options: Any):
+        super().__init__(seed, **options)
         self.height = check_integer(self.where, "height", height, 1)
         self.width = check_integer(self.where, "width", width, 1)
 
@@ -194,8 +202,8 @@ class RandomCrop(Augmentation):
     def augment(self, images: Any) -> Any:
         n, rows, columns, _ = images.shape
         device = device_of(images.data)
-        top = ops.integers((n, 1, 1), 0, rows - self.height + 1, device=device)
-        left = ops.integers((n, 1, 1), 0, columns - self.width + 1, device=device)
+        top = ops.integers((n, 1, 1), 0, rows - self.height + 1, device, self.seed)
+        left = ops.integers((n, 1, 1), 0, columns - self.width + 1, device, self.seed)
         down = ops.arange(self.height, device=device)[:, None]
         right = ops.arange(self.width, device=device)
         return images[ops.arange(n, device=device)[:, None, None], top + down, left + right]
@@ -210,6 +218,7 @@ class RandomFlip(Augmentation):
     Args:
         mode: "horizontal" exchanges left and right, "vertical" top and bottom; "horizontal_and_vertical" does each with
             probability 1/2.
+        seed: for the draws, in place of that of `tg.seed`.
         options: those of `Layer`.
 
     (n, height, width, channels) stays so; one image (height, width, channels) is possible too. Whole numbers become
@@ -220,8 +229,8 @@ class RandomFlip(Augmentation):
     (2, 4, 4, 1)
     """
 
-    def __init__(self, mode: str = "horizontal_and_vertical", **options: Any):
-        super().__init__(**options)
+    def __init__(self, mode: str = "horizontal_and_vertical", seed: int | None = None, **options: Any):
+        super().__init__(seed, **options)
         self.mode = checked_choice(self.where, "mode", mode, MODES)
 
     def augment(self, images: Any) -> Any:
@@ -239,6 +248,7 @@ class RandomContrast(Augmentation):
         factor: the factor is uniform in [1 - factor, 1 + factor], or for a tuple (lower, upper) in [1 - lower,
             1 + upper]; of at most 1.
         value_range: the smallest and the largest value of a pixel.
+        seed: for the draws, in place of that of `tg.seed`.
         options: those of `Layer`.
 
     Shapes and errors are those of `RandomFlip`.
@@ -249,18 +259,22 @@ class RandomContrast(Augmentation):
     tensor([[0.25, 1.  ]])
     """
 
-    def __init__(self, factor: Any, value_range: Any = (0, 255), **options: Any):
-        super().__init__(**options)
+    def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **options: Any):
+        super().__init__(seed, **options)
         self.factor, self.value_range = factor, value_range
+        self._bounds()
+
+    def _bounds(self) -> tuple[float, float, float, float]:
+        factor = self.factor
         check_factor(self.where, "factor", factor, 0.0)
         lower, upper = factor if isinstance(factor, (list, tuple)) else (factor, factor)
-        self._factors = (1.0 - lower, 1.0 + upper)
-        self._values = check_range(self.where, value_range)
+        return 1.0 - lower, 1.0 + upper, *check_range(self.where, self.value_range)
 
     def augment(self, images: Any) -> Any:
+        lower, upper, *values = self._bounds()
         mean = ops.mean(images, axis=(1, 2), keepdims=True)
-        factor = self.draw_factors(images, *self._factors)
-        return ops.clip((images - mean) * factor + mean, *self._values)
+        factor = self.draw_factors(images, lower, upper)
+        return ops.clip((images - mean) * factor + mean, *values)
 
 
 class RandomBrightness(Augmentation):
@@ -270,6 +284,7 @@ class RandomBrightness(Augmentation):
         factor: the number is uniform in [-factor, factor], or between the two numbers of a tuple, as a share of the
             length of `value_range`; of at most 1.
         value_range: the smallest and the largest value of a pixel.
+        seed: for the draws, in place of that of `tg.seed`.
         options: those of `Layer`.
 
     Shapes and errors are those of `RandomFlip`.
@@ -280,12 +295,14 @@ class RandomBrightness(Augmentation):
     tensor([[0.25, 1.  ]])
     """
 
-    def __init__(self, factor: Any, value_range: Any = (0, 255), **options: Any):
-        super().__init__(**options)
+    def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **options: Any):
+        super().__init__(seed, **options)
         self.factor, self.value_range = factor, value_range
-        self._range = check_factor(self.where, "factor", factor, -1.0)
-        self._values = check_range(self.where, value_range)
+        self._bounds()
+
+    def _bounds(self) -> tuple[float, float, float, float]:
+        return *check_factor(self.where, "factor", self.factor, -1.0), *check_range(self.where, self.value_range)
 
     def augment(self, images: Any) -> Any:
-        low, high = self._values
-        return ops.clip(images + self.draw_factors(images, *self._range) * (high - low), low, high)
+        least, most, low, high = self._bounds()
+        return ops.clip(images + self.draw_factors(images, least, most) * (high - low), low, high)

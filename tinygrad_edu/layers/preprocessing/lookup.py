@@ -13,7 +13,7 @@ import numpy
 
 from ...autograd import Tensor, tensor
 from ...backend import to_host
-from ...errors import ShapeError, check_integer, choice, message
+from ...errors import ShapeError, check_bool, check_integer, choice, message
 from ...state import state
 from ..base import Layer, as_texts
 
@@ -46,7 +46,8 @@ class Lookup(Layer):
         self.max_tokens = None if max_tokens is None else check_integer(self.where, "max_tokens", max_tokens, 2)
         if output_mode not in MODES:
             raise choice(self.where, "output_mode", output_mode, MODES)
-        self.output_mode, self.pad_to_max_tokens = output_mode, bool(pad_to_max_tokens)
+        self.output_mode = output_mode
+        self.pad_to_max_tokens = check_bool(self.where, "pad_to_max_tokens", pad_to_max_tokens)
         if pad_to_max_tokens and max_tokens is None:
             raise ValueError(message(self.where, "max_tokens, because of pad_to_max_tokens=True", "None"))
         if vocabulary is not None:
@@ -303,7 +304,7 @@ class StringLookup(Lookup):
         if check_integer(self.where, "num_oov_indices", num_oov_indices, 0) > 1:
             raise ValueError(message(self.where, "num_oov_indices to be 0 or 1", repr(num_oov_indices)))
         self.num_oov_indices, self.mask_token, self.oov_token = num_oov_indices, mask_token, oov_token
-        self.invert = bool(invert)
+        self.invert = check_bool(self.where, "invert", invert)
         self.input_dtype = "int64" if invert else "object"
         if invert and output_mode != "int":
             raise ValueError(message(self.where, "output_mode='int', because of invert=True", repr(output_mode)))
@@ -335,6 +336,7 @@ class IntegerLookup(Lookup):
         mask_token: int | None = None,
         oov_token: int = -1,
         vocabulary: Any = None,
+        *,
         idf_weights: Any = None,
         invert: bool = False,
         output_mode: str = "int",
@@ -343,7 +345,7 @@ class IntegerLookup(Lookup):
     ):
         super().__init__(**options)
         self.num_oov_indices = check_integer(self.where, "num_oov_indices", num_oov_indices, 0)
-        self.mask_token, self.oov_token, self.invert = mask_token, oov_token, bool(invert)
+        self.mask_token, self.oov_token, self.invert = mask_token, oov_token, check_bool(self.where, "invert", invert)
         if invert and output_mode != "int":
             raise ValueError(message(self.where, "output_mode='int', because of invert=True", repr(output_mode)))
         self._set_up(max_tokens, output_mode, pad_to_max_tokens, vocabulary, idf_weights)

@@ -11,7 +11,7 @@ import numpy
 from ... import ops
 from ...autograd import Tensor, check_array, live, tensor
 from ...backend import device_of, to_device, to_host
-from ...errors import ShapeError, check_integer, check_number, choice, message
+from ...errors import ShapeError, check_bool, check_integer, check_integers, check_number, choice, message
 from ...ops.indexing import check_ids
 from ...state import state
 from .. import config
@@ -36,6 +36,8 @@ def like(values: Any, x: Any) -> Any:
 class Rescaling(Layer):
     """x * scale + offset, as floats; the shape stays. `scale` and `offset` are numbers, or lists with one per channel.
 
+    Raises ShapeError for inputs to which these do not broadcast.
+
     >>> import tinygrad_edu as tg
     >>> tg.layers.Rescaling(1 / 127.5, offset=-1)(tg.tensor([[0, 255]]))
     tensor([[-1.,  1.]])
@@ -50,6 +52,14 @@ class Rescaling(Layer):
 
     def call(self, x: Any) -> Any:
         x = floating(x)
+        scale, offset = numpy.shape(self.scale), numpy.shape(self.offset)
+        try:
+            fits = numpy.broadcast_shapes(x.shape, scale, offset) == x.shape
+        except ValueError:
+            fits = False
+        if not fits:
+            expected = f"a shape that scale {scale} and offset {offset} broadcast to"
+            raise ShapeError(message(self.where, expected, f"{x.shape}"))
         return x * like(self.scale, x) + like(self.offset, x)
 
 
@@ -91,18 +101,19 @@ class Normalization(Layer):
     def __init__(self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **options: Any):
         super().__init__(**options)
         self.axis = tuple(axis) if isinstance(axis, (list, tuple)) else axis
-        self._axes = () if axis is None else self.axis if isinstance(self.axis, tuple) else (axis,)
-        if any(isinstance(i, bool) or not isinstance(i, int) for i in self._axes):
-            raise TypeError(message(self.where, "axis to be an integer, a tuple of integers, or None", repr(axis)))
+        given = () if axis is None else self.axis if isinstance(self.axis, tuple) else (axis,)
+        self._axes = check_integers(self.where, "axis to be an integer, a tuple of integers, or None", given)
         if (mean is None) != (variance is None):
             raise ValueError(message(self.where, "mean and variance together", f"mean={mean}, variance={variance}"))
         self.mean = None if mean is None else _numbers(self.where, "mean", mean)
         self.variance = None if variance is None else _numbers(self.where, "variance", variance)
+        if variance is not None and numpy.min(self.variance) < 0:
+            raise ValueError(message(self.where, "variance of at least 0", repr(variance)))
         self._given = (self.mean, self.variance)
         if numpy.shape(self.mean) != numpy.shape(self.variance):
             found = f"{numpy.shape(mean)} and {numpy.shape(variance)}"
             raise ShapeError(message(self.where, "mean and variance of one shape", found))
-        self.invert = bool(invert)
+        self.invert = check_bool(self.where, "invert", invert)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments; `mean` and `variance` as they were given, for those that `adapt` finds are buffers."""
@@ -230,8 +241,8 @@ class CategoryEncoding(Layer):
             (n, num_tokens). "one_hot" has a row for each id: (n,) and (n, 1) become (n, num_tokens).
         options: those of `Layer`.
 
-    `layer(ids, count_weights=weights)` adds up weights instead of ones in the mode "count". Raises IndexError for other
-    ids, TypeError for what is no integer.
+    `layer(ids, count_weights=weights)` adds up weights, one for each id, instead of ones in the mode "count". Raises
+    IndexError for other ids, TypeError for what is no integer, ShapeError for weights of another shape.
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.CategoryEncoding(3, "count")([[0, 2, 2]])
@@ -253,6 +264,8 @@ class CategoryEncoding(Layer):
                 found = f"output_mode={self.output_mode!r}"
                 raise ValueError(message(self.where, "output_mode='count', because of count_weights", found))
             count_weights = count_weights if isinstance(count_weights, Tensor) else tensor(count_weights, state.dtype)
+            if count_weights.shape != x.shape:
+                raise ShapeError(message(self.where, f"count_weights of shape {x.shape}", f"{count_weights.shape}"))
         check_ids(self.where, x, self.num_tokens)
         return encode(self.where, x, self.num_tokens, self.output_mode, count_weights)
 
@@ -267,7 +280,7 @@ class Discretization(Layer):
         output_mode: "int" for the numbers of bins (int32), or as for `CategoryEncoding`.
         options: those of `Layer`.
 
-    Raises ValueError before `adapt`.
+    Raises ValueError before `adapt`, and for NaN, which is in no bin.
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.Discretization([0.0, 1.0])([[-5.0, 0.0, 3.0]])
@@ -298,6 +311,10 @@ class Discretization(Layer):
             raise ValueError(message(self.where, "bin_boundaries to be a rising list", repr(boundaries)))
         return found.tolist()
 
+    def _check_numbers(self, x: Any) -> None:
+        if bool((x != x).any()):
+            raise ValueError(message(self.where, "numbers", "nan"))
+
     def adapt(self, data: Any) -> None:
         """Chooses boundaries so that every bin holds as many of the data, an array or something that gives arrays.
 
@@ -317,6 +334,7 @@ class Discretization(Layer):
             hint = "call Discretization.adapt(data), or give it bin_boundaries."
             raise ValueError(message(self.where, "bin_boundaries", "none yet", hint))
         x = floating(x)
+        check_array(x.data, self._check_numbers)
         above = ops.greater_equal(ops.expand_dims(x, -1), like(self.bin_boundaries, x))
         bins = ops.sum(ops.astype(above, "int64"), axis=-1)
         if self.output_mode == "int":

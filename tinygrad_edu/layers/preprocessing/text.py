@@ -85,6 +85,7 @@ class TextVectorization(Lookup):
 
     def call(self, x: Any) -> Any:
         self._check_host()
+        x = self._tokens(x)
         rows = [self._ids(tokens) for tokens in self._documents(x)]
         length = self.output_sequence_length or max(map(len, rows), default=0)
         ids = numpy.full((len(rows), length), 0 if self.output_mode == "int" else -1, dtype="int64")
