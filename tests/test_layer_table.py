@@ -100,6 +100,11 @@ def test_every_layer_has_a_case():
     assert len({case.name for case in CASES}) == len(CASES)
 
 
+def test_every_layer_has_an_input_that_it_refuses():
+    given = {case.layer.name for case in CASES}
+    assert not given - {case.layer.name for case in CASES if case.wrong}
+
+
 def every_layer(description):
     yield description
     for leaf in leaves(description.config):
