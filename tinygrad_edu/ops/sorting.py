@@ -60,7 +60,8 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     """Where each of `values` belongs in an ascending sequence: an index (int64) from 0 to its length.
 
     That is before the elements equal to it if `side` is "left", behind them if it is "right". There is no gradient.
-    Raises ShapeError unless the sequence is 1-D, ValueError if it is not ascending or for another `side`.
+    NaN counts as larger than any number. Raises ShapeError unless the sequence is 1-D, ValueError if it is not
+    ascending or for another `side`.
 
     >>> import tinygrad_edu as tg
     >>> tg.searchsorted(tg.tensor([1.0, 2.0, 4.0]), tg.tensor([0.0, 2.0, 9.0]))
@@ -76,5 +77,6 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
 
 
 def _check_ascending(sequence: Array) -> None:
-    if bool((sequence[1:] < sequence[:-1]).any()):
+    before, after = sequence[:-1], sequence[1:]
+    if not bool(((before <= after) | (after != after)).all()):  # NaN comes last, as in `sort`
         raise ValueError(message("searchsorted", "an ascending sequence", "another order", "use tg.sort first."))
