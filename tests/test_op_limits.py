@@ -255,3 +255,32 @@ def test_a_traced_number_where_an_integer_is_needed(call):
     step = tg.jit(call)
     with pytest.raises(tg.TraceError, match="pass it by keyword"):
         step(tg.ones((1, 4, 4, 1)), 3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("values", [[0.0, 1.0], [-INF, 0.0, INF], [0.0, NAN], [NAN], [False, True], [-3, 2, 7]])
+def test_the_few_largest_of_many_are_the_first_of_the_sorted(values, axis):
+    x = numpy.random.default_rng(0).choice(values, (20, 40, 24))
+    for k in (1, 2):
+        found, indices = tg.topk(tg.tensor(x), k, axis)
+        expected = tg.argsort(tg.tensor(x), axis, descending=True).numpy().take(range(k), axis)
+        assert indices.dtype == "int64"
+        numpy.testing.assert_array_equal(indices.numpy(), expected)
+        numpy.testing.assert_array_equal(found.numpy(), numpy.take_along_axis(x, expected, axis))
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 20), (3, 6, 20), (2, 3, 6, 20), (2, 6, 3, 7)])
+@pytest.mark.parametrize("repeats", [1, 3, 40])
+def test_the_gradient_of_take_adds_what_repeats(shape, repeats):
+    """Of long parts along any axis, of which add.at is not asked."""
+    random, axis = numpy.random.default_rng(0), shape.index(6)
+    ids = numpy.concatenate([numpy.full(repeats, 4), random.integers(0, 4, 5)])
+    x = tg.tensor(random.normal(size=shape), requires_grad=True)
+    for kept in (ids, ids - 6, ids.reshape(-1, 1)):
+        y = tg.take(x, kept, axis)
+        weights = random.normal(size=y.shape)
+        x.grad = None
+        (y * tg.tensor(weights)).sum().backward()
+        expected = numpy.zeros(shape)
+        numpy.add.at(expected, (slice(None),) * axis + (kept,), weights)
+        numpy.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-13, atol=1e-13)
