@@ -25,7 +25,7 @@ from .shape import _from_diagonal, _reshape, _several, _triangle, check_arrays, 
 def _lapack(xp: Any, name: str, expects: str, *arrays: Array, **options: Any) -> Any:
     """What `xp.linalg` has under that name. Raises ValueError where it fails, on CUDA too."""
     dtype = arrays[0].dtype
-    if name in ("eigh", "svd") and not bool(xp.isfinite(arrays[0]).all()):  # some LAPACKs give NaN, some fail
+    if name in ("eigh", "svd") and not bool(xp.isfinite(arrays[0]).all()):  # LAPACKs fail, give NaN, or never end
         raise ValueError(message(name, expects, "another one"))
     try:
         with failures_raise(xp):
