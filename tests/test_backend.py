@@ -1,5 +1,6 @@
 """Devices, random numbers, memory, and the thread-local defaults."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from scipy import stats
 import tinygrad_edu as tg
 from tinygrad_edu import backend
 from tinygrad_edu.backend import devices
-from tinygrad_edu.backend.random import philox_words
+from tinygrad_edu.backend.random import KEYED, philox_words
 
 CPU = tg.device("cpu")
 GOLDEN = {
@@ -286,6 +287,43 @@ def test_golden_numbers():
     assert generator.integers((5,), 0, 1000).tolist() == GOLDEN["integers"]
     assert generator.permutation(8).tolist() == GOLDEN["permutation"]
     assert generator.state == (42, 1, 7)
+
+
+def keyed_draw(generator, *keys):
+    """Of words inside blocks of these keys, the outermost first."""
+    with contextlib.ExitStack() as blocks:
+        for key in keys:
+            blocks.enter_context(generator.keyed(key))
+        return generator.words(4, CPU).tolist()
+
+
+def test_keyed_draws_depend_on_the_key_and_the_offset():
+    for seed, blocks in ((0, 0), (1, 0), (1, 3)):
+        generator = tg.Generator(seed)
+        generator.words(4 * blocks, CPU)
+        assert keyed_draw(generator, 7) == philox_words(1, 7, KEYED, blocks, CPU).tolist()
+        assert generator.state == (seed, 0, blocks + 1)
+        assert generator.words(4, CPU).tolist() == philox_words(1, seed, 0, blocks + 1, CPU).tolist()
+
+
+def test_nested_keys():
+    expected = {key: keyed_draw(tg.Generator(), key) for key in (7, 8, None)}
+    assert expected[None] == tg.Generator().words(4, CPU).tolist()
+    assert keyed_draw(tg.Generator(), 7, 8) == expected[8]
+    assert keyed_draw(tg.Generator(), 7, None) == expected[7]  # None changes nothing
+    generator = tg.Generator()
+    with generator.keyed(7):
+        for inner in (8, None):
+            with pytest.raises(KeyError), generator.keyed(inner):
+                raise KeyError
+        assert generator.words(4, CPU).tolist() == expected[7]  # and the outer key comes back
+
+
+@pytest.mark.parametrize("key", [1.5, -1, 2**64, "a", True])
+def test_wrong_keys(key):
+    expected = r"Generator: expected seed to be an integer from 0 to 2\*\*64 - 1"
+    with pytest.raises(ValueError, match=expected), tg.Generator().keyed(key):
+        pass
 
 
 def test_draws_follow_the_words():

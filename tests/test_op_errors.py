@@ -63,6 +63,12 @@ ids([2, 3]) ** -1
     ShapeError: shapes that broadcast, and no negative exponents for integers
 tg.prelu(x(2, 3), x(2))
     ShapeError: shapes that broadcast, received float32[2, 3] and float32[2]
+tg.soft_shrink(x(2), -1.0)
+    ValueError: soft_shrink: expected threshold to be a number of at least 0, received -1.0
+tg.celu(x(2), 0.0)
+    ValueError: celu: expected alpha to be a number above 0, received 0.0
+tg.squareplus(x(2), -1.0)
+    ValueError: squareplus: expected b to be a number of at least 0, received -1.0
 tg.glu(x(2, 3))
     ShapeError: an even length of axis 1, received shape (2, 3)
 tg.glu([1.0, 2.0])
@@ -124,6 +130,8 @@ tg.searchsorted(x(2, 2), x(2))
 tg.searchsorted(x(2), x(2), side='middle')
     ValueError: side to be one of 'left', 'right', received 'middle'
 tg.searchsorted(ids([2, 1]), ids([1]))
+    ValueError: an ascending sequence, received another order. Hint: use tg.sort
+tg.searchsorted(tg.tensor([math.nan, 1.0, 2.0]), x(2))
     ValueError: an ascending sequence, received another order. Hint: use tg.sort
 tg.searchsorted(x(2), 1.0)
     TypeError: tensors or arrays, received float
@@ -295,6 +303,10 @@ tg.einsum('ijk->i', x(2, 3))
     ShapeError: an operand with 3 axes for 'ijk', received shape (2, 3)
 tg.einsum('ii->i', x(2, 3))
     ShapeError: equal lengths along 'i', received shape (2, 3)
+tg.det(numpy.ones((2, 2), dtype='complex64'))
+    TypeError: det: expected real numbers, received complex64
+tg.svd(numpy.ones((2, 2), dtype='complex64'))
+    TypeError: svd: expected real numbers, received complex64
 tg.inv(x(2, 3))
     ShapeError: square matrices, also in a stack, received shape (2, 3)
 tg.det(x(3))
@@ -369,6 +381,16 @@ tg.dropout(x(2), -0.1)
     ValueError: a rate from 0 to below 1, received -0.1
 tg.dropout(x(2), float('nan'))
     ValueError: a rate from 0 to below 1, received nan
+tg.dropout(x(2), 0.5, seed=1.5)
+    ValueError: dropout: expected seed to be an integer from 0 to 2**64 - 1, received 1.5
+tg.dropout(x(2), 0.5, seed=-1)
+    ValueError: dropout: expected seed to be an integer from 0 to 2**64 - 1, received -1
+tg.dropout(x(2), 0.5, seed=2**70)
+    ValueError: dropout: expected seed to be an integer from 0 to 2**64 - 1
+tg.dropout(x(2), 0.5, seed='a')
+    ValueError: dropout: expected seed to be an integer from 0 to 2**64 - 1, received 'a'
+tg.dropout(x(2), 0.5, noise_shape=3)
+    TypeError: dropout: expected a noise_shape that is a tuple, received 3
 tg.dropout(ids([1, 2]), 0.5)
     TypeError: a floating dtype, received int64
 tg.embedding(x(5, 2), ids([5]))
@@ -389,6 +411,16 @@ tg.rms_norm(x(2, 3), x(2))
     ShapeError: parameters of shape (3,), the lengths of axes (1,) of (2, 3), received (2,)
 tg.rms_norm(x(2, 3), [1.0])
     TypeError: tensors or arrays, received list
+tg.layer_norm(x(2, 3), x(3), x(3), epsilon=-5.0)
+    ValueError: layer_norm: expected epsilon to be a number of at least 0, received -5.0
+tg.rms_norm(x(2, 3), x(3), epsilon=-5.0)
+    ValueError: rms_norm: expected epsilon to be a number of at least 0, received -5.0
+tg.batch_norm(x(2, 3), x(3), x(3), epsilon=math.nan)
+    ValueError: batch_norm: expected epsilon to be a number of at least 0, received nan
+tg.batch_norm_inference(x(2, 3), x(3), x(3), x(3), x(3), epsilon='a')
+    TypeError: batch_norm_inference: expected epsilon to be a number of at least 0, received 'a'
+tg.group_norm(x(2, 6), x(6), x(6), 2, epsilon=-1)
+    ValueError: group_norm: expected epsilon to be a number of at least 0, received -1
 tg.group_norm(x(2, 6), x(6), x(6), groups=4)
     ShapeError: x of shape (samples, ..., channels) with channels that 4 groups divide, received (2, 6)
 tg.group_norm(x(6), x(6), x(6), groups=2)
@@ -429,6 +461,20 @@ tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=0)
     ValueError: strides to be an integer of at least 1 or 2 of them, received 0
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=1.5)
     ValueError: strides to be an integer of at least 1 or 2 of them, received 1.5
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=True)
+    ValueError: strides to be an integer of at least 1 or 2 of them, received True
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=numpy.array([1, 1]))
+    ValueError: strides to be an integer of at least 1 or 2 of them, received [1 1]
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding=numpy.array([1, 1]))
+    ValueError: padding to be an integer of at least 0 or 2 of them, received [1 1]
+tg.conv1d(x(1, 4, 2), x(2, 2, 1), padding=numpy.array([1, 1]))
+    ValueError: padding to be an integer of at least 0 or 2 of them, received [1 1]
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), padding=numpy.array([1, 1]))
+    ValueError: padding to be an integer of at least 0 or 2 of them, received [1 1]
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), groups='2')
+    TypeError: groups to be an integer of at least 1, received '2'
+tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), groups=2.0)
+    TypeError: groups to be an integer of at least 1, received 2.0
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), strides=(1, 1, 1))
     ValueError: strides to be an integer of at least 1 or 2 of them, received (1, 1, 1)
 tg.conv1d(x(1, 4, 2), x(2, 2, 1), strides=(1, 1))
@@ -442,7 +488,7 @@ tg.conv1d(x(1, 4, 2), x(2, 3, 1))
 tg.conv2d(x(*IMAGE), x(2, 2, 1, 3), groups=2)
     ShapeError: groups that divide channels and filters
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), groups=0)
-    ShapeError: groups
+    ValueError: groups to be an integer of at least 1, received 0
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding='full')
     ValueError: padding 'valid', 'same', numbers or pairs, received 'full'
 tg.conv2d(x(*IMAGE), x(2, 2, 2, 1), padding='causal')
@@ -483,6 +529,10 @@ tg.separable_conv2d(x(*IMAGE), x(2, 2, 2, 1), x(2, 1, 2, 3))
     ShapeError: a pointwise kernel of shape (1, 1, 2, filters), received (2, 1, 2, 3)
 tg.separable_conv1d(x(1, 4, 2), x(2, 2, 2), x(1, 2, 3))
     ShapeError: a pointwise kernel of shape (1, 4, filters), received (1, 2, 3)
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), output_padding=7)
+    ValueError: output_padding smaller than strides or dilation, received 7
+tg.conv2d_transpose(x(*IMAGE), x(2, 2, 1, 2), strides=(2, 1), output_padding=1)
+    ValueError: output_padding smaller than strides or dilation, received 1
 tg.max_pool2d(x(*IMAGE), 5)
     ShapeError: a padded image of at least (5, 5), received (4, 4)
 tg.max_pool2d(x(*IMAGE), 0)
@@ -503,8 +553,10 @@ tg.global_max_pool(x(2, 3))
     ShapeError: a batch (n, ..., channels) with axes between, received shape (2, 3)
 tg.global_average_pool(x(2, 3))
     ShapeError: a batch (n, ..., channels) with axes between, received shape (2, 3)
+tg.global_average_pool(x(1, 0, 3))
+    ShapeError: global_average_pool: expected at least one element between batch and channels, received shape (1, 0, 3)
 tg.global_max_pool(x(1, 0, 3))
-    ShapeError: at least one element to choose from
+    ShapeError: at least one element between batch and channels
 tg.adaptive_average_pool2d(x(1, 4, 2), 2)
     ShapeError: a batch (n, height, width, channels)
 tg.adaptive_average_pool2d(x(*IMAGE), 0)

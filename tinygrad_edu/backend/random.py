@@ -59,6 +59,13 @@ def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Devic
     return words
 
 
+def check_word(where: str, name: str, value: Any) -> int:
+    """`value` as an int, if it is an integer of 64 bits that is not negative; else ValueError is raised."""
+    if isinstance(value, bool) or not isinstance(value, (int, numpy.integer)) or not 0 <= value < 2**64:
+        raise ValueError(message(where, f"{name} to be an integer from 0 to 2**64 - 1", repr(value)))
+    return int(value)
+
+
 KEYED = 1
 """The number of the streams from which `Generator.keyed` draws; that of `tg.seed` is 0."""
 
@@ -98,10 +105,7 @@ class Generator:
         names = ("seed", "stream", "offset")
         if not isinstance(value, (tuple, list)) or len(value) != len(names):
             raise ValueError(message("Generator", "a state (seed, stream, offset)", repr(value)))
-        for name, word in zip(names, value, strict=True):
-            if isinstance(word, bool) or not isinstance(word, (int, numpy.integer)) or not 0 <= word < 2**64:
-                raise ValueError(message("Generator", f"{name} to be an integer from 0 to 2**64 - 1", repr(word)))
-        seed, stream, offset = map(int, value)
+        seed, stream, offset = (check_word("Generator", *named) for named in zip(names, value, strict=True))
         self._go_to((seed, stream, offset))
 
     def _go_to(self, place: tuple[int, int, int]) -> None:
@@ -123,13 +127,25 @@ class Generator:
     @contextmanager
     def keyed(self, seed: int | None) -> Iterator[None]:
         """Draws of this thread, in a `with` block, do not depend on this generator's seed but on the one given: they
-        come from the stream `(seed, KEYED)`, from this generator's offset on, which they advance. None changes nothing.
+        come from the stream `(seed, KEYED)`, from this generator's offset on, which they advance. So they are the same
+        after `tg.seed(0)` as after `tg.seed(1)`, if as much was drawn since. In nested blocks the inner seed holds;
+        None changes nothing.
+
+        >>> import tinygrad_edu as tg
+        >>> generator = tg.Generator(seed=0)
+        >>> with generator.keyed(7):
+        ...     first = generator.uniform((2,), device="cpu")
+        >>> generator.state = (1, 0, 0)
+        >>> with generator.keyed(7):
+        ...     bool((generator.uniform((2,), device="cpu") == first).all())
+        True
         """
-        self._replayed.key = None if seed is None else (seed, KEYED)
+        outer = getattr(self._replayed, "key", None)
+        self._replayed.key = outer if seed is None else (check_word("Generator", "seed", seed), KEYED)
         try:
             yield
         finally:
-            self._replayed.key = None
+            self._replayed.key = outer
 
     def words(self, count: int, device: Device) -> Array:
         """At least `count` words (uint64, a multiple of four of them)."""

@@ -7,8 +7,21 @@ from typing import Any
 
 from ..autograd import primitive
 from ..backend import Array, special_functions
-from ..errors import ShapeError, message
-from .elementwise import absolute, clip, empty_float, erf, exp, expit, greater, into, sqrt, square, tanh, where
+from ..errors import ShapeError, check_number, message
+from .elementwise import (
+    absolute,
+    clip,
+    empty_float,
+    erf,
+    exp,
+    expit,
+    greater,
+    into,
+    less_equal,
+    square,
+    tanh,
+    where,
+)
 from .shape import normalize_axis, split
 
 SELU_SCALE = 1.0507009873554805
@@ -96,7 +109,11 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 
 
 def celu(x: Any, alpha: float = 1.0) -> Any:
-    """x where it is positive, else alpha * (exp(x / alpha) - 1): an `elu` whose slope has no jump (Barron, 2017)."""
+    """x where it is positive, else alpha * (exp(x / alpha) - 1): an `elu` whose slope has no jump (Barron, 2017).
+
+    Raises ValueError unless alpha is above 0.
+    """
+    alpha = check_number("celu", "alpha", alpha, "above 0", lambda n: n > 0)
     return alpha * _elu(x / alpha, alpha=1.0)
 
 
@@ -237,18 +254,19 @@ def tanh_shrink(x: Any) -> Any:
 
 
 def soft_shrink(x: Any, threshold: float = 0.5) -> Any:
-    """x moved towards 0 by `threshold`, and 0 where it is nearer than that."""
+    """x moved towards 0 by `threshold`, and 0 where it is nearer than that. Raises ValueError for a negative one."""
+    threshold = check_number("soft_shrink", "threshold", threshold, "of at least 0", lambda n: n >= 0)
     return x - clip(x, -threshold, threshold)
 
 
 def hard_shrink(x: Any, threshold: float = 0.5) -> Any:
     """x where its magnitude is above `threshold`, else 0."""
-    return where(greater(absolute(x), threshold), x, 0.0)
+    return where(less_equal(absolute(x), threshold), 0.0, x)
 
 
 def threshold(x: Any, threshold: float, default_value: float) -> Any:
     """x where it is above `threshold`, else `default_value`."""
-    return where(greater(x, threshold), x, default_value)
+    return where(less_equal(x, threshold), default_value, x)
 
 
 def sparse_plus(x: Any) -> Any:
@@ -256,9 +274,25 @@ def sparse_plus(x: Any) -> Any:
     return 0.25 * square(clip(x, -1, 1) + 1.0) + relu(x - 1.0)
 
 
+@primitive(
+    "elementwise",
+    expression="0.5 * a + 0.5 * maximum(absolute(a), 1) * sqrt((a / maximum(absolute(a), 1)) * (a / maximum(absolute("
+    "a), 1)) + b / maximum(absolute(a), 1) / maximum(absolute(a), 1))",
+    saves=("a", "y"),
+)
+def _squareplus(xp: Any, a: Array, *, b: float, out: Any = None) -> Any:
+    y = xp.hypot(a, math.sqrt(b), out=empty_float(xp, a) if out is None else out)
+    y *= 0.5
+    y += xp.multiply(a, 0.5)
+    return y
+
+
+_squareplus.defvjp(lambda g, y, a, b: g * (y / (y + (y - a))))  # below is the root
+
+
 def squareplus(x: Any, b: float = 4.0) -> Any:
-    """(x + sqrt(x ** 2 + b)) / 2, a softplus without exp (Barron, 2021)."""
-    return 0.5 * (x + sqrt(square(x) + b))
+    """(x + sqrt(x ** 2 + b)) / 2, a softplus without exp (Barron, 2021). Raises ValueError for a negative b."""
+    return _squareplus(x, b=check_number("squareplus", "b", b, "of at least 0", lambda n: n >= 0))
 
 
 def glu(x: Any, axis: int = -1) -> Any:

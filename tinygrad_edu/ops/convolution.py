@@ -16,7 +16,8 @@ import numpy
 
 from ..autograd import primitive
 from ..backend import Array
-from ..errors import ShapeError, message
+from ..errors import ShapeError, check_integer, message
+from . import windows
 from .shape import rank, repeat, reshape
 from .windows import AXES, Borders, Sizes, check_image, halves, numbers, output_size, places, reaches, resolve_padding
 
@@ -30,10 +31,6 @@ class Geometry(NamedTuple):
     groups: int
 
 
-def _inner(size: Sizes, padding: Borders) -> tuple[slice, ...]:
-    return slice(None), *(slice(before, before + n) for n, (before, _) in zip(size, padding, strict=True))
-
-
 def _around(shape: Sizes, padding: Borders) -> Sizes:
     """The shape of a padded image."""
     n, *size, channels = shape
@@ -44,7 +41,7 @@ def _padded(xp: Any, x: Array, padding: Borders) -> Array:
     if not any(map(any, padding)):
         return x
     y = xp.zeros(_around(x.shape, padding), dtype=x.dtype)
-    y[_inner(x.shape[1:-1], padding)] = x
+    y[windows.inner(y.shape[1:-1], padding)] = x
     return y
 
 
@@ -73,6 +70,11 @@ def _join_groups(a: Array, shape: Sizes) -> Array:
     return a.transpose(1, 0, 2).reshape(shape)
 
 
+def _wide(a: Array) -> Array:
+    """float16 as float32, in which sums over a window keep their digits."""
+    return a.astype("float32") if a.dtype == "float16" else a
+
+
 def _is_depthwise(x: Array, y: Array, groups: int) -> bool:
     return bool(x.shape[-1] == y.shape[-1] == groups)
 
@@ -82,10 +84,12 @@ def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry
     window, (strides, padding, dilation, groups) = kernel.shape[:-2], geometry
     if _is_depthwise(x, kernel, groups):
         padded = _padded(xp, x, padding)
-        y = xp.zeros((x.shape[0], *output, groups), dtype=numpy.result_type(x.dtype, kernel.dtype))
+        dtype = numpy.result_type(x.dtype, kernel.dtype)
+        padded, kernel = _wide(padded), _wide(kernel)
+        y = xp.zeros((x.shape[0], *output, groups), dtype=numpy.result_type(padded.dtype, kernel.dtype))
         for i, place in places(window, output, strides, dilation):
             y += padded[place] * kernel[i]
-        return y
+        return y.astype(dtype, copy=False)
     y = xp.matmul(_patches(xp, x, window, output, geometry), _split_groups(kernel, groups))
     return _join_groups(y, (x.shape[0], *output, kernel.shape[-1]))
 
@@ -94,6 +98,8 @@ def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry
 def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry: Geometry) -> Array:
     strides, padding, dilation, groups = geometry
     shape = _around((g.shape[0], *image, kernel.shape[-2] * groups), padding)
+    dtype = numpy.result_type(g.dtype, kernel.dtype)
+    g, kernel = _wide(g), _wide(kernel)
     y = xp.zeros(shape, dtype=numpy.result_type(g.dtype, kernel.dtype))
     depthwise = _is_depthwise(y, g, groups)
     rows = g if depthwise else _split_groups(g, groups)
@@ -103,7 +109,7 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
         else:
             part = xp.matmul(rows, _split_groups(kernel[i], groups).transpose(0, 2, 1))
             y[place] += _join_groups(part, (*g.shape[:-1], shape[-1]))
-    return y[_inner(image, padding)]
+    return y[windows.inner(shape[1:-1], padding)].astype(dtype, copy=False)
 
 
 @primitive("gemm", saves=("x", "g"))
@@ -113,8 +119,9 @@ def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geomet
     if _is_depthwise(x, g, groups):
         padded, axes = _padded(xp, x, padding), "abcde"[: x.ndim]
         subscripts = f"{axes},{axes}->{axes[0]}{axes[-1]}"  # image by image, which rounds less
+        dtype, padded, g = numpy.result_type(x.dtype, g.dtype), _wide(padded), _wide(g)
         found = [xp.einsum(subscripts, padded[place], g) for _, place in places(window, output, strides, dilation)]
-        return xp.stack(found).sum(axis=1).reshape(shape)
+        return xp.stack(found).sum(axis=1).reshape(shape).astype(dtype, copy=False)
     patches = _patches(xp, x, window, output, geometry)
     return _join_groups(xp.matmul(patches.transpose(0, 2, 1), _split_groups(g, groups)), shape)
 
@@ -138,8 +145,9 @@ _conv_kernel.defvjp(
 
 def _check(where: str, x: Any, kernel: Any, axes: int, groups: int, transposed: bool = False) -> None:
     check_image(where, x, axes)
+    check_integer(where, "groups", groups, 1)
     channels, fits = x.shape[-1], rank(where, kernel) == axes + 2 and 0 not in kernel.shape[:-2]
-    fits = fits and groups >= 1 and kernel.shape[-1] % groups == 0
+    fits = fits and kernel.shape[-1] % groups == 0
     if not fits or channels != (kernel.shape[-1] if transposed else kernel.shape[-2] * groups):
         shape = f"channels / groups, {channels}" if transposed else f"{channels} / groups, filters"
         expected = f"a kernel ({AXES[axes]}, {shape}) and groups that divide channels and filters"
@@ -152,7 +160,7 @@ def _convolve(
     _check(where, x, kernel, axes, groups)
     strides, dilation = numbers(where, "strides", strides, axes), numbers(where, "dilation", dilation, axes)
     size, reach = x.shape[1:-1], reaches(kernel.shape[:-2], dilation)
-    if padding == "causal" and axes == 1:
+    if isinstance(padding, str) and padding == "causal" and axes == 1:
         padding = ((reach[0] - 1, 0),)
     resolved = resolve_padding(where, padding, size, reach, strides)
     output = output_size(where, size, reach, strides, resolved)
@@ -176,14 +184,16 @@ def _spread(
     size, reach = x.shape[1:-1], reaches(kernel.shape[:-2], dilation)
     covered = [(n - 1) * s + r for n, s, r in zip(size, strides, reach, strict=True)]
     more = None if output_padding is None else numbers(where, "output_padding", output_padding, axes, 0)
-    if padding == "same":
+    if more is not None and any(m >= max(s, d) for m, s, d in zip(more, strides, dilation, strict=True)):
+        raise ValueError(message(where, "output_padding smaller than strides or dilation", f"{output_padding}"))
+    if isinstance(padding, str) and padding == "same":
         image = [n * s for n, s in zip(size, strides, strict=True)]
         if more is not None:
             image = [c - r + r % 2 + m for c, r, m in zip(covered, reach, more, strict=True)]
         resolved: Borders = tuple(halves(c - n) for c, n in zip(covered, image, strict=True))
     else:
         if more is None:
-            more = tuple(max(0, s - r) if padding == "valid" else 0 for s, r in zip(strides, reach, strict=True))
+            more = tuple(max(0, s - r) if isinstance(padding, str) else 0 for s, r in zip(strides, reach, strict=True))
         resolved = resolve_padding(where, padding, size, reach, strides)
         image = [c + m - sum(border) for c, m, border in zip(covered, more, resolved, strict=True)]
     if min(image) < 1:
@@ -297,7 +307,8 @@ def conv2d_transpose(
         kernel: (kernel_height, kernel_width, channels / groups, filters), the one of the convolution that is
             transposed.
         padding: what that convolution would have added: the result is smaller by it.
-        output_padding: how much longer the result is at its ends, one number or one for each axis.
+        output_padding: how much longer the result is at its ends, one number or one for each axis, less than the
+            stride or the dilation.
 
     Returns (n, out_height, out_width, channels). With reach = (kernel - 1) * dilation + 1 the lengths are
 

@@ -25,6 +25,8 @@ from .shape import _from_diagonal, _reshape, _several, _triangle, check_arrays, 
 def _lapack(xp: Any, name: str, expects: str, *arrays: Array, **options: Any) -> Any:
     """What `xp.linalg` has under that name. Raises ValueError where it fails, on CUDA too."""
     dtype = arrays[0].dtype
+    if name in ("eigh", "svd") and not bool(xp.isfinite(arrays[0]).all()):  # LAPACKs fail, give NaN, or never end
+        raise ValueError(message(name, expects, "another one"))
     try:
         with failures_raise(xp):
             y = getattr(xp.linalg, name)(*(a.astype("float32") if dtype == "float16" else a for a in arrays), **options)
@@ -36,8 +38,10 @@ def _lapack(xp: Any, name: str, expects: str, *arrays: Array, **options: Any) ->
 
 
 def _floating(where: str, x: Any, square: bool = True) -> Any:
-    """Checks that `x` holds (square) matrices; integers become the default dtype."""
+    """Checks that `x` holds (square) matrices of real numbers; integers become the default dtype."""
     check_arrays(where, x)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(message(where, "real numbers", str(x.dtype)))
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         raise ShapeError(message(where, f"{'square ' * square}matrices, also in a stack", f"shape {x.shape}"))
     return x if x.dtype.kind == "f" else cast(x, state.dtype)

@@ -7,6 +7,7 @@ arrays, which are arguments. CuPy wraps indices that are out of bounds in silenc
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -26,6 +27,9 @@ class _Slice(tuple[Any, ...]):
     """(start, stop, step): a slice that can be hashed."""
 
 
+_WHOLE = _Slice((None, None, None))
+
+
 def _take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
     """The template of a key, with ("array",) in place of each index array, and those arrays: Tensors stay Tensors.
 
@@ -42,7 +46,7 @@ def _take_apart(x: Any, key: Any) -> tuple[Template, list[Any]]:
     axis = 0
     for part in parts:
         if part is Ellipsis:
-            template += [_Slice((None, None, None))] * (x.ndim - used)
+            template += [_WHOLE] * (x.ndim - used)
             axis += x.ndim - used - 1
         elif not hasattr(part, "dtype"):
             template.append(part)
@@ -156,20 +160,29 @@ def _gather(xp: Any, a: Array, *indices: Array, key: Template) -> Array:
 @primitive("opaque", saves=("indices",))
 def _scatter(xp: Any, a: Array, *indices: Array, key: Template, shape: tuple[int, ...]) -> Array:
     y = xp.zeros(shape, dtype=a.dtype)
-    if xp is numpy and key == (("array",),) and a.size >= 16 * indices[0].size > 0 and indices[0].min() >= 0:
-        return _add_rows(y, indices[0].reshape(-1), a.reshape(-1, *shape[1:]))
-    xp.add.at(y, _put_together(key, indices), a)
+    (*before, last), ids = key, indices[0]
+    along_one_axis = last == ("array",) and all(part == _WHOLE for part in before)
+    if xp is numpy and along_one_axis and a.size >= 16 * ids.size > 0 and ids.min() >= 0:
+        rows = math.prod(shape[: len(before)])
+        _add_parts(y.reshape(rows, shape[len(before)], -1), ids.reshape(-1), a.reshape(rows, ids.size, -1))
+    else:
+        xp.add.at(y, _put_together(key, indices), a)
     return y
 
 
-def _add_rows(y: Array, ids: Array, rows: Array) -> Array:
-    """`y`, zeros, with long rows added at ids from 0 on, which may repeat: the rows of each id are brought together and
-    summed, which takes from a half to a seventh of the time of `add.at`."""
+def _add_parts(y: Array, ids: Array, parts: Array) -> None:
+    """Adds to `y`, zeros, the parts along the second of three axes at ids from 0 on, which may repeat. With long parts
+    this takes from a half to a twentieth of the time of `add.at`."""
     order = ids.argsort(kind="stable")
     ids = ids[order]
     starts = numpy.flatnonzero(numpy.diff(ids, prepend=-1))
-    y[ids[starts]] = numpy.add.reduceat(rows[order], starts, axis=0)
-    return y
+    counts = numpy.diff(starts, append=len(ids))
+    if counts.max() > 16:  # the parts of each id are brought together and summed
+        y[:, ids[starts]] = numpy.add.reduceat(parts[:, order], starts, axis=1)
+        return
+    for i in range(counts.max()):  # the i-th part of each id
+        chosen = starts[counts > i] + i
+        y[:, ids[chosen]] += parts[:, order[chosen]]
 
 
 _gather.defvjp(lambda g, y, a, *indices, key: _scatter(g, *indices, key=key, shape=a.shape))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..autograd import Tensor, cast, check_array, primitive, sum_to
 from ..backend import Array, device_of
+from ..backend.random import check_word
 from ..errors import ShapeError, message
 from ..state import state
 from .activations import sigmoid
@@ -349,7 +350,8 @@ def dropout(x: Any, rate: float, noise_shape: Sequence[int | None] | None = None
 
     `noise_shape` has the axes of `x`: along one of length 1 all elements share their fate, None is the length of `x`.
     With a `seed` the draws depend on it instead of on that of `tg.seed`.
-    Raises ValueError for a rate outside [0, 1), TypeError if `x` is not floating, ShapeError for another noise_shape.
+    Raises ValueError for a rate outside [0, 1) or a seed that is no integer from 0 to 2**64 - 1, TypeError if `x` is
+    not floating or noise_shape no sequence, ShapeError for another noise_shape.
     """
     if not 0.0 <= rate < 1.0:
         raise ValueError(message("dropout", "a rate from 0 to below 1", f"{rate}"))
@@ -363,8 +365,10 @@ def keep_factors(where: str, x: Any, rate: float, noise_shape: Sequence[int | No
     data = x.data if isinstance(x, Tensor) else x
     if data.dtype.kind != "f":
         raise TypeError(message(where, "a floating dtype", str(data.dtype)))
-    shape = x.shape
+    shape, seed = x.shape, None if seed is None else check_word(where, "seed", seed)
     if noise_shape is not None:
+        if not isinstance(noise_shape, Sequence):
+            raise TypeError(message(where, "a noise_shape that is a tuple", repr(noise_shape)))
         if len(noise_shape) != x.ndim or any(n not in (None, 1, m) for n, m in zip(noise_shape, shape, strict=True)):
             raise ShapeError(message(where, f"a noise_shape that broadcasts to {shape}", f"{noise_shape}"))
         shape = tuple(m if n is None else n for n, m in zip(noise_shape, shape, strict=True))

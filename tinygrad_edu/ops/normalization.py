@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..autograd import broadcast_to, primitive, sum_to
+from ..autograd import broadcast_to, cast, primitive, sum_to
 from ..backend import Array
-from ..errors import ShapeError, check_integer, message
+from ..errors import ShapeError, check_integer, check_number, message
 from .elementwise import sqrt, square
 from .reductions import _mean, _sum, _var, count
 from .shape import _reshape, check_arrays, normalize_axes
@@ -28,6 +28,14 @@ def _normalize(xp: Any, x: Array, axes: tuple[int, ...], epsilon: float) -> tupl
     inverse = 1.0 / xp.sqrt(variance + epsilon)
     y *= inverse
     return y, average, variance, inverse
+
+
+def _in_float32(norm: Callable[..., Any], x: Any, *parts: Any, **attributes: Any) -> Any:
+    """`norm` of these arrays, for float16 computed in float32: its squares would overflow."""
+    if x.dtype != "float16":
+        return norm(x, *parts, **attributes)
+    y = norm(*(cast(a, "float32") for a in (x, *parts)), **attributes)
+    return tuple(cast(a, x.dtype) for a in y) if isinstance(y, tuple) else cast(y, x.dtype)
 
 
 def _statistics(x: Any, axes: tuple[int, ...], epsilon: float) -> tuple[Any, Any]:
@@ -82,6 +90,10 @@ def _check_parts(where: str, axis: int | Sequence[int], x: Any, *parts: Any) -> 
     return axes
 
 
+def _check_epsilon(where: str, epsilon: float) -> float:
+    return check_number(where, "epsilon", epsilon, "of at least 0", lambda n: n >= 0)
+
+
 def _broadcast(x: Any, axes: tuple[int, ...], *parts: Any) -> list[Any]:
     """Parameters with their axes where `x` has them; on the last axes they broadcast as they are."""
     last = axes == tuple(range(x.ndim - len(axes), x.ndim))
@@ -99,7 +111,8 @@ def layer_norm(x: Any, weight: Any, bias: Any, axis: int | Sequence[int] = -1, e
     tensor([[-0.999995,  0.999995]])
     """
     axes = _check_parts("layer_norm", axis, x, weight, bias)
-    return _layer_norm(x, *_broadcast(x, axes, weight, bias), axes=axes, epsilon=epsilon)
+    epsilon = _check_epsilon("layer_norm", epsilon)
+    return _in_float32(_layer_norm, x, *_broadcast(x, axes, weight, bias), axes=axes, epsilon=epsilon)
 
 
 def group_norm(x: Any, weight: Any, bias: Any, groups: int, epsilon: float = 1e-3) -> Any:
@@ -119,11 +132,12 @@ def group_norm(x: Any, weight: Any, bias: Any, groups: int, epsilon: float = 1e-
         expected = f"x of shape (samples, ..., channels) with channels that {groups} groups divide"
         raise ShapeError(message("group_norm", expected, f"{x.shape}"))
     apart = (groups, channels // groups)
-    y = _layer_norm(
+    y = _in_float32(
+        _layer_norm,
         _reshape(x, shape=(x.shape[0], math.prod(x.shape[1:-1]), *apart)),
         *(_reshape(part, shape=apart) for part in (weight, bias)),
         axes=(1, 3),
-        epsilon=epsilon,
+        epsilon=_check_epsilon("group_norm", epsilon),
     )
     return _reshape(y, shape=x.shape)
 
@@ -162,7 +176,8 @@ def rms_norm(x: Any, weight: Any, axis: int | Sequence[int] = -1, epsilon: float
     tensor([[0.2, 1.4]])
     """
     axes = _check_parts("rms_norm", axis, x, weight)
-    return _rms_norm(x, *_broadcast(x, axes, weight), axes=axes, epsilon=epsilon)
+    epsilon = _check_epsilon("rms_norm", epsilon)
+    return _in_float32(_rms_norm, x, *_broadcast(x, axes, weight), axes=axes, epsilon=epsilon)
 
 
 @primitive("composite", saves=("x", "weight"), residuals=True)
@@ -216,7 +231,9 @@ def batch_norm(x: Any, weight: Any, bias: Any, axis: int = -1, epsilon: float = 
     if count(x.shape, tuple(i for i in range(x.ndim) if i != axis)) < 2:
         hint = "use a larger batch, or batch_norm_inference with running statistics."
         raise ShapeError(message("batch_norm", "more than one value per channel", f"shape {x.shape}", hint))
-    return _batch_norm(x, weight, bias, axis=axis, epsilon=epsilon)
+    epsilon = _check_epsilon("batch_norm", epsilon)
+    y, mean, variance = _in_float32(_batch_norm, x, weight, bias, axis=axis, epsilon=epsilon)
+    return y, mean, variance
 
 
 def batch_norm_inference(
@@ -225,6 +242,6 @@ def batch_norm_inference(
     """Normalization of each channel by a given mean and variance, times `weight`, plus `bias` (all of shape
     (channels,))."""
     (axis,) = _check_parts("batch_norm_inference", (axis,), x, weight, bias, mean, variance)
-    scale = weight / sqrt(variance + epsilon)
+    scale = weight / sqrt(variance + _check_epsilon("batch_norm_inference", epsilon))
     shape = _along(x, (axis,))
     return x * _reshape(scale, shape=shape) + _reshape(bias - mean * scale, shape=shape)

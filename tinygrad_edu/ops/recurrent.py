@@ -18,7 +18,8 @@ from ..autograd import Primitive, primitive, stack, vjp
 from ..backend import Array
 from ..errors import ShapeError, choice, message
 from .activations import relu
-from .elementwise import expit, tanh, where, zeros_like
+from .elementwise import expit, tanh, zeros_like
+from .elementwise import where as choose
 from .linalg import _matmul
 from .networks import linear
 from .shape import _reshape, check_arrays, split
@@ -128,8 +129,8 @@ def _unroll(
     output, outputs = zeros_like(states[0]), []
     for part, keep in list(zip(steps, kept, strict=True))[:: -1 if reverse else 1]:
         new = step(part, *states)
-        output = new[0] if keep is None else where(keep, new[0], output)
-        states = new if keep is None else tuple(where(keep, a, b) for a, b in zip(new, states, strict=True))
+        output = new[0] if keep is None else choose(keep, new[0], output)
+        states = new if keep is None else tuple(choose(keep, a, b) for a, b in zip(new, states, strict=True))
         outputs.append(output)
     return (stack(*outputs, axis=1), *states)
 
@@ -161,7 +162,8 @@ def _define_rule(forward: Primitive, gradient: Primitive, steps: Callable[..., t
 
 
 def _check(where: str, gates: int, weights: dict[str, Any], states: dict[str, Any], mask: Any, biases: int = 1) -> None:
-    """Raises ShapeError or TypeError for what does not fit together; kernels are `gates` times as wide as the state."""
+    """Raises ShapeError or TypeError for what does not fit together; kernels are `gates` times as wide as the state.
+    Then clears the masked steps of x in `weights`."""
     x, kernel, recurrent_kernel, bias = weights.values()
     check_arrays(where, x, kernel, recurrent_kernel, *states.values(), *(a for a in (bias, mask) if a is not None))
     if kernel.dtype.kind != "f":
@@ -180,6 +182,8 @@ def _check(where: str, gates: int, weights: dict[str, Any], states: dict[str, An
             raise ShapeError(message(where, f"{name} of shape {shape}", f"{a.shape}"))
     if mask is not None and mask.dtype.kind != "b":
         raise TypeError(message(where, "a mask of booleans", str(mask.dtype), "use .astype(bool)."))
+    if mask is not None:  # so that a NaN there reaches nothing
+        weights["x"] = choose(_reshape(mask, shape=(batch, time, 1)), x, 0)
 
 
 # Simple RNN

@@ -12,7 +12,7 @@ import numpy
 from ..autograd import Primitive, broadcast_to, cast, primitive
 from ..backend import Array
 from ..errors import ShapeError, message
-from .elementwise import absolute, equal, exp, into, square, where
+from .elementwise import absolute, equal, exp, into, isfinite, not_equal, square, where
 from .shape import Axes, _concatenate, _flip, _pad, _reshape, normalize_axes, normalize_axis, ravel, transpose
 
 
@@ -166,7 +166,10 @@ def _cumprod(xp: Any, a: Array, *, axis: int, out: Any = None) -> Any:
 
 def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
     """The product before each element times d, where d[i] = g[i] + a[i + 1] * d[i + 1]. Nothing is divided (elements
-    may be 0): in round k every d takes in 2 ** k more of those behind it (Hillis and Steele, 1986)."""
+    may be 0): in round k every d takes in 2 ** k more of those behind it (Hillis and Steele, 1986).
+
+    Where d overflows, another form stands in, unless y underflows: the sum of g * y from the element on, divided by the
+    element."""
     n = a.shape[axis]
 
     def moved(t: Any, start: int, stop: int, before: int, after: int, value: float) -> Any:
@@ -175,10 +178,25 @@ def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
 
     d, factors, step = g, moved(a, 1, n, 0, builtins.min(n, 1), 0.0), 1
     while step < n:
-        d = d + factors * moved(d, step, n, 0, step, 0.0)
-        factors = factors * moved(factors, step, n, 0, step, 0.0)
+        d = d + _product(factors, moved(d, step, n, 0, step, 0.0))
+        factors = _product(factors, moved(factors, step, n, 0, step, 0.0))
         step *= 2
-    return d * moved(y, 0, builtins.max(n - 1, 0), builtins.min(n, 1), 0, 1.0)
+    before = moved(y, 0, builtins.max(n - 1, 0), builtins.min(n, 1), 0, 1.0)
+    found = _product(before, d)
+    total = _flip(_cumsum(_flip(g * y, axes=(axis,)), axis=axis), axes=(axis,))
+    last = y[(slice(None),) * axis + (slice(-1, None),)]  # NaN if an element is
+    zero = equal(a, 0)
+    underflow = _any(equal(y, 0) & not_equal(a, 0) & not_equal(before, 0), axes=(axis,), keepdims=True)
+    return where((isfinite(found) | zero | underflow) & equal(last, last), found, total / where(zero, 1.0, a))
+
+
+def _product(a: Any, b: Any) -> Any:
+    """a * b, but 0 where one is 0 and the other has overflowed."""
+    return _tamed(a, b) * _tamed(b, a)
+
+
+def _tamed(a: Any, b: Any) -> Any:
+    return where(isfinite(a), a, where(equal(b, 0), 0.0, a))
 
 
 _cumprod.defvjp(_cumprod_vjp)
@@ -290,6 +308,9 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 
 def cumprod(x: Any, axis: int | None = None) -> Any:
-    """The products of the elements up to each along an axis, or in the flattened array. Its gradients are exact where
-    elements are 0."""
+    """The products of the elements up to each along an axis, or in the flattened array.
+
+    Its gradients are exact where elements are 0. Products that the dtype cannot hold do not make a gradient infinite or
+    NaN that it could hold, but for that of the first 0, where products underflow too, and for second derivatives.
+    """
     return _cumprod(ravel(x), axis=0) if axis is None else _cumprod(x, axis=normalize_axis("cumprod", axis, x))

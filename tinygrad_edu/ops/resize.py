@@ -1,8 +1,7 @@
-"""Resizing images. Interpolation along an axis is a product with a small constant matrix, and so is its gradient."""
+"""Resizing images, one axis after the other."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy
@@ -12,28 +11,19 @@ from ..backend import device_of, to_device
 from ..errors import choice
 from ..state import state
 from .indexing import take
-from .linalg import matmul
-from .shape import reshape
 from .windows import Sizes, check_image, numbers
 
 
-def map_axis(x: Any, axis: int, matrix: Any) -> Any:
-    """The product with `matrix` (new length, length) along an axis; integers become floats."""
-    dtype = x.dtype if x.dtype.kind == "f" else state.dtype
-    matrix = to_device(matrix.astype(dtype), device_of(x.data if isinstance(x, Tensor) else x))
-    before, after = x.shape[:axis], x.shape[axis + 1 :]
-    y = matmul(matrix, reshape(x, (math.prod(before), x.shape[axis], math.prod(after))))
-    return reshape(y, (*before, len(matrix), *after))
-
-
-def _bilinear(n: int, size: int) -> Any:
-    """The weights of `n` pixels in each of `size`: of the two next to its centre; those outside are the border's."""
-    centres = (numpy.arange(size) + 0.5) * (n / size) - 0.5
+def _between(x: Any, axis: int, size: int) -> Any:
+    """`size` pixels along an axis, each between the two whose centres are next to its own; those outside are the
+    border's. Integers become floats."""
+    n, dtype = x.shape[axis], x.dtype if x.dtype.kind == "f" else state.dtype
+    centres = ((numpy.arange(size) + 0.5) * (n / size) - 0.5).clip(0, n - 1)
     below = numpy.floor(centres).astype(int)
-    matrix, rows = numpy.zeros((size, n)), numpy.arange(size)
-    matrix[rows, numpy.maximum(below, 0)] = 1 - (centres - below)
-    matrix[rows, numpy.minimum(below + 1, n - 1)] += centres - below
-    return matrix
+    above = numpy.ceil(centres).astype(int)  # where it is the same pixel, it counts half and half
+    share = numpy.where(above == below, 0.5, centres - below).astype(dtype).reshape(-1, *(1,) * (x.ndim - 1 - axis))
+    first, second = (to_device(a, device_of(x.data if isinstance(x, Tensor) else x)) for a in (1 - share, share))
+    return take(x, below, axis) * first + take(x, above, axis) * second
 
 
 def resize(x: Any, size: int | Sizes, method: str = "nearest") -> Any:
@@ -54,7 +44,7 @@ def resize(x: Any, size: int | Sizes, method: str = "nearest") -> Any:
     for axis, length in enumerate(numbers("resize", "size", size, 2), 1):
         n = x.shape[axis]
         if method == "bilinear":
-            x = map_axis(x, axis, _bilinear(n, length))
+            x = _between(x, axis, length)
         else:
             x = take(x, (2 * numpy.arange(length) + 1) * n // (2 * length), axis)
     return x

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
+
 from ..autograd import check_array, primitive
-from ..backend import Array
+from ..backend import Array, array_module
 from ..errors import ShapeError, check_integer, choice, message
 from .indexing import gather_along, raw
-from .shape import check_arrays, normalize_axis
+from .shape import check_arrays, moveaxis, normalize_axis
 
 
 @primitive("opaque")
@@ -35,6 +37,20 @@ def sort(x: Any, axis: int = -1, descending: bool = False) -> Any:
     return gather_along(x, argsort(x, axis, descending), axis)
 
 
+@primitive("opaque")
+def _largest(xp: Any, a: Array, *, k: int) -> Array:
+    """The indices of the k largest along the last axis, in descending order: sorts those only."""
+    least = numpy.partition(a, -k, axis=-1)[..., -k, None]  # the smallest of them; NaN is beyond all numbers
+    nan, least_is_nan = a != a, least != least
+    larger = (a > least) | (nan & ~least_is_nan)
+    equal = (a == least) | (nan & least_is_nan)
+    first = equal.cumsum(axis=-1) <= k - larger.sum(axis=-1, keepdims=True)
+    indices = (larger | (equal & first)).nonzero()[-1].reshape(*a.shape[:-1], k)
+    found = numpy.take_along_axis(a, indices, axis=-1)
+    order = _argsort.forward(xp, found, axis=a.ndim - 1, descending=True)
+    return numpy.take_along_axis(indices, order, axis=-1)
+
+
 def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
     """The `k` largest elements along an axis, the largest first, of equal ones the first; and their indices (int64).
 
@@ -47,7 +63,10 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
     axis = normalize_axis("topk", axis, x)
     if check_integer("topk", "k", k, 0) > x.shape[axis]:
         raise ShapeError(message("topk", f"at least {k} elements along axis {axis}", f"shape {x.shape}"))
-    indices = argsort(x, axis, descending=True)[(slice(None),) * axis + (slice(0, k),)]
+    if 0 < 8 * k <= x.shape[axis] and array_module(raw(x)) is numpy:
+        indices = moveaxis(_largest(moveaxis(x, axis, -1), k=k), -1, axis)
+    else:
+        indices = argsort(x, axis, descending=True)[(slice(None),) * axis + (slice(0, k),)]
     return gather_along(x, indices, axis), indices
 
 
@@ -60,7 +79,8 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
     """Where each of `values` belongs in an ascending sequence: an index (int64) from 0 to its length.
 
     That is before the elements equal to it if `side` is "left", behind them if it is "right". There is no gradient.
-    Raises ShapeError unless the sequence is 1-D, ValueError if it is not ascending or for another `side`.
+    NaN counts as larger than any number. Raises ShapeError unless the sequence is 1-D, ValueError if it is not
+    ascending or for another `side`.
 
     >>> import tinygrad_edu as tg
     >>> tg.searchsorted(tg.tensor([1.0, 2.0, 4.0]), tg.tensor([0.0, 2.0, 9.0]))
@@ -76,5 +96,6 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> Any:
 
 
 def _check_ascending(sequence: Array) -> None:
-    if bool((sequence[1:] < sequence[:-1]).any()):
+    before, after = sequence[:-1], sequence[1:]
+    if not bool(((before <= after) | (after != after)).all()):  # NaN comes last, as in `sort`
         raise ValueError(message("searchsorted", "an ascending sequence", "another order", "use tg.sort first."))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
 
+from ..autograd import HostNumber
 from ..errors import ShapeError, message
 from .shape import rank
 
@@ -28,9 +30,15 @@ def places(
 def numbers(where: str, name: str, value: int | Sequence[int], count: int, least: int = 1) -> Sizes:
     """One number for all axes or one for each, as a tuple."""
     found = tuple(value) if isinstance(value, Sequence) else (value,) * count
-    if len(found) != count or not all(isinstance(n, (int, numpy.integer)) and n >= least for n in found):
+    whole = [not isinstance(n, bool) and isinstance(n, (int, numpy.integer, HostNumber)) for n in found]
+    if len(found) != count or not all(whole) or min(map(operator.index, found)) < least:
         raise ValueError(message(where, f"{name} to be an integer of at least {least} or {count} of them", f"{value}"))
-    return tuple(map(int, found))
+    return tuple(map(operator.index, found))
+
+
+def inner(size: Sizes, padding: Borders) -> tuple[slice, ...]:
+    """Where the image lies in the padded one of those lengths."""
+    return slice(None), *(slice(before, n - after) for n, (before, after) in zip(size, padding, strict=True))
 
 
 def halves(total: int) -> tuple[int, int]:
@@ -45,9 +53,9 @@ def reaches(window: Sizes, dilation: Sizes) -> Sizes:
 
 def resolve_padding(where: str, padding: Any, size: Sizes, reach: Sizes, strides: Sizes) -> Borders:
     """(before, after) for each axis: 'valid', 'same' as in Keras, a number, or numbers and such pairs."""
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return ((0, 0),) * len(size)
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         return tuple(halves((-(-n // s) - 1) * s + r - n) for n, r, s in zip(size, reach, strides, strict=True))
     both_sides = tuple(padding) if isinstance(padding, Sequence) else (padding,) * len(size)
     if isinstance(padding, str) or len(both_sides) != len(size):

@@ -151,6 +151,8 @@ def _spatial(reduce: Any) -> Any:
     return lambda x, keepdims=False: reduce(x, axis=tuple(range(1, x.ndim - 1)), keepdims=keepdims)
 
 
+BYTES = numpy.arange(193, 201, dtype="uint8")
+
 POOLING = (
     S(R(2, 4, 4, 2)),
     S(R(1, 5, 4, 2), 2, strides=1),
@@ -165,6 +167,8 @@ POOLING = (
     S(R(1, 2, 2, 1), (2, 2)),
     S(Z(1, 4, 4, 1)),
     S(Z(1, 3, 3, 2), 2, padding=SAME),
+    S(V(BYTES.reshape(1, 2, 4, 1)), 2),
+    S(V(BYTES.reshape(1, 4, 2, 1)), 3, padding=SAME),
 )
 POOLING_1D = (
     S(R(2, 5, 2)),
@@ -198,6 +202,7 @@ ADAPTIVE_2D = (
     S(R(1, 4, 3, 2, layout="T"), (2, 2)),
     S(R(0, 3, 4, 2), 2),
     S(Z(1, 5, 3, 1), 2),
+    S(V(BYTES.reshape(1, 4, 2, 1)), 3),
 )
 ADAPTIVE_3D = (
     S(R(1, 3, 2, 4, 1), (2, 1, 3)),
@@ -270,7 +275,7 @@ ROWS = (
             S(R(2, 3, 3), R(2, 2, 3), strides=3),
             S(R(1, 3, 2), R(4, 1, 2), strides=2, padding=SAME, groups=2),
             S(R(1, 3, 2), R(4, 1, 2), strides=2, padding=SAME, output_padding=1),
-            S(R(1, 3, 1), R(3, 1, 1), padding=((1, 0),), dilation=2, output_padding=2),
+            S(R(1, 3, 1), R(3, 1, 1), padding=((1, 0),), dilation=2, output_padding=1),
             S(R(1, 3, 2, layout="T"), R(2, 2, 2)),
             S(R(0, 2, 1), R(2, 1, 1)),
         ),
