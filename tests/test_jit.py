@@ -1441,3 +1441,16 @@ def test_loops_read_the_parts_of_a_split(inside):
     step = tg.jit(f)
     for factor in (1.0, 2.0):
         assert step(factor * x).tolist() == f(factor * x).tolist()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "bool", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))]
+)
+def test_joined_arrays_of_every_dtype(dtype):
+    """Of kinds that loops do not know as well."""
+    a, b = numpy.array([1, 0, 2]).astype(dtype), numpy.array([3]).astype(dtype)
+    step = jit(lambda a, b: tg.concatenate([a + a, b, b]))
+    for _ in range(2):
+        y = step(tg.tensor(a), tg.tensor(b)).numpy()
+        assert y.dtype == dtype
+        assert y.tolist() == [*(a + a), *b, *b]
