@@ -510,6 +510,61 @@ def test_what_is_no_cell():
 
 
 @EACH
+def test_states_of_other_shapes(kind):
+    """None is broadcast, also where the cell computes step by step."""
+    x = tg.tensor(normal(4, 2, 2))
+    for options in ({}, {"activation": "hard_sigmoid"}):
+        layer = kind(3, **options)
+        for shape in ((1, 3), (4, 1), (3,)):
+            wrong = [tg.zeros(shape) for _ in layer.state_size]
+            with pytest.raises(
+                tg.ShapeError, match=rf"expected initial_state of shape \(4, 3\), received \({shape[0]}"
+            ):
+                layer(x, initial_state=wrong)
+            with pytest.raises(tg.ShapeError, match=r"Cell: expected states of shape \(4, 3\), received"):
+                layer.cell(x[:, 0], wrong)
+
+
+ROWS = r"it was given, \[\(4, 3\)\], received "
+RETURNED = {
+    "too many states": (lambda x, states: (x, [x, x]), tg.ShapeError, ROWS + r"\[\(4, 3\), \(4, 3\)\]"),
+    "too few states": (lambda x, states: (x, []), tg.ShapeError, ROWS + r"\[\]"),
+    "another shape": (lambda x, states: (x, [x[:1]]), tg.ShapeError, ROWS + r"\[\(1, 3\)\]"),
+    "a number": (lambda x, states: (x, [0.0]), tg.ShapeError, ROWS + r"\['float'\]"),
+    "the output alone": (lambda x, states: x, TypeError, r"expected \(output, states\), .*, received a Tensor"),
+    "three": (lambda x, states: (x, x, x), TypeError, r"received \(Tensor, Tensor, Tensor\)"),
+    "another order": (lambda x, states: ([x], x), TypeError, r"received \(list, Tensor\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", RETURNED)
+def test_what_a_cell_may_not_return(name, masked, stacked):
+    step, kind, text = RETURNED[name]
+
+    class Cell(layers.Layer):
+        state_size = 3
+
+        def call(self, x, states):
+            return step(x, states)
+
+    cell = layers.StackedRNNCells([Cell()]) if stacked else Cell()
+    with pytest.raises(kind, match=f"{'StackedRNNCells' if stacked else 'RNN'}, what its Cell returns: .*{text}"):
+        RNN(cell)(tg.tensor(normal(4, 2, 3)), mask=np.ones((4, 2), bool) if masked else None)
+
+
+def test_a_stack_wants_the_states_of_each_cell():
+    stack = layers.StackedRNNCells([LSTMCell(3), GRUCell(2)])
+    states = stack.get_initial_state(4)
+    for wrong, found in ((states[:1], "1"), ([*states[0], states[1]], "3"), (tg.zeros((4, 3)), "a Tensor")):
+        with pytest.raises(
+            ValueError, match=f"Stacked.*: expected a list of 2 states, those of each cell, received {found}"
+        ):
+            stack(tg.zeros((4, 3)), wrong)
+
+
+@EACH
 def test_states_that_do_not_fit(kind):
     layer = kind(3)
     with pytest.raises(ValueError, match=f"{kind.__name__}: expected initial_state of . tensors, of 3"):
