@@ -647,6 +647,26 @@ def test_regularizers_and_frozen_layers():
 
 
 @EACH
+@pytest.mark.parametrize("around", [lambda layer: layer, Bidirectional], ids=["alone", "Bidirectional"])
+def test_arguments_of_weights_may_be_set_before_they_are_made(kind, around):
+    layer = kind(3)
+    for weight in ("kernel", "recurrent", "bias"):
+        setattr(layer, f"{weight}_initializer", tg.initializers.Constant(2.0))
+        setattr(layer, f"{weight}_regularizer", tg.regularizers.L2(0.5))
+    assert layer.get_config()["recurrent_initializer"] == layer.cell.get_config()["recurrent_initializer"]
+    assert layer.get_config()["bias_regularizer"] == layer.cell.get_config()["bias_regularizer"]
+    outer = around(layer)
+    outer(normal(2, 4, 2))
+    cells = [outer.cell] if outer is layer else [outer.forward_layer.cell, outer.backward_layer.cell]
+    for cell in cells:
+        kernel, recurrent, bias = (w.detach().numpy() for w in cell.parameters())
+        assert kernel.min() == kernel.max() == recurrent.min() == recurrent.max() == bias[..., 0].min() == 2.0
+    squares = [(w.detach().numpy() ** 2).sum() for w in outer.parameters()]
+    assert len(outer.losses) == len(squares) == 3 * len(cells)
+    assert sum(outer.losses).item() == pytest.approx(0.5 * sum(squares))
+
+
+@EACH
 def test_arguments_survive(kind):
     layer = kind(3, activation="relu", dropout=0.25, recurrent_dropout=0.5, recurrent_initializer="he_normal",
                  bias_regularizer="l2", return_state=True, zero_output_for_mask=True, go_backwards=True)  # fmt: skip

@@ -443,7 +443,8 @@ class RNN(Recurrent):
         options: those of `Layer`.
 
     `rnn(x, initial_state=..., mask=...)`: see `call`. Parameters: those of the cell. Raises TypeError for what is no
-    cell or for one that returns anything else, ShapeError for inputs that are no sequences and for states of other shapes.
+    cell or for one that returns anything else, ShapeError for inputs that are no sequences and for states of other
+    shapes.
 
     >>> import tinygrad_edu as tg
     >>> class Sums(tg.layers.Layer):
