@@ -537,6 +537,14 @@ RETURNED = {
 }  # fmt: skip
 
 
+def test_a_layer_after_one_without_sequences_says_what_is_missing():
+    for second in (LSTM(4), TimeDistributed(layers.Dense(2))):
+        with pytest.raises(tg.ShapeError, match="return_sequences=True"):
+            models.Sequential([Input((5, 3)), LSTM(4), second])
+    with pytest.raises(tg.ShapeError, match=r"LSTM .*Hint: add a time axis: x.*return_sequences=True"):
+        models.Sequential([LSTM(4), LSTM(4)])(normal(2, 5, 3))
+
+
 @pytest.mark.parametrize("stacked", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", RETURNED)

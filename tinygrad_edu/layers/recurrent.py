@@ -19,6 +19,10 @@ Factors = tuple[list[Any] | None, list[Any] | None]
 """What dropout multiplies the input and the state with, None for nothing: one array for all gates, or one for each."""
 
 
+AFTER_ANOTHER = "or give the recurrent layer before this one return_sequences=True."
+"""The other half of the hint where the axis of time is missing."""
+
+
 class _Cell(Layer):
     """What the cells of this package have in common: weights of `gates` blocks of columns, and dropout.
 
@@ -329,7 +333,7 @@ class Recurrent(Layer):
     def check_shape(self, shape: Shape) -> None:
         """Raises ShapeError for inputs that are no sequences."""
         if len(shape) < 3 or shape[1] == 0:
-            hint = "add a time axis: x[:, None], or x[..., None] for sequences of one number."
+            hint = "add a time axis: x[:, None], or x[..., None] for sequences of one number; " + AFTER_ANOTHER
             expected = "sequences (batch, time, features) of at least one step"
             raise ShapeError(message(self.where, expected, f"shape {tuple(shape)}", hint if len(shape) == 2 else ""))
 
