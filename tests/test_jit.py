@@ -1171,6 +1171,66 @@ def test_a_tensor_kept_by_a_layer_is_traced_once():
     assert traces(function) == 1
 
 
+class Around(tg.layers.Layer):
+    """A layer around another, which after the call only its settings hold."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+PASSING = {
+    "layer": lambda x: tg.layers.LeakyReLU(0.5)(x),
+    "layer in a layer": lambda x: Around(Around(tg.layers.LeakyReLU(0.5)))(x),
+    "tensor in a layer": lambda x: Scaled()(x),
+    "loss": lambda x: tg.losses.mean_squared_error(x, 2.0 * x),
+    "loss of probabilities": lambda x: tg.losses.binary_crossentropy(0.0 * x, tg.sigmoid(x)),
+    "gradient": lambda x: tg.grad(lambda v: tg.losses.mean_squared_error(x, tg.layers.ELU()(v)).sum())(x),
+}
+
+
+@pytest.mark.parametrize("name", PASSING)
+def test_an_object_made_inside_is_recorded_once(name):
+    function = jit(PASSING[name])
+    gc.disable()  # it must not depend on the collector
+    try:
+        for n in range(12):
+            x = tg.full((2, 3, 4), n - 5.5)
+            assert same(function(x), PASSING[name](x))
+    finally:
+        gc.enable()
+    assert traces(function) == function._traced == 1
+
+
+def test_an_object_made_inside_that_lives_on_is_looked_at():
+    kept = []
+
+    def step(x):
+        if not kept:
+            kept.append(tg.layers.LeakyReLU(0.5))
+        return kept[0](x) + tg.layers.LeakyReLU(0.25)(x)
+
+    function = jit(step)
+    for slope in (0.5, 1.0, 2.0):
+        if kept:
+            kept[0].negative_slope = slope
+        assert function(t(-1)).tolist() == function(t(-1)).tolist() == [-slope - 0.25]
+    assert traces(function) == 3
+
+
+def test_an_object_that_is_replaced_is_recorded_anew():
+    class Holder:
+        layer = tg.layers.LeakyReLU(0.5)
+
+    function = jit(lambda x: Holder.layer(x))
+    for slope in (0.5, 1.0, 2.0):
+        Holder.layer = tg.layers.LeakyReLU(slope)
+        assert function(t(-1)).tolist() == function(t(-1)).tolist() == [-slope]
+
+
 factor = 1.0
 
 
@@ -1381,3 +1441,16 @@ def test_loops_read_the_parts_of_a_split(inside):
     step = tg.jit(f)
     for factor in (1.0, 2.0):
         assert step(factor * x).tolist() == f(factor * x).tolist()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "bool", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))]
+)
+def test_joined_arrays_of_every_dtype(dtype):
+    """Of kinds that loops do not know as well."""
+    a, b = numpy.array([1, 0, 2]).astype(dtype), numpy.array([3]).astype(dtype)
+    step = jit(lambda a, b: tg.concatenate([a + a, b, b]))
+    for _ in range(2):
+        y = step(tg.tensor(a), tg.tensor(b)).numpy()
+        assert y.dtype == dtype
+        assert y.tolist() == [*(a + a), *b, *b]

@@ -510,6 +510,69 @@ def test_what_is_no_cell():
 
 
 @EACH
+def test_states_of_other_shapes(kind):
+    """None is broadcast, also where the cell computes step by step."""
+    x = tg.tensor(normal(4, 2, 2))
+    for options in ({}, {"activation": "hard_sigmoid"}):
+        layer = kind(3, **options)
+        for shape in ((1, 3), (4, 1), (3,)):
+            wrong = [tg.zeros(shape) for _ in layer.state_size]
+            with pytest.raises(
+                tg.ShapeError, match=rf"expected initial_state of shape \(4, 3\), received \({shape[0]}"
+            ):
+                layer(x, initial_state=wrong)
+            with pytest.raises(tg.ShapeError, match=r"Cell: expected states of shape \(4, 3\), received"):
+                layer.cell(x[:, 0], wrong)
+
+
+ROWS = r"it was given, \[\(4, 3\)\], received "
+RETURNED = {
+    "too many states": (lambda x, states: (x, [x, x]), tg.ShapeError, ROWS + r"\[\(4, 3\), \(4, 3\)\]"),
+    "too few states": (lambda x, states: (x, []), tg.ShapeError, ROWS + r"\[\]"),
+    "another shape": (lambda x, states: (x, [x[:1]]), tg.ShapeError, ROWS + r"\[\(1, 3\)\]"),
+    "a number": (lambda x, states: (x, [0.0]), tg.ShapeError, ROWS + r"\['float'\]"),
+    "the output alone": (lambda x, states: x, TypeError, r"expected \(output, states\), .*, received a Tensor"),
+    "three": (lambda x, states: (x, x, x), TypeError, r"received \(Tensor, Tensor, Tensor\)"),
+    "another order": (lambda x, states: ([x], x), TypeError, r"received \(list, Tensor\)"),
+}  # fmt: skip
+
+
+def test_a_layer_after_one_without_sequences_says_what_is_missing():
+    for second in (LSTM(4), TimeDistributed(layers.Dense(2))):
+        with pytest.raises(tg.ShapeError, match="return_sequences=True"):
+            models.Sequential([Input((5, 3)), LSTM(4), second])
+    with pytest.raises(tg.ShapeError, match=r"LSTM .*Hint: add a time axis: x.*return_sequences=True"):
+        models.Sequential([LSTM(4), LSTM(4)])(normal(2, 5, 3))
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", RETURNED)
+def test_what_a_cell_may_not_return(name, masked, stacked):
+    step, kind, text = RETURNED[name]
+
+    class Cell(layers.Layer):
+        state_size = 3
+
+        def call(self, x, states):
+            return step(x, states)
+
+    cell = layers.StackedRNNCells([Cell()]) if stacked else Cell()
+    with pytest.raises(kind, match=f"{'StackedRNNCells' if stacked else 'RNN'}, what its Cell returns: .*{text}"):
+        RNN(cell)(tg.tensor(normal(4, 2, 3)), mask=np.ones((4, 2), bool) if masked else None)
+
+
+def test_a_stack_wants_the_states_of_each_cell():
+    stack = layers.StackedRNNCells([LSTMCell(3), GRUCell(2)])
+    states = stack.get_initial_state(4)
+    for wrong, found in ((states[:1], "1"), ([*states[0], states[1]], "3"), (tg.zeros((4, 3)), "a Tensor")):
+        with pytest.raises(
+            ValueError, match=f"Stacked.*: expected a list of 2 states, those of each cell, received {found}"
+        ):
+            stack(tg.zeros((4, 3)), wrong)
+
+
+@EACH
 def test_states_that_do_not_fit(kind):
     layer = kind(3)
     with pytest.raises(ValueError, match=f"{kind.__name__}: expected initial_state of . tensors, of 3"):
@@ -589,6 +652,26 @@ def test_regularizers_and_frozen_layers():
     expected = [0.01 * (kernel**2).sum(), 0.01 * abs(recurrent).sum()]
     assert [t.item() for t in layer.losses] == pytest.approx(expected, rel=1e-5)
     assert len(layer.parameters()) == 3
+
+
+@EACH
+@pytest.mark.parametrize("around", [lambda layer: layer, Bidirectional], ids=["alone", "Bidirectional"])
+def test_arguments_of_weights_may_be_set_before_they_are_made(kind, around):
+    layer = kind(3)
+    for weight in ("kernel", "recurrent", "bias"):
+        setattr(layer, f"{weight}_initializer", tg.initializers.Constant(2.0))
+        setattr(layer, f"{weight}_regularizer", tg.regularizers.L2(0.5))
+    assert layer.get_config()["recurrent_initializer"] == layer.cell.get_config()["recurrent_initializer"]
+    assert layer.get_config()["bias_regularizer"] == layer.cell.get_config()["bias_regularizer"]
+    outer = around(layer)
+    outer(normal(2, 4, 2))
+    cells = [outer.cell] if outer is layer else [outer.forward_layer.cell, outer.backward_layer.cell]
+    for cell in cells:
+        kernel, recurrent, bias = (w.detach().numpy() for w in cell.parameters())
+        assert kernel.min() == kernel.max() == recurrent.min() == recurrent.max() == bias[..., 0].min() == 2.0
+    squares = [(w.detach().numpy() ** 2).sum() for w in outer.parameters()]
+    assert len(outer.losses) == len(squares) == 3 * len(cells)
+    assert sum(outer.losses).item() == pytest.approx(0.5 * sum(squares))
 
 
 @EACH

@@ -151,6 +151,27 @@ def test_a_model_in_a_model():
 # Training against an independent loop
 
 
+@pytest.mark.parametrize("jit", [True, False])
+def test_fit_in_half_precision(jit):
+    """Is that of single precision but for rounding: parameters near 1 are rounded by 5e-4 at each of 16 steps."""
+    found = {}
+    for dtype in ("float32", "float16"):
+        with tg.use_dtype(dtype):
+            model = Sequential([Input((3,)), Dense(8, activation="tanh"), Dense(3)])
+            model.compile(SGD(0.05, momentum=0.5), "mse", jit=jit)
+            size, start = 0, list[np.ndarray]()
+            for w in model.get_weights():
+                start.append((np.arange(size, size + w.size) % 7 / 8 - 0.375).reshape(w.shape).astype(dtype))
+                size += w.size
+            model.set_weights(start)
+            loss = model.fit(X.astype(dtype), np.eye(3)[IDS].astype(dtype), epochs=4, batch_size=16, shuffle=False)
+            found[dtype] = [*model.get_weights(), np.array(loss.history["loss"])]
+            assert {p.dtype for p in model.parameters()} == {np.dtype(dtype)}
+            assert all(np.abs(w - old).max() > 0.01 for w, old in zip(model.get_weights(), start, strict=True))
+    for half, single in zip(found["float16"], found["float32"], strict=True):
+        np.testing.assert_allclose(half.astype("float32"), single, atol=16 * 5e-4)
+
+
 def test_fit_as_a_loop_in_torch():
     torch = pytest.importorskip("torch")
     with tg.use_dtype("float64"):

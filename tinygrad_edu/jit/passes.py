@@ -13,6 +13,7 @@ from typing import Any
 import numpy
 
 from ..autograd import primitives
+from ..kernels.loops import DTYPES
 from .fusion import pattern_of, product_of
 from .program import Call, Program, Variable, typed
 
@@ -80,12 +81,13 @@ def lowered(program: Program) -> Program:
 
 
 def is_joined(call: Call) -> bool:
-    """Whether arrays are joined so that each is one stretch of the result's memory, in which it can be made."""
+    """Whether arrays are joined so that each is one stretch of the result's memory, in which loops can make it."""
     y = call.outputs
     return (
         call.primitive.name == "_concatenate"
         and call.xp is numpy
         and call.attributes["axis"] == 0
+        and y.dtype.name in DTYPES
         and all(type(v) is Variable and v.size and is_contiguous(v) for v in (*call.operands, y))
     )
 

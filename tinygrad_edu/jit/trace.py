@@ -115,7 +115,7 @@ class Trace:
         program: what has been recorded.
         watched: tensors that the program depends on, with what must stay the same: data and requires_grad.
         gradients: tensors whose `.grad` was read or set, with its layout at the start, None if there was none.
-        settings: the attributes of objects that the function used.
+        settings: the attributes of objects that the function used, in the end of those that are still there.
         refused: what it was told that cannot be recorded, whether it cared or not.
         closed: whether the call is over, so that tracers are no longer of use.
     """
@@ -162,7 +162,15 @@ class Trace:
         self.overwritten_arguments = [m.target.position for m in written if type(m.target) is Argument]
         arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(arguments)]
         check_apart(self.overwritten, self.overwritten_arguments, arrays)
+        self._forget_passing_owners()
         return kinds
+
+    def _forget_passing_owners(self) -> None:
+        """Leaves out the settings of objects that the function made and did not keep, for nothing can change them; and
+        then those of what only their settings held."""
+        while gone := [key for key, settings in self.settings.items() if settings.owner() is None]:
+            for key in gone:
+                del self.settings[key]
 
     def _close(self) -> None:
         """Lets go of the values: tracers hold the trace, and the collector of such circles may come late."""

@@ -20,6 +20,10 @@ Factors = tuple[list[Any] | None, list[Any] | None]
 """What dropout multiplies the input and the state with, None for nothing: one array for all gates, or one for each."""
 
 
+AFTER_ANOTHER = "or give the recurrent layer before this one return_sequences=True."
+"""The other half of the hint where the axis of time is missing."""
+
+
 class _Cell(Layer):
     """What the cells of this package have in common: weights of `gates` blocks of columns, and dropout.
 
@@ -95,7 +99,7 @@ class _Cell(Layer):
 
     def call(self, x: Any, states: Any, factors: Factors | None = None) -> tuple[Any, Any]:
         """The output and the new states, as a list if `states` is one; `factors` of dropout, drawn anew if None."""
-        given = list(states) if isinstance(states, (list, tuple)) else [states]
+        given = list(mapped(_as_tensor, states)) if isinstance(states, (list, tuple)) else [_as_tensor(states)]
         count = len(list(leaves(self.state_size)))
         if x.ndim != 2 or x.shape[1] != self.kernel.shape[0]:
             raise ShapeError(
@@ -103,6 +107,9 @@ class _Cell(Layer):
             )
         if len(given) != count:
             raise ValueError(message(self.where, f"{count} states (batch, {self.units})", f"{len(given)}"))
+        for t in given:
+            if t.shape != (x.shape[0], self.units):
+                raise ShapeError(message(self.where, f"states of shape {(x.shape[0], self.units)}", f"{t.shape}"))
         new = self.step(x, *given, self.dropout_factors(x.shape[0]) if factors is None else factors)
         return new[0], new if isinstance(states, (list, tuple)) else new[0]
 
@@ -246,7 +253,7 @@ class GRUCell(_Cell):
 class StackedRNNCells(Layer):
     """Cells as one: the output of each is the input of the next. The states are a list with those of each cell.
 
-    Raises TypeError for what is no cell.
+    Raises TypeError for what is no cell, ValueError for another number of states than cells.
 
     >>> import tinygrad_edu as tg
     >>> from tinygrad_edu import layers
@@ -286,10 +293,13 @@ class StackedRNNCells(Layer):
         return [dropout_factors(cell, rows) for cell in self.cells]
 
     def call(self, x: Any, states: Any, factors: list[Any] | None = None) -> tuple[Any, list[Any]]:
+        if not isinstance(states, (list, tuple)) or len(states) != len(self.cells):
+            found = f"{len(states)}" if isinstance(states, (list, tuple)) else f"a {type(states).__name__}"
+            raise ValueError(message(self.where, f"a list of {len(self.cells)} states, those of each cell", found))
         new = []
         factors = self.dropout_factors(x.shape[0]) if factors is None else factors
         for cell, before, factor in zip(self.cells, states, factors, strict=True):
-            x, after = cell(x, before, **factor)
+            x, after = stepped(self.where, cell, x, before, factor)
             new.append(after)
         return x, new
 
@@ -330,7 +340,7 @@ class Recurrent(Layer):
     def check_shape(self, shape: Shape) -> None:
         """Raises ShapeError for inputs that are no sequences."""
         if len(shape) < 3 or shape[1] == 0:
-            hint = "add a time axis: x[:, None], or x[..., None] for sequences of one number."
+            hint = "add a time axis: x[:, None], or x[..., None] for sequences of one number; " + AFTER_ANOTHER
             expected = "sequences (batch, time, features) of at least one step"
             raise ShapeError(message(self.where, expected, f"shape {tuple(shape)}", hint if len(shape) == 2 else ""))
 
@@ -386,12 +396,15 @@ class Recurrent(Layer):
                 return list(mapped(lambda t: t * 1.0, self.states))
         if given is None:
             return self.get_initial_state(x.shape[0])
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        given = list(mapped(_as_tensor, given)) if isinstance(given, (list, tuple)) else [_as_tensor(given)]
         sizes, found = list(leaves(self.state_size)), list(leaves(given))
         if len(found) != len(sizes):
             expected = f"initial_state of {len(sizes)} tensors, of {' and '.join(map(str, sizes))} units"
             raise ValueError(message(self.where, expected, f"{len(found)}"))
-        return list(mapped(lambda t: t if isinstance(t, Tensor) else tensor(t), given))
+        for t, size in zip(found, sizes, strict=True):
+            if t.ndim < 2 or (t.shape[0], t.shape[-1]) != (x.shape[0], size):
+                raise ShapeError(message(self.where, f"initial_state of shape {(x.shape[0], size)}", f"{t.shape}"))
+        return given
 
     def process(self, x: Any, states: list[Any], mask: Any) -> tuple[Any, Any, list[Any]]:
         """The outputs of all steps in the order of processing, the last output and the last states, by the cell step
@@ -401,7 +414,7 @@ class Recurrent(Layer):
         kept = [None] * time if mask is None else ops.split(mask, time, axis=1)
         factors, output, outputs = dropout_factors(self.cell, rows), None, []
         for part, keep in list(zip(steps, kept, strict=True))[:: -1 if self.go_backwards else 1]:
-            new, found = self.cell(part, states, **factors)
+            new, found = stepped(self.where, self.cell, part, states, factors)
             after = list(leaves(found))
             if keep is not None:
                 before = ops.zeros_like(new) if output is None or self.zero_output_for_mask else output
@@ -437,7 +450,8 @@ class RNN(Recurrent):
         options: those of `Layer`.
 
     `rnn(x, initial_state=..., mask=...)`: see `call`. Parameters: those of the cell. Raises TypeError for what is no
-    cell, ShapeError for inputs that are no sequences.
+    cell or for one that returns anything else, ShapeError for inputs that are no sequences and for states of other
+    shapes.
 
     >>> import tinygrad_edu as tg
     >>> class Sums(tg.layers.Layer):
@@ -491,6 +505,23 @@ def dropout_factors(cell: Any, rows: int) -> dict[str, Any]:
 
 
 # Parts of a step
+
+
+def stepped(where: str, cell: Any, x: Any, states: Any, factors: dict[str, Any]) -> tuple[Any, Any]:
+    """What a cell, which may be anyone's, returns for one time step."""
+    found, where = cell(x, states, **factors), f"{where}, what its {type(cell).__name__} returns"
+    if not isinstance(found, (list, tuple)) or len(found) != 2 or not isinstance(found[0], Tensor):
+        parts = [type(part).__name__ for part in found] if isinstance(found, (list, tuple)) else []
+        received = f"({', '.join(parts)})" if parts else f"a {type(found).__name__}"
+        raise TypeError(message(where, "(output, states), of which the output is a tensor", received))
+    after, shapes = [getattr(t, "shape", type(t).__name__) for t in leaves(found[1])], [t.shape for t in leaves(states)]
+    if after != shapes:
+        raise ShapeError(message(where, f"states of the shapes it was given, {shapes}", f"{after}"))
+    return found[0], found[1]
+
+
+def _as_tensor(a: Any) -> Tensor:
+    return a if isinstance(a, Tensor) else tensor(a)
 
 
 def _is_rate(rate: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from .. import ops
@@ -26,11 +27,17 @@ class _WholeSequence(Recurrent):
     initial = SimpleRNNCell.initial
     units, activation, use_bias = map(_of_cell, ("units", "activation", "use_bias"))
     dropout, recurrent_dropout = map(_of_cell, ("dropout", "recurrent_dropout"))
+    kernel_initializer, kernel_regularizer = map(_of_cell, ("kernel_initializer", "kernel_regularizer"))
+    recurrent_initializer, recurrent_regularizer = map(_of_cell, ("recurrent_initializer", "recurrent_regularizer"))
+    bias_initializer, bias_regularizer = map(_of_cell, ("bias_initializer", "bias_regularizer"))
+
+    def __init__(self, **options: Any):
+        self.cell = SimpleNamespace()  # takes the initializers and regularizers until there is a cell
+        super().__init__(**options)
 
     def make_cell(self, kind: Any, units: int, **arguments: Any) -> None:
         """Makes the cell, with the layer's initializers and regularizers."""
-        weights = [f"{weight}_{what}" for weight in self.initial for what in ("initializer", "regularizer")]
-        self.cell = kind(units, **arguments, **{name: getattr(self, name) for name in weights})
+        self.cell = kind(units, **arguments, **vars(self.cell))
 
     def check_shape(self, shape: Shape) -> None:
         super().check_shape(shape)

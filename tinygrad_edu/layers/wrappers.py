@@ -12,6 +12,7 @@ from ..errors import ShapeError, choice, message
 from ..tree import leaves, mapped
 from .base import Layer
 from .masks import as_mask
+from .recurrent import AFTER_ANOTHER
 from .symbolic import Shape
 
 MERGES = {
@@ -185,7 +186,7 @@ class TimeDistributed(Layer):
 
     def _check(self, shape: Shape) -> None:
         if len(shape) < 3:
-            hint = "add a time axis: x[:, None]."
+            hint = f"add a time axis: x[:, None]; {AFTER_ANOTHER}"
             raise ShapeError(message(self.where, "inputs of shape (batch, time, ...)", f"shape {tuple(shape)}", hint))
 
     def call(self, x: Any, mask: Any = None) -> Any:
