@@ -12,7 +12,7 @@ from fit_cases import CASES, train
 import tinygrad_edu as tg
 from tinygrad_edu import losses, metrics
 from tinygrad_edu.errors import ShapeError
-from tinygrad_edu.layers import Dense, Input, Layer
+from tinygrad_edu.layers import LSTM, Dense, Embedding, Input, Layer, RepeatVector
 from tinygrad_edu.models import Model, Sequential
 from tinygrad_edu.optimizers import SGD
 
@@ -675,3 +675,69 @@ def test_on_cuda_as_on_the_cpu():
         np.testing.assert_allclose(found[1][0][name], values, rtol=1e-4, err_msg=name)
     for a, b in zip(found[0][1], found[1][1], strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
+# One output twice, masks of models in models
+
+
+def masked_batch(rows=7, steps=6):
+    """Ids with padding (0), and targets for each step."""
+    random = np.random.default_rng(2)
+    ids = random.integers(1, 5, size=(rows, steps))
+    lengths = np.arange(rows) % steps + 1
+    ids[np.arange(steps) >= lengths[:, None]] = 0
+    return ids, random.normal(size=(rows, steps, 1)).astype("float32")
+
+
+def test_one_output_for_two_losses_of_which_one_takes_logits():
+    x = Input((2,))
+    p = Dense(1, activation="sigmoid", name="p")(x)
+    model = Model(x, {"a": p, "b": p})
+    model.compile("sgd", {"a": "binary_crossentropy", "b": "mse"})
+    y = (A[:, :1] > 0).astype("float32")
+    p = model.predict(A)["a"].astype("float64")
+    cross, squares = -np.log(np.where(y == 1, p, 1 - p)).mean(), ((p - y) ** 2).mean()
+    found = model.evaluate(A, {"a": y, "b": y}, return_dict=True)
+    np.testing.assert_allclose([found["a_loss"], found["b_loss"]], [cross, squares], rtol=1e-5)
+
+
+def test_an_activation_apart_keeps_its_mask_for_later_layers():
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    p = Dense(1, activation="sigmoid", name="p")(Embedding(5, 3, mask_zero=True)(tokens))
+    model = Model(tokens, [p, Dense(1, name="q")(p)])
+    model.compile("sgd", ["binary_crossentropy", "mse"])
+    kept, outputs = ids > 0, model.predict(ids)
+    found = model.evaluate(ids, [y > 0, y], return_dict=True)["q_loss"]
+    np.testing.assert_allclose(found, ((outputs[1] - y) ** 2)[kept].mean(), rtol=1e-5)
+
+
+def test_an_output_of_a_model_in_a_model_has_its_own_mask():
+    ids, _ = masked_batch()
+    masked = Embedding(5, 4, mask_zero=True)(tg.tensor(ids))
+    assert getattr(Sequential([Input((6, 4)), LSTM(3)])(masked), "mask", None) is None
+    same = Sequential([Input((6, 4)), LSTM(3, return_sequences=True)])(masked)
+    assert same.mask.tolist() == (ids > 0).tolist()
+    x = Input((6, 4))
+    steps, last = Model(x, [Dense(2)(x), LSTM(3)(x)])(masked)
+    assert steps.mask.shape == (7, 6)
+    assert getattr(last, "mask", None) is None
+
+
+def test_an_autoencoder_of_models_counts_as_the_flat_one():
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    encoder = Sequential([Input((6, 4)), LSTM(3, name="encoder")])
+    decoder = Sequential([Input((3,)), RepeatVector(6), LSTM(4, return_sequences=True), Dense(1)])
+    embed = Embedding(5, 4, mask_zero=True)
+    nested = Model(tokens, decoder(encoder(embed(tokens))))
+    h = embed(tokens)
+    for layer in [*encoder.layers, *decoder.layers]:
+        h = layer(h)
+    flat = Model(tokens, h)
+    losses_ = []
+    for model in (nested, flat):
+        model.compile("sgd", "mse")
+        losses_.append(model.evaluate(ids, y))
+    assert losses_[0] == losses_[1]
+    np.testing.assert_allclose(losses_[0], ((flat.predict(ids) - y) ** 2).mean(), rtol=1e-5)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
+from ..layers.config import arguments
 from ..layers.symbolic import shapes_of, symbols_in
 from ..tree import leaves, rebuild
 from .graph import Graph
@@ -59,7 +60,6 @@ class Model(Trainer):
     """
 
     layers: Any = _InnerLayers()
-    supports_masking = True  # each layer gives its output the mask
     graph: Graph | None = None
 
     def __init__(
@@ -92,6 +92,10 @@ class Model(Trainer):
         if self.graph is None:
             raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
         return self.graph.run(self._inputs_in_order(inputs), outputs)
+
+    def _with_mask(self, x: Any, mask: Any, y: Any) -> Any:
+        """Each output has the mask that its layer gave it, unless a subclass says otherwise."""
+        return super()._with_mask(x, mask, y) if self._makes_mask else y
 
     def _inputs_in_order(self, inputs: Any) -> list[Any]:
         """The inputs of a functional model as a list: a dict may name its `Input` layers."""
@@ -197,11 +201,18 @@ class Model(Trainer):
         return layers[name]
 
     def get_config(self) -> dict[str, Any]:
-        if self.graph is None:
-            return super().get_config()
+        if self.graph is None or "inputs" not in arguments(type(self)):
+            return {name: value for name, value in super().get_config().items() if name not in ("inputs", "outputs")}
+        self._check_arguments(Model)
         named = {"name": self.name} if self.name else {}
         frozen = {} if self.trainable else {"trainable": False}
         return {**named, **frozen, **self.graph.get_config()}
+
+    def _check_arguments(self, base: type[Layer]) -> None:
+        """Raises TypeError if the constructor takes more than what this base class saves."""
+        for name in arguments(type(self)).keys() - arguments(base).keys():
+            expected = f"a get_config for its argument {name!r}"
+            raise TypeError(message(f"{type(self).__name__} get_config", expected, "none", "and a from_config."))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from ..autograd import Tensor
 from ..errors import message
 from ..layers import ActivatedLayer, InputLayer, Layer, Symbol
 from ..layers.base import check_input
-from ..layers.config import serialize
+from ..layers.config import arguments, serialize
 from .model import Model, name_layers
 
 
@@ -190,6 +190,9 @@ class Sequential(Model):
         return super()._step_to(inner)
 
     def get_config(self) -> dict[str, Any]:
+        if "layers" not in arguments(type(self)):
+            return super().get_config()
+        self._check_arguments(Sequential)
         named = {"name": self.name} if self.name else {}
         frozen = {} if self.trainable else {"trainable": False}
         inputs = [] if self.input_shape is None else [self._input_layer()]
