@@ -11,6 +11,7 @@ from fit_cases import CASES, train
 
 import tinygrad_edu as tg
 from tinygrad_edu import losses, metrics
+from tinygrad_edu.callbacks import Callback
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.layers import LSTM, Dense, Embedding, Input, Layer, RepeatVector
 from tinygrad_edu.models import Model, Sequential
@@ -741,3 +742,105 @@ def test_an_autoencoder_of_models_counts_as_the_flat_one():
         losses_.append(model.evaluate(ids, y))
     assert losses_[0] == losses_[1]
     np.testing.assert_allclose(losses_[0], ((flat.predict(ids) - y) ** 2).mean(), rtol=1e-5)
+
+
+# Several forms of data, several masked outputs, steps of one's own
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_callback_may_train_on_another_form(jit):
+    model = Echo()
+    model.compile(SGD(0.0), "mse", jit=jit)
+    seen = []
+
+    class Other(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(model.test_on_batch({"p": A[:4], "q": 2 * A[:4]}, A[:4]))
+            model.train_on_batch({"p": A[:4], "q": 2 * A[:4]}, A[:4])
+
+    model.fit([A, 3 * A], A, batch_size=N, verbose=0, callbacks=Other())
+    assert seen == [pytest.approx(0.0, abs=1e-12)]
+    assert model.history.history["loss"] == [pytest.approx((9 * A**2).mean(), rel=1e-5)]
+
+
+class Echo(Model):
+    """Gives the sum of two inputs in a list, the difference of those in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = self.add_weight((), "ones")
+
+    def call(self, inputs):
+        if isinstance(inputs, dict):
+            return self.factor * (inputs["q"] - inputs["p"])
+        return self.factor * (inputs[0] + inputs[1])
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "super"])
+@pytest.mark.parametrize("batch_size", [7, 3])
+def test_the_loss_does_not_depend_on_the_batches(kind, batch_size, jit):
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    h = Embedding(5, 4, mask_zero=True)(tokens)
+    outputs = [Dense(1, name="p", kernel_regularizer="l2")(h), Dense(1, name="q")(LSTM(3)(h))]
+    kind = {"plain": Model, "super": Supered}[kind]
+    model = kind(tokens, outputs)
+    model.compile(SGD(0.0), "mse", loss_weights=[2.0, 3.0], jit=jit)
+    y = [y, y[:, 0]]
+    p, q = model.predict(ids)
+    wanted = [((p - y[0]) ** 2)[ids > 0].mean(), ((q - y[1]) ** 2).mean()]
+    total = 2 * wanted[0] + 3 * wanted[1] + model.losses[0].item()
+    found = model.fit(ids, y, batch_size=batch_size, verbose=0).history
+    np.testing.assert_allclose([found[name][0] for name in ("loss", "p_loss", "q_loss")], [total, *wanted], rtol=1e-5)
+    np.testing.assert_allclose(model.evaluate(ids, y, batch_size=batch_size), [total, *wanted], rtol=1e-5)
+
+
+class Supered(Model):
+    def train_step(self, data):
+        return super().train_step(data)
+
+    def test_step(self, data):
+        return super().test_step(data)
+
+
+@pytest.mark.parametrize("kind", [Model, Supered])
+@pytest.mark.parametrize("jit", [True, False])
+def test_one_masked_loss_counts_steps_in_either_step(kind, jit):
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    model = kind(tokens, Dense(1)(Embedding(5, 4, mask_zero=True)(tokens)))
+    model.compile(SGD(0.0), "mse", jit=jit)
+    wanted = ((model.predict(ids) - y) ** 2)[ids > 0].mean()
+    np.testing.assert_allclose(model.evaluate(ids, y, batch_size=3), wanted, rtol=1e-5)
+    history = model.fit(ids, y, batch_size=3, verbose=0).history
+    np.testing.assert_allclose(history["loss"], [wanted], rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_step_given_to_the_model_itself_is_used(jit):
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile(SGD(0.0), "mse", jit=jit)
+    model.fit(A, ONE, verbose=0)
+    model.train_step = lambda data: {"loss": tg.tensor(7.0)}
+    assert model.fit(A, ONE, verbose=0).history["loss"] == [7.0]
+    del model.train_step
+    assert model.fit(A, ONE, verbose=0).history["loss"] != [7.0]
+
+
+def test_metrics_in_lists_and_dicts_start_anew_in_each_epoch():
+    class Held(Model):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            self.own = {"one": [metrics.Mean("m")]}
+
+        def train_step(self, data):
+            mean = self.own["one"][0]
+            mean.update_state(data[1])
+            return {"m": mean.result(), "count": mean.count}
+
+    x = Input((2,))
+    model = Held(x, Dense(1)(x))
+    model.compile("sgd", "mse")
+    assert model.fit(A, ONE, verbose=0, epochs=3).history["count"] == [N, N, N]
+    assert [metric.name for metric in model.metrics] == ["loss", "m"]

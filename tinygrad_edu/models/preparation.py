@@ -4,7 +4,7 @@ for it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy
 
@@ -35,8 +35,6 @@ class Prepared(ActivatedLayer):
     """Whether a layer has a regularizer; looked up once a call, for it takes a walk through all layers."""
     _outputs_are_named = False
     """Whether `call` returns a dict."""
-    _has_own_step: ClassVar[dict[str, bool]] = {"train": False, "test": False}
-    """Whether a subclass defines how a batch is trained on, and how one is evaluated."""
 
     # What is known of the model
 
@@ -44,6 +42,10 @@ class Prepared(ActivatedLayer):
     def output_names(self) -> list[str]:
         """What the results of several outputs are named after; empty where it is not known yet."""
         return []
+
+    def _has_own_step(self, step: str) -> bool:
+        """Whether the user defines how a batch is trained on ("train"), or how one is evaluated ("test")."""
+        return False
 
     @property
     def _has_call(self) -> bool:
@@ -114,7 +116,7 @@ class Prepared(ActivatedLayer):
         where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
         if self.optimizer is None:
             raise RuntimeError(message(where, "a compiled model", "one that is not", hint))
-        if self._given[0] is None and not self._has_own_step[step]:
+        if self._given[0] is None and not self._has_own_step(step):
             raise RuntimeError(message(where, f"a loss, given to compile, or a {step}_step", "none", hint))
 
     def _each(self, where: str, what: str, value: Any, share: bool = False) -> list[Any]:

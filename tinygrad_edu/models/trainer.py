@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -112,7 +112,6 @@ class Trainer(Stepping):
         rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data)
         rows = self._weighted("fit", rows, class_weight)
         batches = Batches(tuple(leaves(rows)), batch_size, shuffle)
-        self._take_form("train", rows)
         history, bar = History(), ProgressBar(lines_only=verbose == 2)
         given = () if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)
         watching = [*given, history, *([bar] if verbose else [])]
@@ -122,7 +121,7 @@ class Trainer(Stepping):
         try:
             hooks.call("on_train_begin", {})
             for epoch in range(initial_epoch, epochs):
-                self._fit_epoch(epoch, batches, held_out, hooks)
+                self._fit_epoch(epoch, self._step("train", rows), batches, held_out, hooks)
                 if self.stop_training:
                     break
             hooks.call("on_train_end", {})
@@ -130,10 +129,12 @@ class Trainer(Stepping):
             bar.close()
         return history
 
-    def _fit_epoch(self, epoch: int, batches: Batches, held_out: Rows | None, hooks: CallbackList) -> None:
+    def _fit_epoch(
+        self, epoch: int, train: Callable[..., Any], batches: Batches, held_out: Rows | None, hooks: CallbackList
+    ) -> None:
         hooks.call("on_epoch_begin", epoch, {})
         self._reset()
-        train, watched = self._step("train"), hooks.has("on_train_batch_end")
+        watched = hooks.has("on_train_batch_end")
         for step, arrays in enumerate(batches):
             hooks.call("on_train_batch_begin", step, {})
             logs = train(*arrays)
@@ -153,8 +154,7 @@ class Trainer(Stepping):
 
     def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
         self._reset()
-        self._take_form("test", rows)
-        test = self._step("test")
+        test = self._step("test", rows)
         for batch in Batches(tuple(leaves(rows)), batch_size):
             self._take(test(*batch))
         return self._results()
@@ -202,8 +202,7 @@ class Trainer(Stepping):
         rows = self._prepare("train_on_batch", x, y, sample_weight, train=True)
         rows = self._weighted("train_on_batch", rows, class_weight)
         self._reset()
-        self._take_form("train", rows)
-        self._take(self._step("train")(*leaves(rows)))
+        self._take(self._step("train", rows)(*leaves(rows)))
         return self._as_asked(self._results(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
