@@ -844,3 +844,51 @@ def test_metrics_in_lists_and_dicts_start_anew_in_each_epoch():
     model.compile("sgd", "mse")
     assert model.fit(A, ONE, verbose=0, epochs=3).history["count"] == [N, N, N]
     assert [metric.name for metric in model.metrics] == ["loss", "m"]
+
+
+# States between batches
+
+
+class Remembering(Model):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.last = LSTM(2, stateful=True), Dense(1)
+
+    def call(self, x):
+        return self.last(self.inner(x))
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_subclass_with_a_stateful_layer(jit):
+    x, y = RANDOM.normal(size=(12, 3, 2)), RANDOM.normal(size=(12, 1))
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    model = Remembering()
+    model.compile(SGD(0.1), "mse", jit=jit)
+    with pytest.raises(ShapeError, match="Remembering fit: expected whole batches of 5 rows, for a layer is stateful"):
+        model.fit(x, y, **{**options, "batch_size": 5})
+    model = Remembering()
+    model.compile(SGD(0.1), "mse", jit=jit)
+    model.fit(x[:4], y[:4], **options)
+    same = Sequential([Input(batch_shape=(4, 3, 2)), LSTM(2, stateful=True), Dense(1)])
+    same.compile(SGD(0.1), "mse", jit=jit)
+    same.set_weights(model.get_weights())
+    for state, new in zip(same.layers[0].states, model.inner.states, strict=True):
+        state.assign_(new)
+    for _ in range(2):
+        assert model.fit(x, y, **options).history == same.fit(x, y, **options).history
+
+
+def test_the_first_batch_of_a_stateful_layer_begins_with_zeros():
+    x, y = RANDOM.normal(size=(8, 3, 2)), RANDOM.normal(size=(8, 1))
+    model = Remembering()
+    model.compile(SGD(0.0), "mse")
+    found = model.evaluate(x, y, batch_size=4)
+    model.inner.reset_state()
+    assert model.evaluate(x, y, batch_size=4) == found
+    before = model.inner.states[0].numpy().copy()
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ShapeError, match="expected whole batches of 4 rows, for a layer is stateful, received 7"):
+            call(x[:7], y[:7], batch_size=4)
+    with pytest.raises(ShapeError, match="predict: expected whole batches of 4 rows"):
+        model.predict(x[:7], batch_size=4)
+    np.testing.assert_array_equal(model.inner.states[0].numpy(), before)

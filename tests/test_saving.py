@@ -410,3 +410,44 @@ def test_subclasses_with_constructors_of_their_own_come_back(make, tmp_path):
     assert type(loaded) is type(model)
     assert loaded.name == model.name
     np.testing.assert_array_equal(loaded.predict(X), outputs)
+
+
+# Frozen layers, configurations without files
+
+
+def test_what_is_frozen_stays_so(tmp_path):
+    model = every_layer()
+    model.trainable = False
+    model.layers[-1].trainable = True
+    model.save(tmp_path / "model")
+    loaded = models.load_model(tmp_path / "model")
+    frozen = [name for name, t in model.named_parameters() if not t.requires_grad]
+    assert [name for name, t in loaded.named_parameters() if not t.requires_grad] == frozen != []
+    assert len(loaded.trainable_weights) == len(model.trainable_weights) == len(model.layers[-1].weights) > 0
+    assert [layer.trainable for layer in loaded.layers] == [layer.trainable for layer in model.layers]
+    loaded.trainable = True
+    assert all(t.requires_grad for t in loaded.parameters())
+
+
+def test_one_frozen_weight_stays_so(tmp_path):
+    x = Input((3,))
+    model = Model(x, Dense(1)(Dense(2)(x)))
+    model.layers[1].bias.requires_grad_(False)
+    model.layers[2].trainable = False
+    model.save(tmp_path / "model")
+    loaded = models.load_model(tmp_path / "model")
+    assert [t.requires_grad for t in loaded.layers[1].weights] == [True, False]
+    assert not loaded.layers[2].trainable_weights
+    assert loaded.trainable
+
+
+@pytest.mark.parametrize("make", [
+    regression,
+    lambda: (lambda x: Model(x, [Dense(2, activation="relu")(x), regression()(x)]))(Input((3,))),
+])  # fmt: skip
+def test_a_model_from_its_configuration(make):
+    model = make()
+    other = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    other.set_weights(model.get_weights())
+    for a, b in zip(tg.tree.leaves(other.predict(X)), tg.tree.leaves(model.predict(X)), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
-from ..layers.config import arguments
+from ..layers.config import arguments, revived
 from ..layers.symbolic import shapes_of, symbols_in
 from ..tree import leaves, rebuild
 from .graph import Graph
@@ -217,6 +217,7 @@ class Model(Trainer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """The model that `get_config` described."""
+        config = revived(config)
         if "calls" not in config:
             return cls(**config)
         inputs, outputs = Graph.from_config(config)

@@ -12,7 +12,7 @@ from .. import losses, optimizers
 from ..autograd import Tensor
 from ..backend import to_device
 from ..data import as_rows, check_lengths
-from ..errors import check_number, message
+from ..errors import ShapeError, check_number, message
 from ..layers import ActivatedLayer
 from ..layers.base import as_texts
 from ..layers.symbolic import unchanged
@@ -65,18 +65,25 @@ class Prepared(ActivatedLayer):
     # Data
 
     def _split(
-        self, x: Any, y: Any, sample_weight: Any, share: float, validation_data: Sequence[Any] | None
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        share: float,
+        validation_data: Sequence[Any] | None,
+        batch_size: int,
     ) -> tuple[Rows, Rows | None]:
         """The rows to train on and those to validate on."""
         wanted = "in [0, 1)"
         share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
-        rows = self._prepare("fit", x, y, sample_weight, train=True)
+        rows = self._prepare("fit", x, y, sample_weight, batch_size, train=True)
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
                 raise ValueError(
                     message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(validation_data))
                 )
-            return rows, self._prepare("fit validation_data", *validation_data)
+            x, y, weight = (*validation_data, None)[:3]
+            return rows, self._prepare("fit validation_data", x, y, weight, batch_size)
         if not share:
             return rows, None
         self._check_compiled("fit validation_split", "test")
@@ -87,14 +94,24 @@ class Prepared(ActivatedLayer):
             raise ValueError(message("fit", expected, f"{share:g}, which trains on {kept} of {count} rows"))
         return _cut(rows, slice(kept)), _cut(rows, slice(kept, None))
 
-    def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
-        """Checks and converts the data of one call, once; after this no batch is looked at again."""
+    def _prepare(
+        self,
+        where: str,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        train: bool = False,
+    ) -> Rows:
+        """Checks and converts the data of one call, once; after this no batch is looked at again. Without a
+        `batch_size` all is one batch."""
         self._check_compiled(where, "train" if train else "test")
         self._has_penalties = True
         has_loss = self._given[0] is not None
         x = self._inputs(where, x)
-        shapes = self._make_ready(x) if has_loss or self._has_call else []
         rows = next(leaves(x))
+        batch_size = min(batch_size or rows.shape[0], rows.shape[0])
+        shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
         self._has_penalties = bool(self.losses)  # now that all layers are built
         if train and self.optimizer is not None:
             self.optimizer.build(self.trainable_weights)
@@ -195,21 +212,39 @@ class Prepared(ActivatedLayer):
         shapes = self._make_ready(x)
         return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
 
-    def _make_ready(self, x: Any) -> list[tuple[int, ...]]:
+    @property
+    def _stateful(self) -> list[Any]:
+        """The layers that keep a state per row from batch to batch."""
+        return [layer for _, layer in self._layers() if getattr(layer, "stateful", False)]
+
+    def _check_batches(self, where: str, rows: Rows, batch_size: int) -> None:
+        """Raises ShapeError for a last batch with fewer rows, if a layer keeps a state per row."""
+        count = next(leaves(rows[0])).shape[0]
+        if count % min(batch_size, count) and self._stateful:
+            expected = f"whole batches of {batch_size} rows, for a layer is stateful"
+            hint = "leave out the rest of the data, or choose another batch_size."
+            raise ShapeError(message(f"{self.where} {where}", expected, f"{count} rows", hint))
+
+    def _make_ready(self, x: Any, batch_size: int = 1) -> list[tuple[int, ...]]:
         """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
-        size is fixed), once per shape of the inputs and last activations."""
+        size is fixed, or a layer is stateful), once per shape of the inputs and last activations."""
         shapes = tuple(a.shape[1:] for a in leaves(x))
         known = self._ready.get((shapes, self._lasts()))
         if known is None:
+            stateful = self._stateful
+            fixed = self.batch_size or (batch_size if stateful else None)
+            unbuilt = [layer for layer in stateful if not layer.built]
             with Switch("grad_enabled", False), unchanged(self):
-                outputs = self(_first(x, self.batch_size or 1), training=False)
+                outputs = self(_first(x, fixed or 1), training=False)
                 self._know_outputs(outputs)
                 known = [tuple(y.shape[1:]) for y in leaves(outputs)]
                 for i, (head, shape) in enumerate(zip(self._heads, known, strict=True)):
                     head.make_metrics(shape[-1] if shape else 1)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
-                        head.check_values(list(leaves(self(_first(x, self.batch_size or 32), training=False)))[i])
+                        head.check_values(list(leaves(self(_first(x, fixed or 32), training=False)))[i])
+            for layer in unbuilt:
+                layer.reset_state()
             self._ready[shapes, self._lasts()] = known  # which may be known only now
         return known
 

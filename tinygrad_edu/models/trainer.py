@@ -109,7 +109,10 @@ class Trainer(Stepping):
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
         if verbose not in ("auto", 0, 1, 2):
             raise choice("fit", "verbose", verbose, ("auto", "0", "1", "2"))
-        rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data)
+        rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data, batch_size)
+        for part in (rows, held_out):
+            if part is not None:
+                self._check_batches("fit", part, batch_size)
         rows = self._weighted("fit", rows, class_weight)
         batches = Batches(tuple(leaves(rows)), batch_size, shuffle)
         history, bar = History(), ProgressBar(lines_only=verbose == 2)
@@ -173,7 +176,9 @@ class Trainer(Stepping):
         """The loss, or the list [loss, metrics...] if there are metrics, or with `return_dict` a dict; means over all
         rows."""
         batch_size = _batch_size("evaluate", batch_size)
-        results = self._evaluate(self._prepare("evaluate", x, y, sample_weight), batch_size)
+        rows = self._prepare("evaluate", x, y, sample_weight, batch_size)
+        self._check_batches("evaluate", rows, batch_size)
+        results = self._evaluate(rows, batch_size)
         if verbose not in (0, "auto"):
             print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
         return self._as_asked(results, return_dict)
@@ -183,6 +188,7 @@ class Trainer(Stepping):
         a list or dict of them, as the model returns it."""
         batch_size = _batch_size("predict", batch_size)
         x = self._inputs("predict", x)
+        self._check_batches("predict", (x, None, None), batch_size)
         found: list[list[numpy.ndarray[Any, Any]]] = []
         with Switch("grad_enabled", False):
             for batch in Batches(tuple(leaves(x)), batch_size):
