@@ -892,3 +892,100 @@ def test_the_first_batch_of_a_stateful_layer_begins_with_zeros():
     with pytest.raises(ShapeError, match="predict: expected whole batches of 4 rows"):
         model.predict(x[:7], batch_size=4)
     np.testing.assert_array_equal(model.inner.states[0].numpy(), before)
+
+
+# What users write
+
+
+def single(**options):
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd", "mse", **options)
+    return model
+
+
+class Pairs(Layer):
+    def call(self, x):
+        return x, x
+
+
+def all_frozen():
+    model = single()
+    model.trainable = False
+    model.fit(A, ONE, verbose=0)
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), [
+    (lambda: single().evaluate(A, ONE, verbose=7), ValueError, "evaluate: expected verbose to be one of '0', '1', '2', 'auto', received 7"),
+    (lambda: single().predict(A, verbose="x"), ValueError, "predict: expected verbose to be one of"),
+    (lambda: alone().fit(A, class_weight={0: 1.0}), ValueError, "fit class_weight: expected targets y, received None."),
+    (lambda: Sequential([Input((2,)), Pairs()]), TypeError, "Pairs: expected one output, received a tuple. Hint: use Model("),
+    (all_frozen, ValueError, "Sequential fit: expected a parameter to train, received a model all frozen. Hint: set trainable"),
+    (lambda: Sequential([Input((2,)), Dense(1, name="end")]).compile("sgd", loss={"nope": "mse"}), ValueError, "each name in loss to be one of 'end', received 'nope'"),
+    (lambda: no_loss().compute_loss(y_pred=tg.ones((2, 1))), ValueError, "compute_loss: expected a loss, given to compile, received none."),
+    (lambda: labels().fit(A, np.zeros(N), class_weight={2: 1.0}), ValueError, "class_weight: expected classes from 0 to 1, received 2."),
+])  # fmt: skip
+def test_refused_as_well(call, kind, text):
+    with pytest.raises(kind) as caught:
+        call()
+    assert text in str(caught.value)
+
+
+def alone():
+    class Alone(Sequential):
+        def train_step(self, data):
+            return {}
+
+    model = Alone([Input((2,)), Dense(1)])
+    model.compile("sgd")
+    return model
+
+
+def no_loss():
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd")
+    return model
+
+
+def labels():
+    model = Sequential([Input((2,)), Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    return model
+
+
+def test_weights_by_class_where_all_targets_are_0():
+    model = labels()
+    p = model.predict(A)[:, 0].astype("float64")
+    found = model.train_on_batch(A, np.zeros(N), class_weight={0: 0.5, 1: 3.0})
+    np.testing.assert_allclose(found, -0.5 * np.log(1 - p).mean(), rtol=1e-5)
+
+
+def test_lists_of_one_and_columns_of_weights():
+    model = single()
+    assert model.evaluate([A], [ONE]) == model.evaluate(A, ONE)
+    assert model.evaluate(A, ONE, sample_weight=WEIGHTS[0][:, None]) == model.evaluate(A, ONE, sample_weight=WEIGHTS[0])
+    assert model.evaluate([A[0]], ONE[:1]) == model.evaluate(A[:1], ONE[:1])
+    np.testing.assert_array_equal(model.predict_on_batch(A), model.predict(A, batch_size=N))
+
+
+def test_one_array_of_targets_is_for_the_one_loss():
+    model = compiled(["mse", None])
+    assert model.evaluate([A, B], ONE) == model.evaluate([A, B], [ONE, None])
+
+
+def test_names_that_models_chose_give_way():
+    one, other = (Sequential([Input((2,)), Dense(2), Dense(3)]) for _ in range(2))
+    x = Input((2,))
+    model = Model(x, other.layers[0](one.layers[0](x)))
+    names = [layer.name for layer in model.layers]
+    assert len(set(names)) == 3
+    assert len({layer.name for layer in other.layers}) == 2
+    assert [layer.name for layer in one.layers] == ["dense", "dense_1"]
+    both = Sequential([one.layers[0], Dense(2, name="dense")])
+    assert both.layers[1].name == "dense" != both.layers[0].name
+
+
+def test_a_summary_of_a_subclass_names_attributes(capsys):
+    Remembering().summary()
+    text = capsys.readouterr().out
+    assert "inner (LSTM)" in text
+    assert "last (Dense)" in text

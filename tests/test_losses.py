@@ -258,7 +258,7 @@ def test_bad_targets_and_predictions(loss, y, p, kind, text):
     ("weights", "kind", "text"),
     [
         ([1.0], ShapeError, "MeanSquaredError: expected sample weights of shape (2,), received shape (1,)"),
-        ([[1.0], [1.0]], ShapeError, "received shape (2, 1)"),
+        ([[1.0, 1.0], [1.0, 1.0]], ShapeError, "received shape (2, 2)"),
         ([1.0, -1.0], ValueError, "expected finite sample weights of at least 0, received -1.0"),
         ([1.0, float("nan")], ValueError, "received nan"),
         ([float("inf"), 1.0], ValueError, "received inf"),
@@ -341,3 +341,11 @@ def test_a_mask_that_fits_no_values_is_told():
 
 def whole(y, p):
     return tg.square(y - p).mean()
+
+
+def test_how_much_the_loss_of_a_batch_weighs():
+    y, _, mask = MASKED
+    y, mask = tg.tensor(y), tg.tensor(mask)
+    assert losses.MeanSquaredError().count(y) == 4
+    assert losses.MeanSquaredError().count(y, mask).item() == 7
+    assert losses.MeanSquaredError(reduction="sum").count(y, mask) == 4

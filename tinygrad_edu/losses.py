@@ -444,6 +444,7 @@ def cast_targets(where: str, y_true: Any, dtype: Any) -> Any:
 
 def check_weights(where: str, weights: Any, count: int) -> Any:
     """Sample weights, one a row, none negative."""
+    weights = weights.reshape(-1) if weights.shape == (count, 1) else weights
     if weights.shape != (count,):
         raise ShapeError(message(where, f"sample weights of shape {(count,)}", f"shape {weights.shape}"))
     check_values(where, "finite sample weights of at least 0", weights, lambda xp, w: (w >= 0) & (w < float("inf")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -257,19 +259,33 @@ class Model(Trainer):
 
 
 def name_layers(where: str, layers: Sequence[Layer]) -> None:
-    """Gives each layer without a name one of its class, as "dense_1". Raises ValueError for a name that two have."""
-    names = [layer.name for layer in layers if layer.name is not None]
+    """Gives each layer without a name one of its class, as "dense_1". Raises ValueError for a name that two have; one
+    that a model chose is changed instead."""
+    names = [layer.name for layer in layers if layer.name is not None and not is_automatic(layer)]
     if len(set(names)) < len(names):
         found = next(name for name in names if names.count(name) > 1)
-        hint = "set the name of one of them, which a model may have chosen."
-        raise ValueError(message(where, "layers with different names", f"a second {found!r}", hint))
+        raise ValueError(
+            message(where, "layers with different names", f"a second {found!r}", "set the name of one of them.")
+        )
     taken = set(names)
     for layer in layers:
-        if layer.name is None:
+        if layer.name is None or (is_automatic(layer) and layer.name in taken):
             base = _snake(type(layer).__name__)
-            free = (f"{base}_{i}" if i else base for i in range(len(taken) + 1))
-            layer.name = next(name for name in free if name not in taken)
-            taken.add(layer.name)
+            first = 0 if layer.name is None else _numbers[base]  # another model may have chosen the smaller ones
+            free = ((i, f"{base}_{i}" if i else base) for i in itertools.count(first))
+            number, layer.name = next((i, name) for i, name in free if name not in taken)
+            layer._automatic_name = layer.name  # type: ignore[attr-defined]
+            _numbers[base] = max(_numbers[base], number + 1)
+        taken.add(layer.name)
+
+
+_numbers: collections.Counter[str] = collections.Counter()
+"""For each class the number after the largest in a name that a model chose."""
+
+
+def is_automatic(layer: Layer) -> bool:
+    """Whether a model chose the layer's name."""
+    return layer.name is not None and getattr(layer, "_automatic_name", None) == layer.name
 
 
 def _snake(name: str) -> str:

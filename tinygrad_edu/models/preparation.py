@@ -114,7 +114,11 @@ class Prepared(ActivatedLayer):
         shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
         self._has_penalties = bool(self.losses)  # now that all layers are built
         if train and self.optimizer is not None:
-            self.optimizer.build(self.trainable_weights)
+            trained = self.trainable_weights
+            if not trained and self.parameters():
+                hint = "set trainable = True for the model, or for one of its layers."
+                raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
+            self.optimizer.build(trained)
         if not has_loss:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
             for a in leaves(y):
@@ -148,6 +152,8 @@ class Prepared(ActivatedLayer):
             return list(value)
         if share and hasattr(value, "dtype"):
             return [value] * len(names)
+        if hasattr(value, "dtype") and sum(head.loss is not None for head in self._heads) == 1:
+            return [None if head.loss is None else value for head in self._heads]
         form = "a dict" if self._outputs_are_named else "a list or dict"
         expected = f"{what} to be {form} for the outputs {', '.join(names)}"
         raise ValueError(message(where, expected, f"{type(value).__name__}"))
@@ -209,6 +215,8 @@ class Prepared(ActivatedLayer):
         if len(self._heads) > 1:
             raise ValueError(message(where, "class_weight for a model of one output", f"{len(self._heads)}"))
         x, y, weight = rows
+        if y is None:
+            raise ValueError(message(f"{where} class_weight", "targets y", "None"))
         shapes = self._make_ready(x)
         return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
 

@@ -107,8 +107,7 @@ class Trainer(Stepping):
         batch_size = _batch_size("fit", batch_size)
         epochs = check_integer("fit", "epochs", epochs, 1)
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
-        if verbose not in ("auto", 0, 1, 2):
-            raise choice("fit", "verbose", verbose, ("auto", "0", "1", "2"))
+        _check_verbose("fit", verbose)
         rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data, batch_size)
         for part in (rows, held_out):
             if part is not None:
@@ -176,6 +175,7 @@ class Trainer(Stepping):
         """The loss, or the list [loss, metrics...] if there are metrics, or with `return_dict` a dict; means over all
         rows."""
         batch_size = _batch_size("evaluate", batch_size)
+        _check_verbose("evaluate", verbose)
         rows = self._prepare("evaluate", x, y, sample_weight, batch_size)
         self._check_batches("evaluate", rows, batch_size)
         results = self._evaluate(rows, batch_size)
@@ -186,9 +186,17 @@ class Trainer(Stepping):
     def predict(self, x: Any, batch_size: int | None = 32, verbose: str | int = 0) -> Any:
         """The outputs for inputs (n, ...), computed in batches without a graph, as one NumPy array; for several outputs
         a list or dict of them, as the model returns it."""
-        batch_size = _batch_size("predict", batch_size)
-        x = self._inputs("predict", x)
-        self._check_batches("predict", (x, None, None), batch_size)
+        _check_verbose("predict", verbose)
+        return self._predict("predict", x, _batch_size("predict", batch_size))
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """What `predict` returns, computed as one batch."""
+        return self._predict("predict_on_batch", x, None)
+
+    def _predict(self, where: str, x: Any, batch_size: int | None) -> Any:
+        x = self._inputs(where, x)
+        batch_size = batch_size or next(leaves(x)).shape[0]
+        self._check_batches(where, (x, None, None), batch_size)
         found: list[list[numpy.ndarray[Any, Any]]] = []
         with Switch("grad_enabled", False):
             for batch in Batches(tuple(leaves(x)), batch_size):
@@ -228,6 +236,11 @@ class Trainer(Stepping):
         if return_dict:
             return results
         return list(results.values()) if len(results) > 1 else next(iter(results.values()))
+
+
+def _check_verbose(where: str, value: Any) -> None:
+    if value not in ("auto", 0, 1, 2):
+        raise choice(where, "verbose", value, ("auto", "0", "1", "2"))
 
 
 def _batch_size(where: str, value: int | None) -> int:
