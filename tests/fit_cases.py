@@ -1,4 +1,5 @@
-"""Trainings of one functional model, with two inputs, two outputs, a shared layer and a skip connection.
+"""Trainings of a functional model with two inputs, two outputs, a shared layer and a skip connection, and of one of
+masked sequences, with weights by class and a short last batch.
 
 Read by test_functional_fit.py, which passes tinygrad_edu, and by golden/make_fit.py, which passes Keras: so neither is
 imported here.
@@ -35,15 +36,34 @@ def build(keras):
     return model
 
 
+def train_masked(keras, **options):
+    """Sequences of ids with padding (0), of 20 rows in batches of 8, and their classes."""
+    random = numpy.random.default_rng(5)
+    ids = random.integers(1, 6, size=(20, 6))
+    ids[numpy.arange(6) >= random.integers(1, 7, size=(20, 1))] = 0
+    y = ids[:, 0] % 3
+    layers = keras.layers
+    tokens = keras.Input((6,), dtype="int32")
+    states = layers.LSTM(4)(layers.Embedding(6, 3, mask_zero=True)(tokens))
+    model = keras.Model(tokens, layers.Dense(3, activation="softmax")(states))
+    model.set_weights([random.uniform(-0.8, 0.8, w.shape).astype("float32") for w in model.get_weights()])
+    # SGD: the other optimizers of Keras treat the gradient of an embedding as sparse
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"], **options)
+    settings = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "validation_data": (ids[:7], y[:7])}
+    return model, model.fit(ids, y, class_weight={0: 0.5, 2: 3.0}, verbose=0, **settings).history
+
+
 def optimizer(keras, case):
     return keras.optimizers.SGD(0.05, momentum=0.9) if case == "sgd" else keras.optimizers.Adam(0.01)
 
 
-CASES = ("sgd", "adam", "adam weighted")
+CASES = ("sgd", "adam", "adam weighted", "masked")
 
 
 def train(keras, case, **options):
     """The history and the final weights of a training, as lists of numbers; `options` are for `compile`."""
+    if case == "masked":
+        return record(*train_masked(keras, **options))
     model = build(keras)
     model.compile(
         optimizer(keras, case),
@@ -56,7 +76,10 @@ def train(keras, case, **options):
     weighted = case == "adam weighted"
     y, given = (list(y.values()), {"sample_weight": weights}) if weighted else (y, {})
     settings = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "validation_split": 1 / 3, "verbose": 0}
-    history = model.fit(x, y, **settings, **given).history
+    return record(model, model.fit(x, y, **settings, **given).history)
+
+
+def record(model, history):
     return {
         "history": {name: [float(value) for value in values] for name, values in sorted(history.items())},
         "weights": [w.tolist() for w in model.get_weights()],

@@ -11,8 +11,9 @@ from fit_cases import CASES, train
 
 import tinygrad_edu as tg
 from tinygrad_edu import losses, metrics
+from tinygrad_edu.callbacks import Callback
 from tinygrad_edu.errors import ShapeError
-from tinygrad_edu.layers import Dense, Input, Layer
+from tinygrad_edu.layers import LSTM, Dense, Embedding, Input, Layer, RepeatVector
 from tinygrad_edu.models import Model, Sequential
 from tinygrad_edu.optimizers import SGD
 
@@ -675,3 +676,316 @@ def test_on_cuda_as_on_the_cpu():
         np.testing.assert_allclose(found[1][0][name], values, rtol=1e-4, err_msg=name)
     for a, b in zip(found[0][1], found[1][1], strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-6)
+
+
+# One output twice, masks of models in models
+
+
+def masked_batch(rows=7, steps=6):
+    """Ids with padding (0), and targets for each step."""
+    random = np.random.default_rng(2)
+    ids = random.integers(1, 5, size=(rows, steps))
+    lengths = np.arange(rows) % steps + 1
+    ids[np.arange(steps) >= lengths[:, None]] = 0
+    return ids, random.normal(size=(rows, steps, 1)).astype("float32")
+
+
+def test_one_output_for_two_losses_of_which_one_takes_logits():
+    x = Input((2,))
+    p = Dense(1, activation="sigmoid", name="p")(x)
+    model = Model(x, {"a": p, "b": p})
+    model.compile("sgd", {"a": "binary_crossentropy", "b": "mse"})
+    y = (A[:, :1] > 0).astype("float32")
+    p = model.predict(A)["a"].astype("float64")
+    cross, squares = -np.log(np.where(y == 1, p, 1 - p)).mean(), ((p - y) ** 2).mean()
+    found = model.evaluate(A, {"a": y, "b": y}, return_dict=True)
+    np.testing.assert_allclose([found["a_loss"], found["b_loss"]], [cross, squares], rtol=1e-5)
+
+
+def test_an_activation_apart_keeps_its_mask_for_later_layers():
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    p = Dense(1, activation="sigmoid", name="p")(Embedding(5, 3, mask_zero=True)(tokens))
+    model = Model(tokens, [p, Dense(1, name="q")(p)])
+    model.compile("sgd", ["binary_crossentropy", "mse"])
+    kept, outputs = ids > 0, model.predict(ids)
+    found = model.evaluate(ids, [y > 0, y], return_dict=True)["q_loss"]
+    np.testing.assert_allclose(found, ((outputs[1] - y) ** 2)[kept].mean(), rtol=1e-5)
+
+
+def test_an_output_of_a_model_in_a_model_has_its_own_mask():
+    ids, _ = masked_batch()
+    masked = Embedding(5, 4, mask_zero=True)(tg.tensor(ids))
+    assert getattr(Sequential([Input((6, 4)), LSTM(3)])(masked), "mask", None) is None
+    same = Sequential([Input((6, 4)), LSTM(3, return_sequences=True)])(masked)
+    assert same.mask.tolist() == (ids > 0).tolist()
+    x = Input((6, 4))
+    steps, last = Model(x, [Dense(2)(x), LSTM(3)(x)])(masked)
+    assert steps.mask.shape == (7, 6)
+    assert getattr(last, "mask", None) is None
+
+
+def test_an_autoencoder_of_models_counts_as_the_flat_one():
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    encoder = Sequential([Input((6, 4)), LSTM(3, name="encoder")])
+    decoder = Sequential([Input((3,)), RepeatVector(6), LSTM(4, return_sequences=True), Dense(1)])
+    embed = Embedding(5, 4, mask_zero=True)
+    nested = Model(tokens, decoder(encoder(embed(tokens))))
+    h = embed(tokens)
+    for layer in [*encoder.layers, *decoder.layers]:
+        h = layer(h)
+    flat = Model(tokens, h)
+    losses_ = []
+    for model in (nested, flat):
+        model.compile("sgd", "mse")
+        losses_.append(model.evaluate(ids, y))
+    assert losses_[0] == losses_[1]
+    np.testing.assert_allclose(losses_[0], ((flat.predict(ids) - y) ** 2).mean(), rtol=1e-5)
+
+
+# Several forms of data, several masked outputs, steps of one's own
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_callback_may_train_on_another_form(jit):
+    model = Echo()
+    model.compile(SGD(0.0), "mse", jit=jit)
+    seen = []
+
+    class Other(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            seen.append(model.test_on_batch({"p": A[:4], "q": 2 * A[:4]}, A[:4]))
+            model.train_on_batch({"p": A[:4], "q": 2 * A[:4]}, A[:4])
+
+    model.fit([A, 3 * A], A, batch_size=N, verbose=0, callbacks=Other())
+    assert seen == [pytest.approx(0.0, abs=1e-12)]
+    assert model.history.history["loss"] == [pytest.approx((9 * A**2).mean(), rel=1e-5)]
+
+
+class Echo(Model):
+    """Gives the sum of two inputs in a list, the difference of those in a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = self.add_weight((), "ones")
+
+    def call(self, inputs):
+        if isinstance(inputs, dict):
+            return self.factor * (inputs["q"] - inputs["p"])
+        return self.factor * (inputs[0] + inputs[1])
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "super"])
+@pytest.mark.parametrize("batch_size", [7, 3])
+def test_the_loss_does_not_depend_on_the_batches(kind, batch_size, jit):
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    h = Embedding(5, 4, mask_zero=True)(tokens)
+    outputs = [Dense(1, name="p", kernel_regularizer="l2")(h), Dense(1, name="q")(LSTM(3)(h))]
+    kind = {"plain": Model, "super": Supered}[kind]
+    model = kind(tokens, outputs)
+    model.compile(SGD(0.0), "mse", loss_weights=[2.0, 3.0], jit=jit)
+    y = [y, y[:, 0]]
+    p, q = model.predict(ids)
+    wanted = [((p - y[0]) ** 2)[ids > 0].mean(), ((q - y[1]) ** 2).mean()]
+    total = 2 * wanted[0] + 3 * wanted[1] + model.losses[0].item()
+    found = model.fit(ids, y, batch_size=batch_size, verbose=0).history
+    np.testing.assert_allclose([found[name][0] for name in ("loss", "p_loss", "q_loss")], [total, *wanted], rtol=1e-5)
+    np.testing.assert_allclose(model.evaluate(ids, y, batch_size=batch_size), [total, *wanted], rtol=1e-5)
+
+
+class Supered(Model):
+    def train_step(self, data):
+        return super().train_step(data)
+
+    def test_step(self, data):
+        return super().test_step(data)
+
+
+@pytest.mark.parametrize("kind", [Model, Supered])
+@pytest.mark.parametrize("jit", [True, False])
+def test_one_masked_loss_counts_steps_in_either_step(kind, jit):
+    ids, y = masked_batch()
+    tokens = Input((6,), dtype="int64")
+    model = kind(tokens, Dense(1)(Embedding(5, 4, mask_zero=True)(tokens)))
+    model.compile(SGD(0.0), "mse", jit=jit)
+    wanted = ((model.predict(ids) - y) ** 2)[ids > 0].mean()
+    np.testing.assert_allclose(model.evaluate(ids, y, batch_size=3), wanted, rtol=1e-5)
+    history = model.fit(ids, y, batch_size=3, verbose=0).history
+    np.testing.assert_allclose(history["loss"], [wanted], rtol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_step_given_to_the_model_itself_is_used(jit):
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile(SGD(0.0), "mse", jit=jit)
+    model.fit(A, ONE, verbose=0)
+    model.train_step = lambda data: {"loss": tg.tensor(7.0)}
+    assert model.fit(A, ONE, verbose=0).history["loss"] == [7.0]
+    del model.train_step
+    assert model.fit(A, ONE, verbose=0).history["loss"] != [7.0]
+
+
+def test_metrics_in_lists_and_dicts_start_anew_in_each_epoch():
+    class Held(Model):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            self.own = {"one": [metrics.Mean("m")]}
+
+        def train_step(self, data):
+            mean = self.own["one"][0]
+            mean.update_state(data[1])
+            return {"m": mean.result(), "count": mean.count}
+
+    x = Input((2,))
+    model = Held(x, Dense(1)(x))
+    model.compile("sgd", "mse")
+    assert model.fit(A, ONE, verbose=0, epochs=3).history["count"] == [N, N, N]
+    assert [metric.name for metric in model.metrics] == ["loss", "m"]
+
+
+# States between batches
+
+
+class Remembering(Model):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.last = LSTM(2, stateful=True), Dense(1)
+
+    def call(self, x):
+        return self.last(self.inner(x))
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_subclass_with_a_stateful_layer(jit):
+    x, y = RANDOM.normal(size=(12, 3, 2)), RANDOM.normal(size=(12, 1))
+    options = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    model = Remembering()
+    model.compile(SGD(0.1), "mse", jit=jit)
+    with pytest.raises(ShapeError, match="Remembering fit: expected whole batches of 5 rows, for a layer is stateful"):
+        model.fit(x, y, **{**options, "batch_size": 5})
+    model = Remembering()
+    model.compile(SGD(0.1), "mse", jit=jit)
+    model.fit(x[:4], y[:4], **options)
+    same = Sequential([Input(batch_shape=(4, 3, 2)), LSTM(2, stateful=True), Dense(1)])
+    same.compile(SGD(0.1), "mse", jit=jit)
+    same.set_weights(model.get_weights())
+    for state, new in zip(same.layers[0].states, model.inner.states, strict=True):
+        state.assign_(new)
+    for _ in range(2):
+        assert model.fit(x, y, **options).history == same.fit(x, y, **options).history
+
+
+def test_the_first_batch_of_a_stateful_layer_begins_with_zeros():
+    x, y = RANDOM.normal(size=(8, 3, 2)), RANDOM.normal(size=(8, 1))
+    model = Remembering()
+    model.compile(SGD(0.0), "mse")
+    found = model.evaluate(x, y, batch_size=4)
+    model.inner.reset_state()
+    assert model.evaluate(x, y, batch_size=4) == found
+    before = model.inner.states[0].numpy().copy()
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ShapeError, match="expected whole batches of 4 rows, for a layer is stateful, received 7"):
+            call(x[:7], y[:7], batch_size=4)
+    with pytest.raises(ShapeError, match="predict: expected whole batches of 4 rows"):
+        model.predict(x[:7], batch_size=4)
+    np.testing.assert_array_equal(model.inner.states[0].numpy(), before)
+
+
+# What users write
+
+
+def single(**options):
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd", "mse", **options)
+    return model
+
+
+class Pairs(Layer):
+    def call(self, x):
+        return x, x
+
+
+def all_frozen():
+    model = single()
+    model.trainable = False
+    model.fit(A, ONE, verbose=0)
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), [
+    (lambda: single().evaluate(A, ONE, verbose=7), ValueError, "evaluate: expected verbose to be one of '0', '1', '2', 'auto', received 7"),
+    (lambda: single().predict(A, verbose="x"), ValueError, "predict: expected verbose to be one of"),
+    (lambda: alone().fit(A, class_weight={0: 1.0}), ValueError, "fit class_weight: expected targets y, received None."),
+    (lambda: Sequential([Input((2,)), Pairs()]), TypeError, "Pairs: expected one output, received a tuple. Hint: use Model("),
+    (all_frozen, ValueError, "Sequential fit: expected a parameter to train, received a model all frozen. Hint: set trainable"),
+    (lambda: Sequential([Input((2,)), Dense(1, name="end")]).compile("sgd", loss={"nope": "mse"}), ValueError, "each name in loss to be one of 'end', received 'nope'"),
+    (lambda: no_loss().compute_loss(y_pred=tg.ones((2, 1))), ValueError, "compute_loss: expected a loss, given to compile, received none."),
+    (lambda: labels().fit(A, np.zeros(N), class_weight={2: 1.0}), ValueError, "class_weight: expected classes from 0 to 1, received 2."),
+])  # fmt: skip
+def test_refused_as_well(call, kind, text):
+    with pytest.raises(kind) as caught:
+        call()
+    assert text in str(caught.value)
+
+
+def alone():
+    class Alone(Sequential):
+        def train_step(self, data):
+            return {}
+
+    model = Alone([Input((2,)), Dense(1)])
+    model.compile("sgd")
+    return model
+
+
+def no_loss():
+    model = Sequential([Input((2,)), Dense(1)])
+    model.compile("sgd")
+    return model
+
+
+def labels():
+    model = Sequential([Input((2,)), Dense(1, activation="sigmoid")])
+    model.compile("sgd", "binary_crossentropy")
+    return model
+
+
+def test_weights_by_class_where_all_targets_are_0():
+    model = labels()
+    p = model.predict(A)[:, 0].astype("float64")
+    found = model.train_on_batch(A, np.zeros(N), class_weight={0: 0.5, 1: 3.0})
+    np.testing.assert_allclose(found, -0.5 * np.log(1 - p).mean(), rtol=1e-5)
+
+
+def test_lists_of_one_and_columns_of_weights():
+    model = single()
+    assert model.evaluate([A], [ONE]) == model.evaluate(A, ONE)
+    assert model.evaluate(A, ONE, sample_weight=WEIGHTS[0][:, None]) == model.evaluate(A, ONE, sample_weight=WEIGHTS[0])
+    assert model.evaluate([A[0]], ONE[:1]) == model.evaluate(A[:1], ONE[:1])
+    np.testing.assert_array_equal(model.predict_on_batch(A), model.predict(A, batch_size=N))
+
+
+def test_one_array_of_targets_is_for_the_one_loss():
+    model = compiled(["mse", None])
+    assert model.evaluate([A, B], ONE) == model.evaluate([A, B], [ONE, None])
+
+
+def test_names_that_models_chose_give_way():
+    one, other = (Sequential([Input((2,)), Dense(2), Dense(3)]) for _ in range(2))
+    x = Input((2,))
+    model = Model(x, other.layers[0](one.layers[0](x)))
+    names = [layer.name for layer in model.layers]
+    assert len(set(names)) == 3
+    assert len({layer.name for layer in other.layers}) == 2
+    assert [layer.name for layer in one.layers] == ["dense", "dense_1"]
+    both = Sequential([one.layers[0], Dense(2, name="dense")])
+    assert both.layers[1].name == "dense" != both.layers[0].name
+
+
+def test_a_summary_of_a_subclass_names_attributes(capsys):
+    Remembering().summary()
+    text = capsys.readouterr().out
+    assert "inner (LSTM)" in text
+    assert "last (Dense)" in text

@@ -258,7 +258,7 @@ def test_bad_targets_and_predictions(loss, y, p, kind, text):
     ("weights", "kind", "text"),
     [
         ([1.0], ShapeError, "MeanSquaredError: expected sample weights of shape (2,), received shape (1,)"),
-        ([[1.0], [1.0]], ShapeError, "received shape (2, 1)"),
+        ([[1.0, 1.0], [1.0, 1.0]], ShapeError, "received shape (2, 2)"),
         ([1.0, -1.0], ValueError, "expected finite sample weights of at least 0, received -1.0"),
         ([1.0, float("nan")], ValueError, "received nan"),
         ([float("inf"), 1.0], ValueError, "received inf"),
@@ -305,3 +305,47 @@ def test_cuda(name):
 def test_labels_are_checked_on_cuda():
     with pytest.raises(ValueError, match="expected class ids from 0 to 2, received 3"):
         SparseCategoricalCrossentropy(True)(tg.tensor([3], device="cuda"), tg.zeros((1, 3), device="cuda"))
+
+
+# Masks
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "none"])
+@pytest.mark.parametrize("function", [
+    lambda y, p: (y - p) ** 2,
+    lambda y, p: ((y - p) ** 2).mean(axis=-1),
+])  # fmt: skip
+def test_a_mask_tells_which_values_of_a_function_count(function, reduction):
+    y, p, mask = MASKED
+    loss = losses.FunctionLoss(function)
+    loss.reduction = reduction
+    predictions = tg.tensor(p)
+    predictions.mask = tg.tensor(mask)
+    values = function(y, p) * (mask[..., None] if function(y, p).ndim == 3 else mask)
+    kept = mask.sum() * values[0, 0].size
+    wanted = {"none": values, "sum": values.sum(), "sum_over_batch_size": values.sum() / kept}[reduction]
+    np.testing.assert_allclose(loss(y, predictions).numpy(), wanted, rtol=1e-12)
+
+
+MASKED = (*np.random.default_rng(1).normal(size=(2, 4, 3, 2)), np.arange(3) < np.array([[1], [3], [2], [1]]))
+
+
+def test_a_mask_that_fits_no_values_is_told():
+    y, p, mask = MASKED
+    predictions = tg.tensor(p)
+    predictions.mask = tg.tensor(mask)
+    with pytest.warns(UserWarning, match=r"whole: the mask of shape \(4, 3\) fits no loss of shape \(\): all"):
+        loss = losses.get(whole)(y, predictions)
+    np.testing.assert_allclose(loss.item(), ((y - p) ** 2).mean())
+
+
+def whole(y, p):
+    return tg.square(y - p).mean()
+
+
+def test_how_much_the_loss_of_a_batch_weighs():
+    y, _, mask = MASKED
+    y, mask = tg.tensor(y), tg.tensor(mask)
+    assert losses.MeanSquaredError().count(y) == 4
+    assert losses.MeanSquaredError().count(y, mask).item() == 7
+    assert losses.MeanSquaredError(reduction="sum").count(y, mask) == 4

@@ -157,3 +157,15 @@ def test_as_keras_writes_them():
 def test_on_cuda_as_on_the_cpu():
     for regularizer in (L1(0.5), L2(0.5), L1L2(0.5, 0.25)):
         assert regularizer(tg.tensor(W).to("cuda")).item() == pytest.approx(regularizer(tg.tensor(W)).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_factor_that_is_changed_is_seen(jit):
+    penalty = tg.regularizers.L1L2(l1=1.0, l2=1.0)
+    model = tg.models.Sequential([tg.layers.Dense(1, use_bias=False, kernel_regularizer=penalty, input_dim=1)])
+    model.set_weights([np.array([[2.0]])])
+    model.compile(tg.optimizers.SGD(0.0), "mse", jit=jit)
+    found = []
+    for penalty.l1, penalty.l2 in ((1.0, 1.0), (0.5, 1.0), (0.5, 2.0), (0.0, 0.0)):
+        found += model.fit([[0.0]], [0.0], verbose=0).history["loss"]
+    assert found == [6.0, 5.0, 9.0, 0.0]

@@ -326,3 +326,128 @@ def test_links_and_modes_are_kept(tmp_path):
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "m").stat().st_mode & 0o777 == 0o640
     np.testing.assert_array_equal(models.load_model(tmp_path / "m").predict(X), model.predict(X))
+
+
+# Subclasses with arguments of their own
+
+
+class Scaled(Model):
+    def __init__(self, inputs, outputs, factor=1.0, **options):
+        super().__init__(inputs, outputs, **options)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * super().call(x)
+
+
+class Kept(Scaled):
+    def get_config(self):
+        inner = Model(self.graph.inputs, self.graph.outputs)
+        return {"graph": inner.get_config(), "factor": self.factor}
+
+    @classmethod
+    def from_config(cls, config):
+        inner = Model.from_config(config["graph"])
+        return cls(inner.input, inner.output, config["factor"])
+
+
+class Wide(Sequential):
+    def __init__(self, units):
+        super().__init__([Input((3,)), Dense(units)])
+        self.units = units
+
+
+class WideGraph(Model):
+    def __init__(self, units):
+        x = Input((3,))
+        super().__init__(x, Dense(units)(x))
+        self.units = units
+
+
+class Forgetful(Sequential):
+    def __init__(self, units):
+        super().__init__([Input((3,)), Dense(units)])
+
+
+class Extended(Sequential):
+    def __init__(self, layers, factor=1.0):
+        super().__init__(layers)
+        self.factor = factor
+
+
+class Sub(Model):
+    def __init__(self, units=3, **options):
+        super().__init__(**options)
+        self.units, self.dense = units, Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_arguments_of_ones_own_are_saved_or_refused(tmp_path):
+    x = Input((3,))
+    lost = [Scaled(x, Dense(2)(x), factor=3.0), Extended([Input((3,)), Dense(2)], factor=3.0)]
+    for model in lost:
+        text = f"{type(model).__name__} get_config: expected a get_config for its argument 'factor', received none. "
+        with pytest.raises(TypeError, match=text):
+            model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="its argument 'units' in an attribute of that name"):
+        Forgetful(2).save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Wide(2),
+    lambda: WideGraph(2),
+    lambda: Sub(2, name="sub"),
+    lambda: (lambda x: Kept(x, Dense(2)(x), factor=3.0))(Input((3,))),
+])  # fmt: skip
+def test_subclasses_with_constructors_of_their_own_come_back(make, tmp_path):
+    model = make()
+    outputs = model.predict(X)
+    model.save(tmp_path / "model")
+    loaded = models.load_model(tmp_path / "model", {type(model).__name__: type(model)})
+    assert type(loaded) is type(model)
+    assert loaded.name == model.name
+    np.testing.assert_array_equal(loaded.predict(X), outputs)
+
+
+# Frozen layers, configurations without files
+
+
+def test_what_is_frozen_stays_so(tmp_path):
+    model = every_layer()
+    model.trainable = False
+    model.layers[-1].trainable = True
+    model.save(tmp_path / "model")
+    loaded = models.load_model(tmp_path / "model")
+    frozen = [name for name, t in model.named_parameters() if not t.requires_grad]
+    assert [name for name, t in loaded.named_parameters() if not t.requires_grad] == frozen != []
+    assert len(loaded.trainable_weights) == len(model.trainable_weights) == len(model.layers[-1].weights) > 0
+    assert [layer.trainable for layer in loaded.layers] == [layer.trainable for layer in model.layers]
+    loaded.trainable = True
+    assert all(t.requires_grad for t in loaded.parameters())
+
+
+def test_one_frozen_weight_stays_so(tmp_path):
+    x = Input((3,))
+    model = Model(x, Dense(1)(Dense(2)(x)))
+    model.layers[1].bias.requires_grad_(False)
+    model.layers[2].trainable = False
+    model.save(tmp_path / "model")
+    loaded = models.load_model(tmp_path / "model")
+    assert [t.requires_grad for t in loaded.layers[1].weights] == [True, False]
+    assert not loaded.layers[2].trainable_weights
+    assert loaded.trainable
+
+
+@pytest.mark.parametrize("make", [
+    regression,
+    lambda: (lambda x: Model(x, [Dense(2, activation="relu")(x), regression()(x)]))(Input((3,))),
+])  # fmt: skip
+def test_a_model_from_its_configuration(make):
+    model = make()
+    other = type(model).from_config(json.loads(json.dumps(model.get_config())))
+    other.set_weights(model.get_weights())
+    for a, b in zip(tg.tree.leaves(other.predict(X)), tg.tree.leaves(model.predict(X)), strict=True):
+        np.testing.assert_array_equal(a, b)

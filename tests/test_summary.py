@@ -85,7 +85,7 @@ def test_a_subclass_knows_no_shapes():
     model(np.zeros((2, 2)))
     text = printed(model)
     assert text.endswith("Parameters: 13 (trainable 13, frozen 0, buffers 0)\nMemory: 52 B of parameters")
-    assert "- (Dense)     ?                      9    36 B        ?\n" in text
+    assert "blocks.0 (Dense)  ?                      9    36 B        ?\n" in text
 
 
 def test_weights_of_two_layers_count_once_in_the_total():

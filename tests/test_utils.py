@@ -41,6 +41,15 @@ def test_normalize():
     assert isinstance(utils.normalize([[3.0, 4.0]]), tg.Tensor)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "bool"])
+@pytest.mark.parametrize("order", [1, 2, np.inf])
+def test_normalize_integers(dtype, order):
+    x = np.array([[200, 100], [30, 40]]).astype(dtype)
+    wanted = x / np.linalg.norm(x.astype("float64"), order, axis=-1, keepdims=True)
+    np.testing.assert_allclose(utils.normalize(x, order=order), wanted, rtol=1e-12)
+    np.testing.assert_allclose(utils.normalize(tg.tensor(x), order=order).numpy(), wanted, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("sequences", "options", "expected"), [
     (RAGGED, {}, [[0, 0, 1], [0, 2, 3], [4, 5, 6], [0, 0, 0]]),
     (RAGGED, {"maxlen": 2}, [[0, 1], [2, 3], [5, 6], [0, 0]]),

@@ -8,6 +8,7 @@ number) and a function, which gives a value per row.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,18 @@ def _check_probabilities(where: str, array: Any, what: str, sums: bool, hint: st
             )
 
 
+def spread(where: str, what: str, kept: Any, shape: tuple[int, ...]) -> Any:
+    """`kept`, for all values of that shape, whose first axes are its own; None, with a warning, if they are not."""
+    if kept.shape == shape:
+        return kept
+    if kept.shape != shape[: kept.ndim]:
+        warnings.warn(
+            f"{where}: the mask of shape {kept.shape} fits no {what} of shape {shape}: all of it counts.", stacklevel=3
+        )
+        return None
+    return ops.broadcast_to(kept.reshape(*kept.shape, *(1,) * (len(shape) - kept.ndim)), shape)
+
+
 # The classes
 
 
@@ -199,7 +212,8 @@ class Loss:
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Any:
         """The reduced loss of targets that `prepare` has seen; reads no value back from a device.
 
-        `mask` (batch, time) says which values of a loss of that shape count; the mean is over these.
+        `mask` (batch, time) says which values of a loss of that shape, or with more axes, count; the mean is over
+        these. Warns if it fits none.
         """
         settled(self._user_made or self)  # the copy for logits does not last
         values = self.call(y_true, y_pred)
@@ -208,7 +222,8 @@ class Loss:
                 raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}"))
             values = values * sample_weight.reshape((-1, *(1,) * (values.ndim - 1)))
         kept = self.kept(y_true, mask)
-        if kept is not None and kept.shape == values.shape:
+        kept = None if kept is None else spread(self.name, "loss", kept, values.shape)
+        if kept is not None:
             kept = kept.astype(values.dtype)
             values = values * kept
             if self.reduction == "sum_over_batch_size":
@@ -429,6 +444,7 @@ def cast_targets(where: str, y_true: Any, dtype: Any) -> Any:
 
 def check_weights(where: str, weights: Any, count: int) -> Any:
     """Sample weights, one a row, none negative."""
+    weights = weights.reshape(-1) if weights.shape == (count, 1) else weights
     if weights.shape != (count,):
         raise ShapeError(message(where, f"sample weights of shape {(count,)}", f"shape {weights.shape}"))
     check_values(where, "finite sample weights of at least 0", weights, lambda xp, w: (w >= 0) & (w < float("inf")))

@@ -53,7 +53,8 @@ class Metric:
             y_true = as_tensor(y_true, y_pred)
             kept, values = self.kept(y_true, y_pred.shape), self.values(y_true, y_pred)
             mask = getattr(y_pred, "mask", None)
-            if mask is not None and mask.shape == values.shape:
+            mask = None if mask is None else losses.spread(self.name, "values", mask, values.shape)
+            if mask is not None:
                 kept = mask if kept is None else ops.logical_and(kept, mask)
             self.add(values, sample_weight, kept)
 

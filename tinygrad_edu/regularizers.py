@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import ops
+from .autograd import settled
 from .errors import check_number, message
 from .registry import as_json, made
 
@@ -28,6 +29,7 @@ class L1L2:
         )
 
     def __call__(self, weight: Any) -> Any:
+        settled(self)
         terms = [self.l1 * ops.sum(ops.absolute(weight))] if self.l1 else []
         terms += [self.l2 * ops.sum(ops.square(weight))] if self.l2 else []
         return terms[0] + terms[1] if len(terms) == 2 else terms[0] if terms else ops.sum(weight) * 0.0

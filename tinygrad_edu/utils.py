@@ -12,6 +12,7 @@ from . import ops
 from .autograd import Tensor, tensor
 from .backend import seed as seed_generator
 from .errors import ShapeError, check_integer, choice, message
+from .state import state
 
 __all__ = ["normalize", "pad_sequences", "set_random_seed", "to_categorical"]
 
@@ -56,6 +57,8 @@ def normalize(x: Any, axis: int = -1, order: float = 2) -> Any:
     if not order > 0:
         raise ValueError(message("normalize", "order to be a number above 0", repr(order)))
     x = x if isinstance(x, (Tensor, numpy.ndarray)) else tensor(x)
+    if x.dtype.kind != "f":  # small integers would wrap
+        x = x.astype(state.dtype if isinstance(x, Tensor) else "float64")
     sizes = ops.absolute(x)
     if order == float("inf"):
         norms = ops.max(sizes, axis=axis, keepdims=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 from ..errors import message
 from ..layers import InputLayer, Layer, Symbol
+from ..layers.base import mask_of
 from ..layers.config import serialize
 from ..layers.symbolic import Node, symbols_in
-from ..tree import leaves, mapped
+from ..tree import leaves, mapped, rebuild
 
 
 class Graph:
@@ -101,22 +102,24 @@ class Graph:
         """The outputs for a list of inputs; those of these numbers before their last activation."""
         values: dict[int, Any] = {}
         for symbol, layer, value in zip(symbols_in(self.inputs), self.input_layers, inputs, strict=True):
-            values[id(symbol)] = layer(value)
+            values[id(symbol)] = layer(value, mask=None)  # which leaves the input its mask
         split = {id(symbol) for i, symbol in enumerate(symbols_in(self.outputs)) if i in before_activation}
-        results: dict[int, Any] = {}
+        apart: dict[int, Any] = {}  # what comes before an activation
         for node in self.nodes:
             args, keywords = mapped(lambda leaf: _value(values, leaf), (node.args, node.keywords))
             if split and id(node.outputs) in split:
-                y = results[id(node.outputs)] = node.layer.run(node.layer.preactivation, *args, **keywords)
-                activation = node.layer.activation
-                y = y if activation is None else activation(y)
+                before = apart[id(node.outputs)] = node.layer.run(node.layer.preactivation, *args, **keywords)
+                y = before if node.layer.activation is None else node.layer.activation(before)
+                if y is not before and mask_of(before) is not None:
+                    y.mask = before.mask
             else:
                 y = node.layer(*args, **keywords)
             for symbol, value in zip(leaves(node.outputs), leaves(y), strict=True):
                 if symbol is not None:
                     values.setdefault(id(symbol), value)  # what is an input stays as it is
-        values |= results
-        return mapped(lambda symbol: values[id(symbol)], self.outputs)
+        wanted = enumerate(map(id, symbols_in(self.outputs)))
+        outputs = (apart.get(key, values[key]) if i in before_activation else values[key] for i, key in wanted)
+        return rebuild(self.outputs, outputs)
 
     # As JSON
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
+from ..layers.config import arguments, revived
 from ..layers.symbolic import shapes_of, symbols_in
 from ..tree import leaves, rebuild
 from .graph import Graph
@@ -59,7 +62,6 @@ class Model(Trainer):
     """
 
     layers: Any = _InnerLayers()
-    supports_masking = True  # each layer gives its output the mask
     graph: Graph | None = None
 
     def __init__(
@@ -92,6 +94,10 @@ class Model(Trainer):
         if self.graph is None:
             raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
         return self.graph.run(self._inputs_in_order(inputs), outputs)
+
+    def _with_mask(self, x: Any, mask: Any, y: Any) -> Any:
+        """Each output has the mask that its layer gave it, unless a subclass says otherwise."""
+        return super()._with_mask(x, mask, y) if self._makes_mask else y
 
     def _inputs_in_order(self, inputs: Any) -> list[Any]:
         """The inputs of a functional model as a list: a dict may name its `Input` layers."""
@@ -197,15 +203,23 @@ class Model(Trainer):
         return layers[name]
 
     def get_config(self) -> dict[str, Any]:
-        if self.graph is None:
-            return super().get_config()
+        if self.graph is None or "inputs" not in arguments(type(self)):
+            return {name: value for name, value in super().get_config().items() if name not in ("inputs", "outputs")}
+        self._check_arguments(Model)
         named = {"name": self.name} if self.name else {}
         frozen = {} if self.trainable else {"trainable": False}
         return {**named, **frozen, **self.graph.get_config()}
 
+    def _check_arguments(self, base: type[Layer]) -> None:
+        """Raises TypeError if the constructor takes more than what this base class saves."""
+        for name in arguments(type(self)).keys() - arguments(base).keys():
+            expected = f"a get_config for its argument {name!r}"
+            raise TypeError(message(f"{type(self).__name__} get_config", expected, "none", "and a from_config."))
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
         """The model that `get_config` described."""
+        config = revived(config)
         if "calls" not in config:
             return cls(**config)
         inputs, outputs = Graph.from_config(config)
@@ -245,19 +259,33 @@ class Model(Trainer):
 
 
 def name_layers(where: str, layers: Sequence[Layer]) -> None:
-    """Gives each layer without a name one of its class, as "dense_1". Raises ValueError for a name that two have."""
-    names = [layer.name for layer in layers if layer.name is not None]
+    """Gives each layer without a name one of its class, as "dense_1". Raises ValueError for a name that two have; one
+    that a model chose is changed instead."""
+    names = [layer.name for layer in layers if layer.name is not None and not is_automatic(layer)]
     if len(set(names)) < len(names):
         found = next(name for name in names if names.count(name) > 1)
-        hint = "set the name of one of them, which a model may have chosen."
-        raise ValueError(message(where, "layers with different names", f"a second {found!r}", hint))
+        raise ValueError(
+            message(where, "layers with different names", f"a second {found!r}", "set the name of one of them.")
+        )
     taken = set(names)
     for layer in layers:
-        if layer.name is None:
+        if layer.name is None or (is_automatic(layer) and layer.name in taken):
             base = _snake(type(layer).__name__)
-            free = (f"{base}_{i}" if i else base for i in range(len(taken) + 1))
-            layer.name = next(name for name in free if name not in taken)
-            taken.add(layer.name)
+            first = 0 if layer.name is None else _numbers[base]  # another model may have chosen the smaller ones
+            free = ((i, f"{base}_{i}" if i else base) for i in itertools.count(first))
+            number, layer.name = next((i, name) for i, name in free if name not in taken)
+            layer._automatic_name = layer.name  # type: ignore[attr-defined]
+            _numbers[base] = max(_numbers[base], number + 1)
+        taken.add(layer.name)
+
+
+_numbers: collections.Counter[str] = collections.Counter()
+"""For each class the number after the largest in a name that a model chose."""
+
+
+def is_automatic(layer: Layer) -> bool:
+    """Whether a model chose the layer's name."""
+    return layer.name is not None and getattr(layer, "_automatic_name", None) == layer.name
 
 
 def _snake(name: str) -> str:

@@ -4,7 +4,7 @@ for it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy
 
@@ -12,7 +12,7 @@ from .. import losses, optimizers
 from ..autograd import Tensor
 from ..backend import to_device
 from ..data import as_rows, check_lengths
-from ..errors import check_number, message
+from ..errors import ShapeError, check_number, message
 from ..layers import ActivatedLayer
 from ..layers.base import as_texts
 from ..layers.symbolic import unchanged
@@ -35,8 +35,6 @@ class Prepared(ActivatedLayer):
     """Whether a layer has a regularizer; looked up once a call, for it takes a walk through all layers."""
     _outputs_are_named = False
     """Whether `call` returns a dict."""
-    _has_own_step: ClassVar[dict[str, bool]] = {"train": False, "test": False}
-    """Whether a subclass defines how a batch is trained on, and how one is evaluated."""
 
     # What is known of the model
 
@@ -44,6 +42,10 @@ class Prepared(ActivatedLayer):
     def output_names(self) -> list[str]:
         """What the results of several outputs are named after; empty where it is not known yet."""
         return []
+
+    def _has_own_step(self, step: str) -> bool:
+        """Whether the user defines how a batch is trained on ("train"), or how one is evaluated ("test")."""
+        return False
 
     @property
     def _has_call(self) -> bool:
@@ -63,18 +65,25 @@ class Prepared(ActivatedLayer):
     # Data
 
     def _split(
-        self, x: Any, y: Any, sample_weight: Any, share: float, validation_data: Sequence[Any] | None
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        share: float,
+        validation_data: Sequence[Any] | None,
+        batch_size: int,
     ) -> tuple[Rows, Rows | None]:
         """The rows to train on and those to validate on."""
         wanted = "in [0, 1)"
         share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
-        rows = self._prepare("fit", x, y, sample_weight, train=True)
+        rows = self._prepare("fit", x, y, sample_weight, batch_size, train=True)
         if validation_data is not None:
             if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
                 raise ValueError(
                     message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(validation_data))
                 )
-            return rows, self._prepare("fit validation_data", *validation_data)
+            x, y, weight = (*validation_data, None)[:3]
+            return rows, self._prepare("fit validation_data", x, y, weight, batch_size)
         if not share:
             return rows, None
         self._check_compiled("fit validation_split", "test")
@@ -85,17 +94,31 @@ class Prepared(ActivatedLayer):
             raise ValueError(message("fit", expected, f"{share:g}, which trains on {kept} of {count} rows"))
         return _cut(rows, slice(kept)), _cut(rows, slice(kept, None))
 
-    def _prepare(self, where: str, x: Any, y: Any = None, sample_weight: Any = None, train: bool = False) -> Rows:
-        """Checks and converts the data of one call, once; after this no batch is looked at again."""
+    def _prepare(
+        self,
+        where: str,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        train: bool = False,
+    ) -> Rows:
+        """Checks and converts the data of one call, once; after this no batch is looked at again. Without a
+        `batch_size` all is one batch."""
         self._check_compiled(where, "train" if train else "test")
         self._has_penalties = True
         has_loss = self._given[0] is not None
         x = self._inputs(where, x)
-        shapes = self._make_ready(x) if has_loss or self._has_call else []
         rows = next(leaves(x))
+        batch_size = min(batch_size or rows.shape[0], rows.shape[0])
+        shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
         self._has_penalties = bool(self.losses)  # now that all layers are built
         if train and self.optimizer is not None:
-            self.optimizer.build(self.trainable_weights)
+            trained = self.trainable_weights
+            if not trained and self.parameters():
+                hint = "set trainable = True for the model, or for one of its layers."
+                raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
+            self.optimizer.build(trained)
         if not has_loss:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
             for a in leaves(y):
@@ -114,7 +137,7 @@ class Prepared(ActivatedLayer):
         where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
         if self.optimizer is None:
             raise RuntimeError(message(where, "a compiled model", "one that is not", hint))
-        if self._given[0] is None and not self._has_own_step[step]:
+        if self._given[0] is None and not self._has_own_step(step):
             raise RuntimeError(message(where, f"a loss, given to compile, or a {step}_step", "none", hint))
 
     def _each(self, where: str, what: str, value: Any, share: bool = False) -> list[Any]:
@@ -129,6 +152,8 @@ class Prepared(ActivatedLayer):
             return list(value)
         if share and hasattr(value, "dtype"):
             return [value] * len(names)
+        if hasattr(value, "dtype") and sum(head.loss is not None for head in self._heads) == 1:
+            return [None if head.loss is None else value for head in self._heads]
         form = "a dict" if self._outputs_are_named else "a list or dict"
         expected = f"{what} to be {form} for the outputs {', '.join(names)}"
         raise ValueError(message(where, expected, f"{type(value).__name__}"))
@@ -190,24 +215,44 @@ class Prepared(ActivatedLayer):
         if len(self._heads) > 1:
             raise ValueError(message(where, "class_weight for a model of one output", f"{len(self._heads)}"))
         x, y, weight = rows
+        if y is None:
+            raise ValueError(message(f"{where} class_weight", "targets y", "None"))
         shapes = self._make_ready(x)
         return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
 
-    def _make_ready(self, x: Any) -> list[tuple[int, ...]]:
+    @property
+    def _stateful(self) -> list[Any]:
+        """The layers that keep a state per row from batch to batch."""
+        return [layer for _, layer in self._layers() if getattr(layer, "stateful", False)]
+
+    def _check_batches(self, where: str, rows: Rows, batch_size: int) -> None:
+        """Raises ShapeError for a last batch with fewer rows, if a layer keeps a state per row."""
+        count = next(leaves(rows[0])).shape[0]
+        if count % min(batch_size, count) and self._stateful:
+            expected = f"whole batches of {batch_size} rows, for a layer is stateful"
+            hint = "leave out the rest of the data, or choose another batch_size."
+            raise ShapeError(message(f"{self.where} {where}", expected, f"{count} rows", hint))
+
+    def _make_ready(self, x: Any, batch_size: int = 1) -> list[tuple[int, ...]]:
         """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
-        size is fixed), once per shape of the inputs and last activations."""
+        size is fixed, or a layer is stateful), once per shape of the inputs and last activations."""
         shapes = tuple(a.shape[1:] for a in leaves(x))
         known = self._ready.get((shapes, self._lasts()))
         if known is None:
+            stateful = self._stateful
+            fixed = self.batch_size or (batch_size if stateful else None)
+            unbuilt = [layer for layer in stateful if not layer.built]
             with Switch("grad_enabled", False), unchanged(self):
-                outputs = self(_first(x, self.batch_size or 1), training=False)
+                outputs = self(_first(x, fixed or 1), training=False)
                 self._know_outputs(outputs)
                 known = [tuple(y.shape[1:]) for y in leaves(outputs)]
                 for i, (head, shape) in enumerate(zip(self._heads, known, strict=True)):
                     head.make_metrics(shape[-1] if shape else 1)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
-                        head.check_values(list(leaves(self(_first(x, self.batch_size or 32), training=False)))[i])
+                        head.check_values(list(leaves(self(_first(x, fixed or 32), training=False)))[i])
+            for layer in unbuilt:
+                layer.reset_state()
             self._ready[shapes, self._lasts()] = known  # which may be known only now
         return known
 

@@ -6,12 +6,13 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy
 
+from ..autograd import Tensor
 from ..errors import message
 from ..layers import Layer
 from ..layers.activations import name_of
@@ -34,7 +35,7 @@ def save_model(saved: model.Model, path: Path_) -> None:
         raise ValueError(message(f"{saved.where} save", "a model that is built", "one that is not", hint))
     check_restorable(saved)
     shape = None if saved.graph else saved.input_shape or saved.build_shape
-    architecture = {**serialize(saved), "build_shape": shape, "dtype": saved.dtype.name}
+    architecture = {**serialize(saved), "build_shape": shape, "dtype": saved.dtype.name, "frozen": frozen_in(saved)}
     write_weights(saved.state_dict(), path, {"architecture": json.dumps(architecture)})
 
 
@@ -92,12 +93,32 @@ def load_model(path: Path_, custom_objects: Mapping[str, Any] | None = None) -> 
             if not loaded.built:
                 loaded.compute_output_shape(map_shapes(_with_rows, architecture["build_shape"]))
         loaded.load_state_dict(weights)
+        freeze(loaded, **architecture.get("frozen", {}))
     except Exception as error:  # a file may hold anything, and is wrong in as many ways
         if isinstance(error, ValueError) and ": expected " in str(error):
             raise
         found = f"{os.fspath(path)!r}: {type(error).__name__}: {str(error).rstrip('.')}"
         raise ValueError(message("load_model", "a model that can be made again", found)) from error
     return loaded
+
+
+def frozen_in(saved: Layer) -> dict[str, list[str]]:
+    """The prefixes of the layers that are not trainable, and the names of the tensors without gradients."""
+    return {
+        "layers": [prefix for prefix, layer in saved._layers() if not layer._trainable],
+        "weights": [name for name, t, _ in saved._tensors() if not t.requires_grad],
+    }
+
+
+def freeze(loaded: Layer, layers: Collection[str] = (), weights: Collection[str] = ()) -> None:
+    """Makes trainable all but what `frozen_in` named."""
+    loaded.trainable = True
+    for prefix, layer in loaded._layers():
+        layer._trainable = prefix not in layers
+        for name, t in layer._members():
+            if isinstance(t, Tensor) and t.requires_grad and f"{prefix}{name}" in weights:
+                layer._frozen |= {name}
+                t.requires_grad_(False)
 
 
 def _with_rows(shape: Any) -> tuple[int | None, ...]:

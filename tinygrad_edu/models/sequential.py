@@ -9,8 +9,8 @@ from ..autograd import Tensor
 from ..errors import message
 from ..layers import ActivatedLayer, InputLayer, Layer, Symbol
 from ..layers.base import check_input
-from ..layers.config import serialize
-from .model import Model, name_layers
+from ..layers.config import arguments, serialize
+from .model import Model, is_automatic, name_layers
 
 
 class Sequential(Model):
@@ -51,9 +51,9 @@ class Sequential(Model):
         if isinstance(layer, InputLayer) and self.layers:
             found = f"it as number {len(self.layers)}"
             raise ValueError(message(f"{self.where} add", "Input as the first layer", found))
-        names = {other.name for other in self.layers}
-        if layer in self.layers or (layer.name is not None and layer.name in names):
-            hint = "" if layer in self.layers else "set the name of one of them, which a model may have chosen."
+        names = {other.name for other in self.layers if not is_automatic(other)} - {None}
+        if layer in self.layers or (layer.name in names and not is_automatic(layer)):
+            hint = "" if layer in self.layers else "set the name of one of them."
             raise ValueError(
                 message(f"{self.where} add", "layers with different names", f"a second {layer.name!r}", hint)
             )
@@ -128,7 +128,11 @@ class Sequential(Model):
             if self._device is not None and layer._device is None:
                 layer.to(self._device)
             try:
-                self.symbols.append(layer(self.symbols[-1]))
+                output = layer(self.symbols[-1])
+                if not isinstance(output, Symbol):
+                    hint = "use Model(inputs, outputs) for layers of several outputs."
+                    raise TypeError(message(layer.where, "one output", f"a {type(output).__name__}", hint))
+                self.symbols.append(output)
             except Exception as error:
                 self._locate(error)
                 raise
@@ -140,6 +144,11 @@ class Sequential(Model):
 
     def _as_tensors(self, x: Any) -> Any:
         return x if isinstance(x, Tensor) else super()._as_tensors(x)
+
+    def _in_form(self, x: Any) -> Any:
+        axes = len(self.input_shape or self.build_shape or (None,))
+        alone = isinstance(x, (list, tuple)) and len(x) == 1 and getattr(x[0], "ndim", 0) > axes
+        return x[0] if alone else x
 
     def _on_host(self, x: Any) -> Any:
         if self.input_dtype != "object" or not self.layers:
@@ -167,7 +176,7 @@ class Sequential(Model):
 
     @property
     def output_names(self) -> list[str]:
-        return [""]
+        return [str(layer.name) for layer in self.layers[-1:]]
 
     @property
     def input_dtypes(self) -> list[str | None]:
@@ -190,6 +199,9 @@ class Sequential(Model):
         return super()._step_to(inner)
 
     def get_config(self) -> dict[str, Any]:
+        if "layers" not in arguments(type(self)):
+            return super().get_config()
+        self._check_arguments(Sequential)
         named = {"name": self.name} if self.name else {}
         frozen = {} if self.trainable else {"trainable": False}
         inputs = [] if self.input_shape is None else [self._input_layer()]

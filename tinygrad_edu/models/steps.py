@@ -14,7 +14,7 @@ from ..autograd import Tensor
 from ..errors import ShapeError, TraceError, message
 from ..jit import jit, weakly
 from ..state import Switch, state
-from ..tree import leaves, mapped
+from ..tree import leaves, mapped, rebuild
 from .classes import Rows
 from .heads import results_of
 from .preparation import Prepared, as_input
@@ -23,67 +23,61 @@ from .preparation import Prepared, as_input
 class Stepping(Prepared):
     """What trains on a batch, or evaluates one."""
 
-    _forms: dict[str, Any] = {}  # noqa: RUF012
-    """By step, the form of its data: trees of the places at which `_train_batch` finds them."""
     _jit: str | bool = "auto"
-    _steps: dict[str, Callable[..., Any]] = {}  # noqa: RUF012
+    _steps: dict[Any, Callable[..., Any]] = {}  # noqa: RUF012
     _count_up: Any = None
     _mean_loss: metrics_.Mean | None = None
     _logs: Callable[[], dict[str, float]] | None = None
     """Gives what a `train_step` or `test_step` of one's own returned last. A function, for tensors that are attributes
     would be buffers of the model."""
 
-    def __init_subclass__(cls, **keywords: Any):
-        super().__init_subclass__(**keywords)
-        own = {name for name, function in STEPS.items() if getattr(cls, name) is not function}
-        parts = {"compute_loss", "compute_metrics"}
-        cls._has_own_step = {name: bool(own & {f"{name}_step", *parts}) for name in ("train", "test")}
+    def _has_own(self, *names: str) -> bool:
+        """Whether one of these methods is defined by a subclass, or was given to the model itself."""
+        return any(getattr(getattr(self, name), "__func__", None) is not STEPS[name] for name in names)
+
+    def _has_own_step(self, step: str) -> bool:
+        return self._has_own(f"{step}_step", "compute_loss", "compute_metrics")
 
     @property
     def metrics(self) -> list[metrics_.Metric]:
         """The mean of the loss, the metrics of `compile`, and those held by attributes: what each epoch starts anew."""
         compiled = list(self._compiled_metrics().values())
-        own = [value for value in vars(self).values() if isinstance(value, metrics_.Metric)]
-        return [*compiled, *(metric for metric in own if all(metric is not known for known in compiled))]
+        held = [value for value in leaves(vars(self)) if isinstance(value, metrics_.Metric)]
+        return list({id(metric): metric for metric in (*compiled, *held)}.values())
 
     def _forget_steps(self) -> None:
         """Makes the model ready anew, after it was changed."""
-        self._ready, self._steps, self._forms, self._count_up = {}, {}, {}, None
+        self._ready, self._steps, self._count_up = {}, {}, None
 
-    def _take_form(self, name: str, rows: Rows) -> None:
-        """Notes the form of the data of a step, which is recorded anew for another one."""
-        places = iter(range(len(list(leaves(rows)))))
-        form = mapped(lambda leaf: next(places), rows)
-        if self._forms.get(name) != form:
-            self._forms = {**self._forms, name: form}
-            self._steps = {other: step for other, step in self._steps.items() if other != name}
+    def _step(self, name: str, rows: Rows) -> Callable[..., Any]:
+        """What runs a batch of such rows, given as the arrays of their leaves: `_train_batch` or `_test_batch`,
+        recorded and replayed if `compile` says so."""
+        step = getattr(self, f"_{name}_batch")
+        if self._jit is not False:
+            key = name, *(vars(self).get(part) for part in STEPS)
+            if key not in self._steps:
+                self._steps = _Steps({**self._steps, key: _recorded(self, weakly(step))})
+            step = self._steps[key]
+        if not any(isinstance(tree, (dict, list, tuple)) for tree in rows):
+            return step
+        return lambda *arrays: step(*rebuild(rows, iter(arrays)))
 
-    def _step(self, name: str) -> Callable[..., Any]:
-        """What runs one batch: `_train_batch` or `_test_batch`, recorded and replayed if `compile` says so."""
-        if self._jit is False:
-            return getattr(self, f"_{name}_batch")
-        if name not in self._steps:
-            self._steps = _Steps({**self._steps, name: _recorded(self, weakly(getattr(self, f"_{name}_batch")))})
-        return self._steps[name]
-
-    def _train_batch(self, *arrays: Any) -> Any:
+    def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
-        x, y, weight = mapped(lambda place: arrays[place], self._forms["train"])
-        if self._has_own_step["train"]:
+        if self._has_own_step("train"):
             return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
-        total, *parts = self._forward(x, y, weight, training=True)
+        total, rest, *parts = self._forward(x, y, weight, training=True)
         self.optimizer.minimize(total)
-        self._track(total, y, *parts)
+        self._track(rest, y, *parts)
         return None
 
-    def _test_batch(self, *arrays: Any) -> Any:
-        x, y, weight = mapped(lambda place: arrays[place], self._forms["test"])
+    def _test_batch(self, x: Any, y: Any, weight: Any) -> Any:
         with Switch("grad_enabled", False):
-            if self._has_own_step["test"]:
+            if self._has_own_step("test"):
                 return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
-            total, *parts = self._forward(x, y, weight, training=False)
-            self._track(total, y, *parts)
+            _, rest, *parts = self._forward(x, y, weight, training=False)
+            self._track(rest, y, *parts)
         return None
 
     def _checked(self, step: str, logs: Any) -> Any:
@@ -93,8 +87,8 @@ class Stepping(Prepared):
         return dict(logs)
 
     def _forward(self, x: Any, y: Any, weight: Any, training: bool) -> Any:
-        """The loss of a batch; then for each output its own loss, how much that weighs, and the output itself: logits
-        where the loss is computed from them."""
+        """The loss of a batch; what of it counts in the mean "loss" (see `_count_losses`); then for each output its own
+        loss, how much that weighs, and the output itself: logits where the loss is computed from them."""
         x = mapped(as_input, x)
         shapes = self._make_ready(x)
         logits = frozenset(i for i, head in enumerate(self._heads) if head.takes_logits(*self._last_of(i)))
@@ -112,22 +106,25 @@ class Stepping(Prepared):
             if head.loss is not None:
                 value, count = head.compute(self._part(y, i), output, self._part(weight, i), i in logits)
                 parts.append(value if head.weight == 1.0 else value * head.weight)
-            values.append(value.detach() if len(self._heads) > 1 and value is not None else None)
+            values.append(value.detach() if self._has_several_losses and value is not None else None)
             counts.append(count)
-        return self._sum(parts), values, counts, outputs
+        penalties = self._penalties()
+        total = functools.reduce(operator.add, [*parts, *penalties])
+        rest = total if len(parts) == 1 else functools.reduce(operator.add, penalties) if penalties else None
+        return total, rest, values, counts, outputs
 
-    def _sum(self, parts: list[Any]) -> Any:
-        """The sum of the weighted losses and of the penalties of the layers."""
-        return functools.reduce(operator.add, [*parts, *(self.losses if self._has_penalties else ())])
+    def _penalties(self) -> list[Any]:
+        return self.losses if self._has_penalties else []
 
     def _part(self, tree: Any, number: int) -> Any:
         """What belongs to one output among targets or weights."""
         return tree if len(self._heads) == 1 or tree is None else tree[number]
 
-    def _track(self, total: Tensor, y: Any, values: Any, counts: Any, outputs: Any) -> None:
+    def _track(self, rest: Tensor | None, y: Any, values: Any, counts: Any, outputs: Any) -> None:
         """Adds a batch to the mean losses and the metrics."""
         masks = [getattr(output, "mask", None) for output in outputs]
-        given = total.detach(), values, counts, y, [output.detach() for output in outputs], masks
+        rest = None if rest is None else rest.detach()
+        given = rest, values, counts, y, [output.detach() for output in outputs], masks
         if state.trace is not None:
             self._counted(*given)
             return
@@ -140,14 +137,9 @@ class Stepping(Prepared):
         usual, count_up = self._count_up
         (count_up if shapes == usual else self._counted)(*given)
 
-    def _counted(self, total: Tensor, values: Any, counts: Any, y: Any, outputs: Any, masks: Any) -> None:
-        several = len(self._heads) > 1
-        rows = outputs[0].shape[0] if several else counts[0]
-        assert self._mean_loss is not None
-        self._mean_loss.accumulate(total.astype("float64") * rows, rows)
+    def _counted(self, rest: Tensor | None, values: Any, counts: Any, y: Any, outputs: Any, masks: Any) -> None:
+        self._count_losses(rest, values, counts, outputs[0].shape[0])
         for i, head in enumerate(self._heads):
-            if several and head.loss is not None:
-                head.mean.accumulate(values[i].astype("float64") * counts[i], counts[i])
             if not head.metrics:
                 continue
             split, activation = self._last_of(i)
@@ -158,6 +150,23 @@ class Stepping(Prepared):
                 output.mask = masks[i]
             for metric in head.metrics:
                 metric.update_state(Tensor(self._part(y, i)), output)
+
+    def _count_losses(self, rest: Tensor | None, values: Any, counts: Any, rows: int) -> None:
+        """Adds a batch to the mean losses: one loss, with the penalties, counts in "loss". Several count each in a mean
+        of its own, for they may count different steps; in "loss" only the rest, the penalties."""
+        several = self._has_several_losses
+        for head, value, count in zip(self._heads, values, counts, strict=True):
+            if several and head.loss is not None:
+                head.mean.accumulate(value.astype("float64") * count, count)
+            elif head.loss is not None:
+                rows = count
+        if rest is not None:
+            assert self._mean_loss is not None
+            self._mean_loss.accumulate(rest.astype("float64") * rows, rows)
+
+    @property
+    def _has_several_losses(self) -> bool:
+        return sum(head.loss is not None for head in self._heads) > 1
 
     def _reset(self) -> None:
         self._logs = None
@@ -175,8 +184,17 @@ class Stepping(Prepared):
         """A function that gives the results as they are now, and waits for the device only when it is called."""
         if self._logs is not None:
             return self._logs
-        now = {name: metric.later() for name, metric in self._compiled_metrics().items()}
-        return lambda: {name: result() for name, result in now.items()}
+        compiled = self._compiled_metrics()
+        now = {name: metric.later() for name, metric in compiled.items()}
+        weights = {
+            name: head.weight for name, metric in compiled.items() for head in self._heads if metric is head.mean
+        }
+
+        def results() -> dict[str, float]:
+            found = {name: result() for name, result in now.items()}
+            return found | {"loss": found["loss"] + sum(found[name] * weight for name, weight in weights.items())}
+
+        return results
 
     def _compiled_metrics(self) -> dict[str, metrics_.Metric]:
         if self._mean_loss is None:
@@ -209,19 +227,35 @@ class Stepping(Prepared):
         outputs = self(x, training=True)
         loss = self.compute_loss(x, y, outputs, weight)
         self.optimizer.minimize(loss)
-        return self._counted_in(loss, x) | self.compute_metrics(x, y, outputs, weight)
+        return self._mean_so_far(loss, x, y, outputs) | self.compute_metrics(x, y, outputs, weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluates one batch, as `train_step` trains on one."""
         x, y, weight = _parts_of(data)
         outputs = self(x, training=False)
         loss = self.compute_loss(x, y, outputs, weight, training=False)
-        return self._counted_in(loss, x) | self.compute_metrics(x, y, outputs, weight)
+        return self._mean_so_far(loss, x, y, outputs) | self.compute_metrics(x, y, outputs, weight)
 
-    def _counted_in(self, loss: Any, x: Any) -> dict[str, Any]:
-        mean, rows = self._compiled_metrics()["loss"], next(leaves(x)).shape[0]
-        mean.accumulate(loss.detach().astype("float64") * rows, rows)
-        return {"loss": mean.result()}
+    def _mean_so_far(self, loss: Any, x: Any, y: Any, outputs: Any) -> dict[str, Any]:
+        """Adds what `compute_loss` returned to the mean loss."""
+        mean, count = self._compiled_metrics()["loss"], next(leaves(x)).shape[0]
+        heads = [head for head in self._heads if head.loss is not None]
+        apart = heads if self._has_several_losses and not self._has_own("compute_loss") else []
+        if apart:
+            loss = functools.reduce(operator.add, self._penalties(), 0.0)
+        elif len(heads) == 1 and y is not None:
+            count = next(count for count in self._counts(y, outputs) if count is not None)
+        if isinstance(loss, Tensor):
+            mean.accumulate(loss.detach().astype("float64") * count, count)
+        return {"loss": sum((head.mean.result() * head.weight for head in apart), start=mean.result())}
+
+    def _counts(self, y: Any, outputs: Any) -> list[Any]:
+        """How much the loss of each output weighs, None where there is none."""
+        parts = enumerate(zip(self._heads, leaves(outputs), strict=True))
+        return [
+            head.loss and head.loss.count(self._part(y, i), getattr(output, "mask", None))
+            for i, (head, output) in parts
+        ]
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -235,11 +269,13 @@ class Stepping(Prepared):
         for i, (head, output) in enumerate(zip(self._heads, leaves(y_pred), strict=True)):
             if head.loss is not None:
                 value = head.loss(self._part(y, i), output, self._part(sample_weight, i))
-                head.mean.accumulate(value.detach().astype("float64") * output.shape[0], output.shape[0])
+                count = head.loss.count(self._part(y, i), getattr(output, "mask", None))
+                head.mean.accumulate(value.detach().astype("float64") * count, count)
                 parts.append(value * head.weight)
-        if not parts and not self.losses:
+        penalties = self._penalties()
+        if not parts and not penalties:
             raise ValueError(message(f"{self.where} compute_loss", "a loss, given to compile", "none"))
-        return self._sum(parts)
+        return functools.reduce(operator.add, [*parts, *penalties])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Updates the metrics of `compile`, and returns their results so far by name."""
@@ -253,7 +289,7 @@ STEPS = {name: getattr(Stepping, name) for name in ("train_step", "test_step", "
 """What a subclass may define in its own way."""
 
 
-class _Steps(dict[str, Any]):
+class _Steps(dict[Any, Any]):
     """A model's steps under jit, by name. A copied model records its own."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Steps:

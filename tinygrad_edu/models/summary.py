@@ -52,12 +52,13 @@ def table(model: Any) -> list[tuple[str, ...]]:
     outputs for one row of inputs, and in a functional model the layers that the inputs come from; "?" for what is not
     known yet."""
     rows: list[tuple[str, ...]] = []
+    held = {id(member): name for name, member in model._members()}
     for i, layer in enumerate(model.layers):
         calls = _calls(model, layer, i)
         shapes = dict.fromkeys(str(symbol.shape) for call in calls for symbol in call)
         built = layer.built or isinstance(layer, InputLayer)
         row = (
-            f"{layer.name or '-'} ({type(layer).__name__})",
+            f"{layer.name or held.get(id(layer), '-')} ({type(layer).__name__})",
             ", ".join(shapes) or UNKNOWN,
             f"{layer.count_params():,}" if built else UNKNOWN,
             in_bytes(_size(layer.weights)) if built else UNKNOWN,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -107,12 +107,13 @@ class Trainer(Stepping):
         batch_size = _batch_size("fit", batch_size)
         epochs = check_integer("fit", "epochs", epochs, 1)
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
-        if verbose not in ("auto", 0, 1, 2):
-            raise choice("fit", "verbose", verbose, ("auto", "0", "1", "2"))
-        rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data)
+        _check_verbose("fit", verbose)
+        rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data, batch_size)
+        for part in (rows, held_out):
+            if part is not None:
+                self._check_batches("fit", part, batch_size)
         rows = self._weighted("fit", rows, class_weight)
         batches = Batches(tuple(leaves(rows)), batch_size, shuffle)
-        self._take_form("train", rows)
         history, bar = History(), ProgressBar(lines_only=verbose == 2)
         given = () if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)
         watching = [*given, history, *([bar] if verbose else [])]
@@ -122,7 +123,7 @@ class Trainer(Stepping):
         try:
             hooks.call("on_train_begin", {})
             for epoch in range(initial_epoch, epochs):
-                self._fit_epoch(epoch, batches, held_out, hooks)
+                self._fit_epoch(epoch, self._step("train", rows), batches, held_out, hooks)
                 if self.stop_training:
                     break
             hooks.call("on_train_end", {})
@@ -130,10 +131,12 @@ class Trainer(Stepping):
             bar.close()
         return history
 
-    def _fit_epoch(self, epoch: int, batches: Batches, held_out: Rows | None, hooks: CallbackList) -> None:
+    def _fit_epoch(
+        self, epoch: int, train: Callable[..., Any], batches: Batches, held_out: Rows | None, hooks: CallbackList
+    ) -> None:
         hooks.call("on_epoch_begin", epoch, {})
         self._reset()
-        train, watched = self._step("train"), hooks.has("on_train_batch_end")
+        watched = hooks.has("on_train_batch_end")
         for step, arrays in enumerate(batches):
             hooks.call("on_train_batch_begin", step, {})
             logs = train(*arrays)
@@ -153,8 +156,7 @@ class Trainer(Stepping):
 
     def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
         self._reset()
-        self._take_form("test", rows)
-        test = self._step("test")
+        test = self._step("test", rows)
         for batch in Batches(tuple(leaves(rows)), batch_size):
             self._take(test(*batch))
         return self._results()
@@ -173,7 +175,10 @@ class Trainer(Stepping):
         """The loss, or the list [loss, metrics...] if there are metrics, or with `return_dict` a dict; means over all
         rows."""
         batch_size = _batch_size("evaluate", batch_size)
-        results = self._evaluate(self._prepare("evaluate", x, y, sample_weight), batch_size)
+        _check_verbose("evaluate", verbose)
+        rows = self._prepare("evaluate", x, y, sample_weight, batch_size)
+        self._check_batches("evaluate", rows, batch_size)
+        results = self._evaluate(rows, batch_size)
         if verbose not in (0, "auto"):
             print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
         return self._as_asked(results, return_dict)
@@ -181,8 +186,17 @@ class Trainer(Stepping):
     def predict(self, x: Any, batch_size: int | None = 32, verbose: str | int = 0) -> Any:
         """The outputs for inputs (n, ...), computed in batches without a graph, as one NumPy array; for several outputs
         a list or dict of them, as the model returns it."""
-        batch_size = _batch_size("predict", batch_size)
-        x = self._inputs("predict", x)
+        _check_verbose("predict", verbose)
+        return self._predict("predict", x, _batch_size("predict", batch_size))
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """What `predict` returns, computed as one batch."""
+        return self._predict("predict_on_batch", x, None)
+
+    def _predict(self, where: str, x: Any, batch_size: int | None) -> Any:
+        x = self._inputs(where, x)
+        batch_size = batch_size or next(leaves(x)).shape[0]
+        self._check_batches(where, (x, None, None), batch_size)
         found: list[list[numpy.ndarray[Any, Any]]] = []
         with Switch("grad_enabled", False):
             for batch in Batches(tuple(leaves(x)), batch_size):
@@ -202,8 +216,7 @@ class Trainer(Stepping):
         rows = self._prepare("train_on_batch", x, y, sample_weight, train=True)
         rows = self._weighted("train_on_batch", rows, class_weight)
         self._reset()
-        self._take_form("train", rows)
-        self._take(self._step("train")(*leaves(rows)))
+        self._take(self._step("train", rows)(*leaves(rows)))
         return self._as_asked(self._results(), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -223,6 +236,11 @@ class Trainer(Stepping):
         if return_dict:
             return results
         return list(results.values()) if len(results) > 1 else next(iter(results.values()))
+
+
+def _check_verbose(where: str, value: Any) -> None:
+    if value not in ("auto", 0, 1, 2):
+        raise choice(where, "verbose", value, ("auto", "0", "1", "2"))
 
 
 def _batch_size(where: str, value: int | None) -> int:
