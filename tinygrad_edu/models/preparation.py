@@ -31,6 +31,7 @@ class Prepared(ActivatedLayer):
     _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
     _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
+    _is_compiled = False
     _has_penalties = True
     """Whether a layer has a regularizer; looked up once a call, for it takes a walk through all layers."""
     _outputs_are_named = False
@@ -118,7 +119,7 @@ class Prepared(ActivatedLayer):
             if not trained and self.parameters():
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
-            self.optimizer.build(trained)
+            self.optimizer.build(trained, shared=True)  # with other models that have the same layers
         if not has_loss:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
             for a in leaves(y):
@@ -135,7 +136,7 @@ class Prepared(ActivatedLayer):
 
     def _check_compiled(self, where: str, step: str) -> None:
         where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
-        if self.optimizer is None:
+        if not self._is_compiled or (self.optimizer is None and not self._has_own_step("train")):
             raise RuntimeError(message(where, "a compiled model", "one that is not", hint))
         if self._given[0] is None and not self._has_own_step(step):
             raise RuntimeError(message(where, f"a loss, given to compile, or a {step}_step", "none", hint))

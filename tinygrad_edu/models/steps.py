@@ -63,10 +63,12 @@ class Stepping(Prepared):
         return lambda *arrays: step(*rebuild(rows, iter(arrays)))
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
+        if self._has_own_step("train"):
+            for p in self.trainable_weights:  # of which another optimizer's step may have left gradients
+                p.grad = None
+            return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
-        if self._has_own_step("train"):
-            return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         total, rest, *parts = self._forward(x, y, weight, training=True)
         self.optimizer.minimize(total)
         self._track(rest, y, *parts)

@@ -39,7 +39,8 @@ class Trainer(Stepping):
         """Chooses how to train.
 
         Args:
-            optimizer: a name ("adam", "sgd", "adamw") or an optimizer.
+            optimizer: a name ("adam", "sgd", "rmsprop", "adamw") or an optimizer; None for a model whose `train_step`
+                has its own.
             loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred). A
                 model of several outputs takes a list, or a dict by the names of its last layers; one loss is for all.
             loss_weights: the factors of the losses of several outputs in their sum; a list or dict, 1 by default.
@@ -55,7 +56,7 @@ class Trainer(Stepping):
         """
         if jit not in ("auto", True, False):
             raise choice("compile", "jit", jit, ("auto", "True", "False"))
-        chosen = optimizers.get(optimizer)
+        chosen = None if optimizer is None else optimizers.get(optimizer)
         metrics = [metrics] if isinstance(metrics, str) else metrics
         given = (loss, loss_weights, metrics)
         several = isinstance(loss, (dict, list, tuple)) and len(loss) > 1
@@ -66,6 +67,7 @@ class Trainer(Stepping):
             self.optimizer.release()
         self.optimizer, self._given, self._heads, self._jit = chosen, given, heads, jit
         self.loss = heads[0].loss if len(heads) == 1 else loss
+        self._is_compiled = True
         self._forget_steps()
 
     # Training
