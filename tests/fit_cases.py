@@ -47,7 +47,8 @@ def train_masked(keras, **options):
     states = layers.LSTM(4)(layers.Embedding(6, 3, mask_zero=True)(tokens))
     model = keras.Model(tokens, layers.Dense(3, activation="softmax")(states))
     model.set_weights([random.uniform(-0.8, 0.8, w.shape).astype("float32") for w in model.get_weights()])
-    # SGD: the other optimizers of Keras treat the gradient of an embedding as sparse
+    # SGD: Keras's other optimizers move only the rows of an embedding that a batch has, on TensorFlow; on JAX all of
+    # them, as here
     model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"], **options)
     settings = {"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "validation_data": (ids[:7], y[:7])}
     return model, model.fit(ids, y, class_weight={0: 0.5, 2: 3.0}, verbose=0, **settings).history

@@ -23,7 +23,8 @@ class Embedding(Layer):
         options: those of `Layer`; `embeddings` has an initializer and a regularizer.
 
     Parameters: embeddings (input_dim, output_dim). Raises IndexError for an id that is negative or not below input_dim,
-    ValueError for a floating id that is not whole.
+    ValueError for a floating id that is not whole. The gradient is the sum over the rows that were taken, zero for the
+    others; optimizers with a momentum go on moving those too, as in PyTorch and in Keras on JAX.
 
     >>> import tinygrad_edu as tg
     >>> layer = tg.layers.Embedding(3, 2, weights=[[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]])
