@@ -950,7 +950,7 @@ def primitives():
     return found
 
 
-ATTRIBUTES = {"negative_slope": 0.2, "alpha": 1.5, "low": -1.0, "high": None, "exponent": 3}
+ATTRIBUTES = {"negative_slope": 0.2, "alpha": 1.5, "low": -1.0, "high": None, "exponent": 3, "width": 4.0}
 
 
 @pytest.mark.parametrize("how", HOW)

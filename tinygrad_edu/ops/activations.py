@@ -277,22 +277,22 @@ def sparse_plus(x: Any) -> Any:
 @primitive(
     "elementwise",
     expression="0.5 * a + 0.5 * maximum(absolute(a), 1) * sqrt((a / maximum(absolute(a), 1)) * (a / maximum(absolute("
-    "a), 1)) + b / maximum(absolute(a), 1) / maximum(absolute(a), 1))",
+    "a), 1)) + width / maximum(absolute(a), 1) / maximum(absolute(a), 1))",
     saves=("a", "y"),
 )
-def _squareplus(xp: Any, a: Array, *, b: float, out: Any = None) -> Any:
-    y = xp.hypot(a, math.sqrt(b), out=empty_float(xp, a) if out is None else out)
+def _squareplus(xp: Any, a: Array, *, width: float, out: Any = None) -> Any:
+    y = xp.hypot(a, math.sqrt(width), out=empty_float(xp, a) if out is None else out)
     y *= 0.5
     y += xp.multiply(a, 0.5)
     return y
 
 
-_squareplus.defvjp(lambda g, y, a, b: g * (y / (y + (y - a))))  # below is the root
+_squareplus.defvjp(lambda g, y, a, width: g * (y / (y + (y - a))))  # below is the root
 
 
 def squareplus(x: Any, b: float = 4.0) -> Any:
     """(x + sqrt(x ** 2 + b)) / 2, a softplus without exp (Barron, 2021). Raises ValueError for a negative b."""
-    return _squareplus(x, b=check_number("squareplus", "b", b, "of at least 0", lambda n: n >= 0))
+    return _squareplus(x, width=check_number("squareplus", "b", b, "of at least 0", lambda n: n >= 0))
 
 
 def glu(x: Any, axis: int = -1) -> Any:
