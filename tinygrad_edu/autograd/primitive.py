@@ -333,7 +333,7 @@ class Primitive:
     def _explain(self, error: Exception, arrays: list[Any]) -> None:
         """Raises the array module's complaint in the house form, unless it has that form already."""
         for a in arrays:
-            if hasattr(a, "operand_hint") or (": expected " not in str(error) and not _is_operand(a)):
+            if hasattr(a, "operand_hint"):  # a symbol, which has a shape and a dtype, but is no array
                 raise TypeError(self._not_an_operand(a)) from error
         devices = {str(device_of(a)) for a in arrays if hasattr(a, "dtype") and (a.ndim or self.kind != "elementwise")}
         operands = " and ".join(f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else repr(a) for a in arrays)
@@ -342,14 +342,13 @@ class Primitive:
             raise DeviceError(message(self.label, "all on one device", found, "move one with .to(device).")) from error
         if ": expected " in str(error):
             return
+        for a in arrays:
+            if not hasattr(a, "dtype") and not isinstance(a, (int, float, HostNumber)):
+                raise TypeError(self._not_an_operand(a)) from error
         # not type(error), which may take other arguments than a text, as NumPy's UFuncTypeError does
         other = IndexError if isinstance(error, IndexError) else TypeError
         kind = ShapeError if isinstance(error, ValueError) else other
         raise kind(message(self.label, self.expects, operands, f"the array module said: {error}")) from error
-
-
-def _is_operand(a: Any) -> bool:
-    return hasattr(a, "dtype") or isinstance(a, (int, float, HostNumber))
 
 
 def _primitive_named(name: str) -> Primitive:
