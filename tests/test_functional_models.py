@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu.errors import ShapeError
-from tinygrad_edu.layers import Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
+from tinygrad_edu.layers import LSTM, Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
 from tinygrad_edu.models import Model, Sequential, load_model
 
 RANDOM = np.random.default_rng(0)
@@ -603,3 +603,19 @@ def test_on_cuda_as_on_the_cpu():
     assert all(str(y.device) == "cuda:0" for y in found)
     for y, array in zip(found, expected, strict=True):
         np.testing.assert_allclose(y.to("cpu").detach().numpy(), array, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mask_by_keyword_reaches_the_layers_inside():
+    x, mask = tg.normal((2, 4, 3)), np.array([[True, True, False, False], [True, True, True, False]])
+    lstm = LSTM(3)
+    expected = lstm(x, mask=tg.tensor(mask)).detach().numpy()
+    assert abs(expected - lstm(x).detach().numpy()).max() > 1e-3
+    symbol = Input((4, 3))
+    for model in (Sequential([Input((4, 3)), lstm]), Model(symbol, lstm(symbol))):
+        np.testing.assert_array_equal(model(x, mask=mask).detach().numpy(), expected)
+        assert not hasattr(x, "mask")
+        with pytest.raises(ShapeError, match="expected a mask of shape"):
+            model(x, mask=mask[:1])
+    both = Model([symbol, Input((4, 3))], symbol * 1.0)
+    with pytest.raises(TypeError, match="Model: expected a mask for one input, received one for list"):
+        both([x, x], mask=mask)

@@ -8,9 +8,11 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ..autograd import Tensor
 from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
 from ..layers.config import arguments, revived
+from ..layers.masks import as_mask
 from ..layers.symbolic import shapes_of, symbols_in
 from ..tree import leaves, rebuild
 from .graph import Graph
@@ -94,6 +96,18 @@ class Model(Trainer):
         if self.graph is None:
             raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
         return self.graph.run(self._inputs_in_order(inputs), outputs)
+
+    def run(self, function: Any, x: Any, *args: Any, **keywords: Any) -> Any:
+        """As for any layer; a mask given by keyword becomes that of the input, for the layers inside."""
+        if keywords.get("mask") is not None and "mask" not in self._call_takes:
+            x = self._as_tensors(x)
+            if not isinstance(x, Tensor):
+                hint = "layers such as Embedding and Masking give each input its own."
+                raise TypeError(message(self.where, "a mask for one input", f"one for {type(x).__name__}", hint))
+            mask = as_mask(self.where, keywords["mask"], x.shape[:2])
+            x = x.reshape(x.shape)  # the mask is not the caller's
+            x.mask = mask
+        return super().run(function, x, *args, **keywords)
 
     def _with_mask(self, x: Any, mask: Any, y: Any) -> Any:
         """Each output has the mask that its layer gave it, unless a subclass says otherwise."""
@@ -183,15 +197,13 @@ class Model(Trainer):
     def _lasts(self) -> tuple[tuple[bool, Any], ...]:
         if self.graph is None or type(self).call is not Model.call:
             return super()._lasts()
-        apart = [
-            layer if isinstance(layer, ActivatedLayer) and layer.is_split else None for layer in self.graph.last_layers
-        ]
+        apart = map(activated, self.graph.last_layers)
         return tuple((layer is not None, layer and layer.activation) for layer in apart)
 
     @property
     def _last(self) -> ActivatedLayer | None:
         last = [] if self.graph is None else self.graph.last_layers
-        return last[0] if len(last) == 1 and isinstance(last[0], ActivatedLayer) and last[0].is_split else None
+        return activated(last[0]) if len(last) == 1 else None
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name, or number. Raises ValueError for an unknown one and suggests the nearest."""
@@ -256,6 +268,11 @@ class Model(Trainer):
         from .saving import read_weights
 
         self.load_state_dict(read_weights(path)[0])
+
+
+def activated(layer: Layer) -> ActivatedLayer | None:
+    """The layer, if its last step is an activation that is kept apart."""
+    return layer if isinstance(layer, ActivatedLayer) and layer.is_split else None
 
 
 def name_layers(where: str, layers: Sequence[Layer]) -> None:

@@ -10,7 +10,7 @@ from ..errors import message
 from ..layers import ActivatedLayer, InputLayer, Layer, Symbol
 from ..layers.base import check_input
 from ..layers.config import arguments, serialize
-from .model import Model, is_automatic, name_layers
+from .model import Model, activated, is_automatic, name_layers
 
 
 class Sequential(Model):
@@ -184,8 +184,7 @@ class Sequential(Model):
 
     @property
     def _last(self) -> ActivatedLayer | None:
-        last = self.layers[-1] if self.layers else None
-        return last if isinstance(last, ActivatedLayer) and last.is_split else None
+        return activated(self.layers[-1]) if self.layers else None
 
     def preactivation(self, x: Any, outputs: Any = None) -> Any:
         """The output before the activation of the last layer."""
