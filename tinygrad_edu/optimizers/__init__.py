@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import choice, message
+from . import schedules
 from .base import Optimizer
 from .rules import SGD, Adam, AdamW, RMSprop
 
@@ -24,4 +25,4 @@ def get(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get"]
+__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "schedules"]

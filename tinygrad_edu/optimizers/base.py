@@ -19,6 +19,7 @@ from ..backend import Array, Device, array_module, device, to_device, to_host
 from ..errors import GradientError, ShapeError, TraceError, check_cast, check_names, check_number, message
 from ..jit import jit, weakly
 from ..state import state
+from .schedules import LearningRateSchedule
 
 State = dict[str, Any]
 """What an optimizer keeps per parameter: names and arrays of the parameter's shape."""
@@ -40,7 +41,8 @@ class Optimizer:
     element-wise says so by `elementwise = False`.
 
     Args:
-        learning_rate: the size of a step; may be set again at any time.
+        learning_rate: the size of a step, or a schedule (`optimizers.schedules`) that gives it for each; may be set
+            again at any time.
         weight_decay: shrinks each parameter by this share of the learning rate at each step, apart from the gradient.
 
     >>> import tinygrad_edu as tg
@@ -54,12 +56,13 @@ class Optimizer:
 
     iterations = Number()
     _learning_rate = Number()
+    _schedule: LearningRateSchedule | None = None
     never_negative: tuple[str, ...] = ("iterations", "learning_rate")
     """The names in the state whose numbers are at least 0."""
     elementwise = True
     """Whether `apply` does the same to each element, whatever the parameter's shape."""
 
-    def __init__(self, learning_rate: float, weight_decay: float | None = None):
+    def __init__(self, learning_rate: float | LearningRateSchedule, weight_decay: float | None = None):
         self.where = type(self).__name__
         self.learning_rate = learning_rate
         self.weight_decay = 0.0
@@ -73,11 +76,21 @@ class Optimizer:
 
     @property
     def learning_rate(self) -> float:
-        return self._learning_rate
+        """The rate of the next step. Setting it to a number where a schedule gives it raises TypeError."""
+        if self._schedule is None:
+            return self._learning_rate
+        return on_host(functools.partial(_scheduled, self.where, self._schedule), self.iterations)
 
     @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = on_host(functools.partial(at_least_zero, self.where, "learning_rate"), value)
+    def learning_rate(self, value: float | LearningRateSchedule) -> None:
+        if isinstance(value, LearningRateSchedule):
+            self._schedule, self._learning_rate = value, 0.0
+        elif self._schedule is not None:
+            hint = "make the optimizer with a number, and let a callback change it."
+            found = f"{value!r} in place of {self._schedule!r}"
+            raise TypeError(message(self.where, "another schedule as learning_rate", found, hint))
+        else:
+            self._learning_rate = on_host(functools.partial(at_least_zero, self.where, "learning_rate"), value)
 
     # What a subclass defines
 
@@ -168,9 +181,9 @@ class Optimizer:
 
     def _updated(self, gradients: list[Any]) -> None:
         """One step; under `jit`, so that it runs as few loops and changes all or nothing."""
-        settled(self)
+        settled(self, "_schedule")
         changes: list[tuple[Tensor, Any]] = []
-        step, rate = self.iterations + 1, self._learning_rate
+        step, rate = self.iterations + 1, self.learning_rate
         found = {id(p): g for p, g in zip(self.parameters, gradients, strict=True)}
         for segment in self._segments:
             for value, gradient, own in segment.updates(found):
@@ -199,7 +212,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, numpy.ndarray[Any, Any]]:
         """The number of steps, the learning rate and copies of the state, as NumPy arrays: "0.momentum" and so on."""
-        values = {"iterations": numpy.array(self.iterations), "learning_rate": numpy.array(self._learning_rate)}
+        values = {"iterations": numpy.array(self.iterations), "learning_rate": numpy.array(self.learning_rate)}
         return values | {name: numpy.array(to_host(t.data)) for name, t in self._named_state().items()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
@@ -220,7 +233,9 @@ class Optimizer:
                 )
         iterations = int(check_cast(where, "iterations", arrays["iterations"], "int64"))
         cast = [(t, to_device(check_cast(where, name, arrays[name], t.dtype), t.device)) for name, t in own.items()]
-        self.learning_rate, self.iterations = float(arrays["learning_rate"]), iterations
+        self.iterations = iterations
+        if self._schedule is None:
+            self.learning_rate = float(arrays["learning_rate"])
         for t, array in cast:
             t.assign_(array)
 
@@ -240,7 +255,7 @@ class Optimizer:
         return self
 
     def __repr__(self) -> str:
-        return f"<{self.where} learning_rate={self._learning_rate:g}>"
+        return f"<{self.where} learning_rate={self._schedule or format(self._learning_rate, 'g')}>"
 
 
 class Segment:
@@ -304,6 +319,10 @@ class Segment:
         for (p, own), g in zip(self.parts, given, strict=True):
             if g is not None:
                 yield p, g, own
+
+
+def _scheduled(where: str, schedule: LearningRateSchedule, step: int) -> float:
+    return at_least_zero(where, f"the learning rate of {type(schedule).__name__}", schedule(step))
 
 
 def at_least_zero(where: str, name: str, value: Any) -> float:
