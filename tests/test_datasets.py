@@ -7,6 +7,7 @@ import pytest
 
 from tinygrad_edu import datasets
 from tinygrad_edu.datasets import digits
+from tinygrad_edu.datasets.splits import split, stratified_split
 
 ROWS_PER_CLASS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
@@ -43,16 +44,27 @@ def test_shapes_dtypes_and_ranges():
 @pytest.mark.parametrize("fraction", [0.01, 0.2, np.float32(0.5), 0.99])
 def test_split_is_disjoint_complete_and_stratified(fraction):
     labels = np.repeat(np.arange(10), ROWS_PER_CLASS)
-    train, test = datasets.stratified_split(labels, fraction, seed=0)
+    (train, y_train), (test, y_test) = stratified_split(np.arange(len(labels)), labels, fraction, seed=0)
     assert sorted([*train, *test]) == list(range(len(labels)))
-    assert np.bincount(labels[test]).tolist() == [round(fraction * count) for count in ROWS_PER_CLASS]
+    assert np.array_equal(labels[train], y_train)
+    assert np.array_equal(labels[test], y_test)
+    assert np.bincount(y_test).tolist() == [round(fraction * count) for count in ROWS_PER_CLASS]
 
 
-def test_both_sides_are_shuffled():
+@pytest.mark.parametrize("stratified", [True, False])
+def test_both_sides_are_shuffled(stratified):
     # the file has an order of its own, and fit(validation_split=...) takes the last rows
     labels = np.repeat(np.arange(10), ROWS_PER_CLASS)
-    for rows in datasets.stratified_split(labels, 0.2, seed=0):
+    for rows, _ in (stratified_split if stratified else split)(np.arange(len(labels)), labels, 0.2, seed=0):
         assert (np.diff(rows) < 0).mean() > 0.4
+
+
+def test_plain_split_is_disjoint_and_complete():
+    (train, _), (test, _) = split(np.arange(50), np.arange(50), 0.3, seed=1)
+    assert len(test) == 15
+    assert sorted([*train, *test]) == list(range(50))
+    with pytest.raises(ValueError, match=r"received 0\.001, which puts 0 of 50 rows there"):
+        split(np.arange(50), np.arange(50), 0.001, seed=1)
 
 
 def test_the_seed_decides():
