@@ -115,11 +115,12 @@ class PReLU(Layer):
         self,
         alpha_initializer: Any = "Zeros",
         alpha_regularizer: Any = None,
-        *,
+        alpha_constraint: Any = None,
         shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ):
-        super().__init__(alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, **options)
+        of_alpha = {"initializer": alpha_initializer, "regularizer": alpha_regularizer, "constraint": alpha_constraint}
+        super().__init__(**{f"alpha_{what}": value for what, value in of_alpha.items()}, **options)
         given = shared_axes if shared_axes is None or isinstance(shared_axes, Iterable) else (shared_axes,)
         self.shared_axes = (
             None if given is None else [check_integer(self.where, "each of shared_axes", axis, 1) for axis in given]

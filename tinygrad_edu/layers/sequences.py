@@ -27,16 +27,22 @@ class _WholeSequence(Recurrent):
     initial = SimpleRNNCell.initial
     units, activation, use_bias = map(_of_cell, ("units", "activation", "use_bias"))
     dropout, recurrent_dropout = map(_of_cell, ("dropout", "recurrent_dropout"))
-    kernel_initializer, kernel_regularizer = map(_of_cell, ("kernel_initializer", "kernel_regularizer"))
-    recurrent_initializer, recurrent_regularizer = map(_of_cell, ("recurrent_initializer", "recurrent_regularizer"))
-    bias_initializer, bias_regularizer = map(_of_cell, ("bias_initializer", "bias_regularizer"))
+    kernel_initializer, recurrent_initializer, bias_initializer = map(
+        _of_cell, ("kernel_initializer", "recurrent_initializer", "bias_initializer")
+    )
+    kernel_regularizer, recurrent_regularizer, bias_regularizer = map(
+        _of_cell, ("kernel_regularizer", "recurrent_regularizer", "bias_regularizer")
+    )
+    kernel_constraint, recurrent_constraint, bias_constraint = map(
+        _of_cell, ("kernel_constraint", "recurrent_constraint", "bias_constraint")
+    )
 
     def __init__(self, **options: Any):
-        self.cell = SimpleNamespace()  # takes the initializers and regularizers until there is a cell
+        self.cell = SimpleNamespace()  # takes the initializers, regularizers and constraints until there is a cell
         super().__init__(**options)
 
     def make_cell(self, kind: Any, units: int, **arguments: Any) -> None:
-        """Makes the cell, with the layer's initializers and regularizers."""
+        """Makes the cell, with the layer's initializers, regularizers and constraints."""
         self.cell = kind(units, **arguments, **vars(self.cell))
 
     def check_shape(self, shape: Shape) -> None:

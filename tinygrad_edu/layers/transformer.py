@@ -55,7 +55,8 @@ class TransformerBlock(Layer):
         return shape[-1]
 
     def _weights(self) -> dict[str, Any]:
-        names = [f"{weight}_{what}" for weight in self.initial for what in ("initializer", "regularizer")]
+        kinds = ("initializer", "regularizer", "constraint")
+        names = [f"{weight}_{kind}" for weight in self.initial for kind in kinds]
         return {name: getattr(self, name) for name in names}
 
     def _attention(self, query: tuple[Any, ...], value: tuple[Any, ...]) -> MultiHeadAttention:

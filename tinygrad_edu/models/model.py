@@ -97,6 +97,11 @@ class Model(Trainer):
             raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
         return self.graph.run(self._inputs_in_order(inputs), outputs)
 
+    def _activated(self, y: Any, outputs: Any = frozenset({0})) -> Any:
+        activations = [activation if i in outputs else None for i, (_, activation) in enumerate(self._lasts())]
+        given = zip(leaves(y), activations, strict=True)
+        return rebuild(y, (part if activation is None else activation(part) for part, activation in given))
+
     def run(self, function: Any, x: Any, *args: Any, **keywords: Any) -> Any:
         """As for any layer; a mask given by keyword becomes that of the input, for the layers inside."""
         if keywords.get("mask") is not None and "mask" not in self._call_takes:
