@@ -205,10 +205,10 @@ class Layer(Module):
         """
         for value in leaves(loss):
             if not isinstance(value, Tensor):
-                raise TypeError(message(f"{self.where} add_loss", "a tensor", type(value).__name__))
+                raise TypeError(message(self.where, "a tensor to add to the loss", type(value).__name__))
             if value.shape != ():
-                hint = "add its sum or mean."
-                raise ShapeError(message(f"{self.where} add_loss", "a tensor of shape ()", f"{value.shape}", hint))
+                expected, hint = "a tensor of shape () to add to the loss", "take its sum or mean."
+                raise ShapeError(message(self.where, expected, f"shape {value.shape}", hint))
             noted = self._noted = state.penalties or self._noted or Penalties()
             noted.note(self, value)
 
