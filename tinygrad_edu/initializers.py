@@ -15,7 +15,7 @@ from .autograd import Tensor, cast, tensor
 from .backend import Generator, default_device, default_generator, special_functions, to_device, to_host
 from .errors import ShapeError, check_integer, check_number, choice, message
 from .registry import as_json, made
-from .state import state
+from .state import state, use_dtype
 
 Shape = tuple[int, ...]
 
@@ -79,9 +79,8 @@ def _finite(where: str, value: Any) -> Any:
     """A finite number, or an array of them."""
     if not isinstance(value, (Tensor, list, tuple)) and not getattr(value, "ndim", 0):
         return check_number(where, "value", value, "that is finite", lambda _: True)
-    array = to_host(tensor(value).data).copy()
-    if array.dtype.kind not in "fiub":
-        raise TypeError(message(where, "value to be a number or an array of numbers", f"dtype {array.dtype}"))
+    with use_dtype("float64"):  # what Python floats are
+        array = to_host(tensor(value, device="cpu").data)
     if not numpy.isfinite(array).all():
         raise ValueError(message(where, "value of finite numbers", f"{array[~numpy.isfinite(array)][0]}"))
     return array
