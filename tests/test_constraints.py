@@ -285,6 +285,18 @@ def test_one_that_returns_something_else(wrong, received):
     np.testing.assert_array_equal(w.detach().numpy(), [1.0, 2.0])
 
 
+def test_a_tensor_takes_functions_only():
+    w = tg.tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError) as caught:
+        w.constraint = "non_neg"
+    hint = "Hint: write tg.constraints.get(name)."
+    assert str(caught.value) == f"constraint: expected a function of a tensor, or None, received 'non_neg'. {hint}"
+    w.constraint = NonNeg()
+    w.constraint = None
+    SGD(2.0).build([w]).minimize(w.sum())
+    assert w.item() == -1.0
+
+
 def test_one_that_depends_on_values_runs_without_jit():
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     w.constraint = lambda w: w if w.sum() > 1.5 else -w

@@ -191,6 +191,20 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula(jit):
 
 
 @BOTH
+def test_what_a_frozen_layer_computes_counts(jit):
+    model = small(activity_regularizer=L2(0.5), kernel_regularizer="l2")
+    model.layers[0].trainable = False
+    model.compile(SGD(0.1), "mse", metrics=["mse"], jit=jit)
+    h = np.tanh(X @ model.get_weights()[0] + model.get_weights()[1]).astype("float64")
+    total, error = model.evaluate(X, Y)
+    np.testing.assert_allclose(total - error, 0.5 * (h * h).sum() / 6, rtol=1e-5)
+    before = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    for a, b in zip(before[:2], model.get_weights(), strict=False):
+        np.testing.assert_array_equal(a, b)
+
+
+@BOTH
 def test_of_the_last_layer_whose_activation_is_part_of_the_loss(jit):
     """The loss is computed from logits, the penalty from probabilities; in a model inside another as well."""
     for wrap in (lambda layer: layer, lambda layer: Sequential([Input((4,)), layer])):

@@ -68,6 +68,9 @@ class Tensor:
 
     @constraint.setter
     def constraint(self, constraint: Any) -> None:
+        if not (constraint is None or callable(constraint)):
+            hint = "write tg.constraints.get(name)." if isinstance(constraint, str) else ""
+            raise TypeError(message("constraint", "a function of a tensor, or None", repr(constraint), hint))
         self._constraint = constraint
 
     # What the array knows

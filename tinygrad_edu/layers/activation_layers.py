@@ -97,7 +97,7 @@ class PReLU(Layer):
     Args:
         shared_axes: axes of the input, from 1 on, along which all elements share a slope. For images (batch, height,
             width, channels) [1, 2] gives a slope to each channel.
-        options: those of `Layer`; `alpha` has an initializer and a regularizer.
+        options: those of `Layer`; `alpha` has an initializer, a regularizer and a constraint.
 
     Parameters: alpha, of the shape of one input, with 1 for the shared axes. Raises ShapeError if the length of an axis
     that is not shared is not known, or differs from that at the first call.

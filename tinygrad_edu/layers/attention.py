@@ -259,7 +259,8 @@ class MultiHeadAttention(HeadsAttention):
         flash_attention: None or False, there is none here.
         use_gate: whether what a head finds is multiplied by the sigmoid of a projection of the query.
         seed: for the draws of dropout, in place of that of `tg.seed`.
-        options: those of `Layer`; `kernel` and `bias` have an initializer and a regularizer.
+        options: those of `Layer`; `kernel` and `bias` have an initializer, a regularizer and a constraint. An
+            `activity_regularizer` is for each projection: those of query, key, value and gate, and the output.
 
     Called as `layer(query, value, key=None, ...)`: query (batch, queries, features), value and key (batch, keys,
     features); key is value if not given. Returns (batch, queries, *output_shape), with `return_attention_scores` also

@@ -109,7 +109,7 @@ class Dense(ActivatedLayer):
         units: the number of outputs.
         activation: a name ("relu", "softmax", ...), a function, or None.
         use_bias: whether to add a bias.
-        options: those of `Layer`; `kernel` and `bias` have an initializer and a regularizer.
+        options: those of `Layer`; `kernel` and `bias` have an initializer, a regularizer and a constraint.
 
     Parameters: kernel (inputs, units), bias (units,). Raises ShapeError if the last axis of an input is not `inputs`.
 

@@ -91,7 +91,7 @@ class SimpleRNN(_WholeSequence):
         dropout, recurrent_dropout: rates at which, in training, features of the input and units of the state are set to
             0, the same ones at all steps; see `Dropout`.
         options: those of `RNN` and of `Layer`; `kernel`, `recurrent` (the recurrent_kernel) and `bias` have an
-            initializer and a regularizer.
+            initializer, a regularizer and a constraint.
 
     `layer(x, initial_state=..., mask=...)`: as for `RNN`. Parameters, all of the `cell`: kernel (features, units),
     recurrent_kernel (units, units), bias (units,). One operation computes all steps; only with
@@ -166,7 +166,7 @@ class LSTM(_Gated):
             same ones at all steps; see `Dropout`. With `recurrent_dropout` each gate has its own draw.
         use_cudnn: makes no difference.
         options: those of `RNN` and of `Layer`; `kernel`, `recurrent` (the recurrent_kernel) and `bias` have an
-            initializer and a regularizer.
+            initializer, a regularizer and a constraint.
 
     `layer(x, initial_state=[h, c], mask=...)`: as for `RNN`; with `return_state` it returns the output, h and c.
     Parameters, all of the `cell`: kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,),
@@ -230,7 +230,7 @@ class GRU(_Gated):
             same ones at all steps; see `Dropout`. With `recurrent_dropout` each gate has its own draw.
         use_cudnn: makes no difference.
         options: those of `RNN` and of `Layer`; `kernel`, `recurrent` (the recurrent_kernel) and `bias` have an
-            initializer and a regularizer.
+            initializer, a regularizer and a constraint.
 
     `layer(x, initial_state=h, mask=...)`: as for `RNN`. Parameters, all of the `cell`: kernel (features, 3 * units),
     recurrent_kernel (units, 3 * units), bias (2, 3 * units), or (3 * units,) without `reset_after`, their columns those

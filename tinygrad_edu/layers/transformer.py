@@ -103,7 +103,8 @@ class TransformerEncoderBlock(TransformerBlock):
         layer_norm_epsilon: of the normalizations.
         normalize_first: whether what goes into attention and network is normalized, as in GPT-2, rather than the sums:
             h = x + dropout(attention(norm(x))), and so on.
-        options: those of `Layer`; `kernel` and `bias` of all projections have an initializer and a regularizer.
+        options: those of `Layer`; `kernel` and `bias` of all projections have an initializer, a regularizer and a
+            constraint.
 
     (batch, time, features) stays; with `return_attention_scores` the scores come too. `padding_mask` (batch, time) is
     True for the steps that count, by default the mask that a layer gave to the input; `attention_mask` (batch, time,
