@@ -129,6 +129,7 @@ FAMILIES = (
     "embedding",
     "merging",
     "normalization",
+    "penalties",
     "pooling",
     "preprocessing",
     "recurrent",

@@ -15,7 +15,7 @@ PACKAGE = Path(tinygrad_edu.__file__).parent
 
 # Room (a module or folder of the package): the rooms that it may import. `face` is the package's own __init__.py.
 CORE = "errors state backend autograd ops"
-PARTS = CORE + " initializers regularizers losses metrics layers optimizers data"
+PARTS = CORE + " initializers regularizers constraints losses metrics layers optimizers data"
 ALLOWED = {
     "errors": "",
     "tree": "",
@@ -28,9 +28,10 @@ ALLOWED = {
     "registry": "errors",
     "initializers": CORE + " registry",
     "regularizers": CORE + " registry",
+    "constraints": CORE + " registry",
     "losses": CORE,
     "metrics": CORE + " losses",
-    "layers": CORE + " initializers regularizers tree",
+    "layers": CORE + " initializers regularizers constraints tree",
     "optimizers": CORE + " jit",
     "data": CORE,
     "datasets": "errors data",

@@ -8,9 +8,11 @@ from tinygrad_edu import regularizers
 from tinygrad_edu.layers import Dense, Input, Layer
 from tinygrad_edu.models import Model, Sequential, load_model
 from tinygrad_edu.optimizers import SGD
-from tinygrad_edu.regularizers import L1, L1L2, L2
+from tinygrad_edu.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
 
 W = np.array([[1.0, -2.0, 0.5], [0.25, 0.0, -3.0]], "float32")
+
+NAMES = "to be one of 'l1', 'l1l2', 'l2', 'orthogonal_regularizer'"
 
 
 @pytest.mark.parametrize(("regularizer", "expected"), [
@@ -28,9 +30,32 @@ def test_values_and_gradients(regularizer, expected):
     assert tg.gradcheck(regularizer, [W[W != 0].astype("float64")], order=2) < 1e-6
 
 
+def mean_cosine(w):
+    """The mean of the absolute cosines between all pairs of rows, one after the other."""
+    pairs = [(a, b) for i, a in enumerate(w) for b in w[:i]]
+    return np.mean([abs(a @ b) / (np.linalg.norm(a) * np.linalg.norm(b)) for a, b in pairs])
+
+
+def test_orthogonal_rows_and_columns():
+    w = np.random.default_rng(6).normal(size=(4, 3))
+    for mode, rows in (("rows", w), ("columns", w.T)):
+        regularizer = OrthogonalRegularizer(0.5, mode)
+        expected = 0.5 * mean_cosine(rows)
+        assert regularizer(tg.tensor(w)).item() == pytest.approx(expected, rel=1e-12)
+        assert tg.jit(regularizer)(tg.tensor(w, dtype="float32")).item() == pytest.approx(expected, rel=1e-6)
+        assert tg.gradcheck(regularizer, [w], order=2) < 1e-6
+    keras = regularizers.get({"class_name": "OrthogonalRegularizer", "config": {"factor": 1.0}})
+    assert keras(tg.tensor([[2.0, 0.0], [3.0, 4.0]])).item() == pytest.approx(0.6)  # Keras's numbers
+    assert keras(tg.tensor([[1e-9, 0.0], [3.0, 4.0]])).item() == pytest.approx(0.006)
+    w = tg.zeros((3, 2), requires_grad=True)
+    keras(w).backward()
+    assert not w.grad.numpy().any()
+
+
 def test_by_name_and_as_they_are():
     assert regularizers.get(None) is None
-    assert [type(regularizers.get(name)) for name in ("l1", "l2", "l1l2")] == [L1, L2, L1L2]
+    names = ("l1", "l2", "l1l2", "orthogonal_regularizer")
+    assert [type(regularizers.get(name)) for name in names] == [L1, L2, L1L2, OrthogonalRegularizer]
     assert regularizers.l2(0.5).l2 == 0.5
     assert (regularizers.get("l1").l1, regularizers.get("l2").l2) == (0.01, 0.01)
     own = L2(0.3)
@@ -39,7 +64,7 @@ def test_by_name_and_as_they_are():
     assert regularizers.get(function) is function
 
 
-@pytest.mark.parametrize("regularizer", [None, L1(0.2), L2(0.3), L1L2(0.1, 0.4)])
+@pytest.mark.parametrize("regularizer", [None, L1(0.2), L2(0.3), L1L2(0.1, 0.4), OrthogonalRegularizer(0.5, "columns")])
 def test_as_json_and_back(regularizer):
     again = regularizers.get(regularizers.serialize(regularizer))
     assert type(again) is type(regularizer)
@@ -48,14 +73,28 @@ def test_as_json_and_back(regularizer):
 
 @pytest.mark.parametrize(("call", "kind", "text"), [
     (lambda: L1(-1.0), ValueError, "L1: expected l1 to be a number of at least 0, received -1.0."),
+    (
+        lambda: OrthogonalRegularizer(mode="row"), ValueError,
+        "OrthogonalRegularizer: expected mode to be one of 'columns', 'rows', received 'row'. "
+        "Hint: did you mean 'rows'?",
+    ),
+    (
+        lambda: OrthogonalRegularizer()(tg.ones(3)), ValueError,
+        "OrthogonalRegularizer: expected a matrix of at least two rows, received shape (3,).",
+    ),
+    (
+        lambda: OrthogonalRegularizer(mode="columns")(tg.ones((3, 1))), ValueError,
+        "OrthogonalRegularizer: expected a matrix of at least two columns, received shape (3, 1). Hint: there is no",
+    ),
+    (lambda: OrthogonalRegularizer(-0.5), ValueError, "expected factor to be a number of at least 0, received -0.5."),
     (lambda: L2("a"), TypeError, "L2: expected l2 to be a number of at least 0, received 'a'."),
     (lambda: L1L2(l2=float("nan")), ValueError, "L1L2: expected l2 to be a number of at least 0, received nan."),
-    (lambda: regularizers.get("l3"), ValueError, "to be one of 'l1', 'l1l2', 'l2', received 'l3'"),
+    (lambda: regularizers.get("l3"), ValueError, NAMES + ", received 'l3'"),
     (lambda: Dense(1, name="d", kernel_regularizer="l22"), ValueError, "Hint: did you mean 'l2'?"),
     (lambda: Dense(1, kernel_regularizer=L2), TypeError, "Hint: write L2()."),
     (lambda: Dense(1, bias_regularizer=0.1), TypeError, "expected a regularizer, its name or a function of a tensor"),
     (lambda: regularizers.serialize(lambda w: w.sum()), ValueError, "a function with a name, received <lambda>"),
-    (lambda: regularizers.get({"name": "nope"}), ValueError, "to be one of 'l1', 'l1l2', 'l2', received 'nope'"),
+    (lambda: regularizers.get({"name": "nope"}), ValueError, NAMES + ", received 'nope'"),
     (lambda: regularizers.get({"l2": 0.1}), TypeError, "expected regularizer as {'name': ..., 'config': {...}}"),
 ])  # fmt: skip
 def test_refused(call, kind, text):
@@ -133,9 +172,12 @@ def total(w):
     return w.sum()
 
 
-class Cubes(L1L2):
+class Cubes(Regularizer):
+    def __init__(self, factor):
+        self.factor = factor
+
     def __call__(self, weight):
-        return self.l1 * abs(weight * weight * weight).sum()
+        return self.factor * abs(weight * weight * weight).sum()
 
 
 @pytest.mark.parametrize("own", [total, Cubes(0.5)])
@@ -155,7 +197,7 @@ def test_as_keras_writes_them():
 
 @pytest.mark.gpu
 def test_on_cuda_as_on_the_cpu():
-    for regularizer in (L1(0.5), L2(0.5), L1L2(0.5, 0.25)):
+    for regularizer in (L1(0.5), L2(0.5), L1L2(0.5, 0.25), OrthogonalRegularizer(0.5)):
         assert regularizer(tg.tensor(W).to("cuda")).item() == pytest.approx(regularizer(tg.tensor(W)).item(), rel=1e-6)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy
 
-from .autograd import Tensor, cast
+from .autograd import Tensor, cast, tensor
 from .backend import Generator, default_device, default_generator, special_functions, to_device, to_host
 from .errors import ShapeError, check_integer, check_number, choice, message
 from .registry import as_json, made
-from .state import state
+from .state import state, use_dtype
 
 Shape = tuple[int, ...]
 
@@ -53,15 +53,37 @@ class Initializer:
 
 
 class Constant(Initializer):
-    """`value` everywhere."""
+    """`value` everywhere; or these values, if it is an array (a tensor, nested lists) of the weight's shape, such as
+    vectors of words for an `Embedding`.
 
-    def __init__(self, value: float = 0.0):
-        self.value = check_number("Constant", "value", value, "that is finite", lambda _: True)
+    Raises ShapeError for a weight of another shape.
+    """
+
+    def __init__(self, value: Any = 0.0):
+        self.value = _finite("Constant", value)
 
     seed = None
 
     def values(self, generator: Generator, shape: Shape) -> Any:
-        return default_device().xp.full(shape, self.value, dtype="float64")
+        if isinstance(self.value, float):
+            return default_device().xp.full(shape, self.value, dtype="float64")
+        if self.value.shape != shape:
+            raise ShapeError(message("Constant", f"a weight of its values' shape, {self.value.shape}", f"{shape}"))
+        return to_device(self.value, default_device())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"value": self.value if isinstance(self.value, float) else self.value.tolist()}
+
+
+def _finite(where: str, value: Any) -> Any:
+    """A finite number, or an array of them."""
+    if not isinstance(value, (Tensor, list, tuple)) and not getattr(value, "ndim", 0):
+        return check_number(where, "value", value, "that is finite", lambda _: True)
+    with use_dtype("float64"):  # what Python floats are
+        array = to_host(tensor(value, device="cpu").data)
+    if not numpy.isfinite(array).all():
+        raise ValueError(message(where, "value of finite numbers", f"{array[~numpy.isfinite(array)][0]}"))
+    return array
 
 
 class Zeros(Constant):
@@ -112,7 +134,7 @@ class TruncatedNormal(RandomNormal):
     """Normal numbers, those further than two `stddev` from the mean left out."""
 
     def values(self, generator: Generator, shape: Shape) -> Any:
-        return self.mean + self.stddev * truncated_normal(generator, shape)
+        return self.mean + self.stddev * truncated_draws(generator, shape)
 
 
 class VarianceScaling(Initializer):
@@ -147,7 +169,7 @@ class VarianceScaling(Initializer):
             return generator.uniform(shape, -limit, limit, dtype="float64")
         if self.distribution == "untruncated_normal":
             return generator.normal(shape, 0.0, std, dtype="float64")
-        return std / TRUNCATED_STD * truncated_normal(generator, shape)
+        return std / TRUNCATED_STD * truncated_draws(generator, shape)
 
 
 class _Scaling(VarianceScaling):
@@ -252,7 +274,7 @@ TRUNCATED_STD = 0.87962566103423978
 """The standard deviation of a standard normal number truncated at -2 and 2."""
 
 
-def truncated_normal(generator: Generator, shape: Shape) -> Any:
+def truncated_draws(generator: Generator, shape: Shape) -> Any:
     """Standard normal numbers in [-2, 2], by the inverse of the distribution function: one draw each, on every
     device."""
     tail = 0.5 * math.erfc(math.sqrt(2.0))
@@ -262,11 +284,14 @@ def truncated_normal(generator: Generator, shape: Shape) -> Any:
 
 INITIALIZERS: dict[str, type[Initializer]] = {
     "zeros": Zeros,
+    "zero": Zeros,
     "ones": Ones,
+    "one": Ones,
     "constant": Constant,
     "random_uniform": RandomUniform,
     "uniform": RandomUniform,
     "random_normal": RandomNormal,
+    "normal": RandomNormal,
     "truncated_normal": TruncatedNormal,
     "variance_scaling": VarianceScaling,
     "glorot_uniform": GlorotUniform,
@@ -278,11 +303,17 @@ INITIALIZERS: dict[str, type[Initializer]] = {
     "orthogonal": Orthogonal,
     "identity": Identity,
 }
+# names that programs written for Keras use as well
+constant, identity, ones, orthogonal, zeros = Constant, Identity, Ones, Orthogonal, Zeros
+glorot_normal, he_normal, lecun_normal = GlorotNormal, HeNormal, LecunNormal
+glorot_uniform, he_uniform, lecun_uniform = GlorotUniform, HeUniform, LecunUniform
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+variance_scaling, IdentityInitializer, OrthogonalInitializer = VarianceScaling, Identity, Orthogonal
 
 
 def get(initializer: Any, where: str = "initializers.get") -> Any:
-    """The initializer of that name ("he_normal" or "HeNormal"), or of `{"name": ..., "config": {...}}`; an object or
-    function is given back as it is.
+    """The initializer of that name ("he_normal" or "HeNormal"), or of `{"name": ..., "config": {...}}`, or `Constant`
+    of an array or tensor; an object or function is given back as it is.
 
     Raises ValueError for an unknown name and suggests the nearest.
 
@@ -291,6 +322,8 @@ def get(initializer: Any, where: str = "initializers.get") -> Any:
     """
     if isinstance(initializer, (dict, str)):
         return made(where, "initializer", initializer, INITIALIZERS)
+    if isinstance(initializer, (numpy.ndarray, Tensor)):
+        return Constant(initializer)
     if isinstance(initializer, type) or not callable(initializer):
         hint = f"write {initializer.__name__}()." if isinstance(initializer, type) else ""
         raise TypeError(

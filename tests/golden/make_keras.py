@@ -5,7 +5,7 @@
     python tests/golden/make_keras.py --check    # compares with it, and fails on a difference
 
 Each array of the file is named by its case and what it is: "dense/output 0", "dense/gradient 1" (of the inputs, in
-order, then of the trainable weights).
+order, then of the trainable weights). The last output is the sum of the layer's `losses`, if it has any.
 """
 
 import inspect
@@ -35,6 +35,7 @@ def compute(case):
         for a in watched:
             tape.watch(a)
         outputs = [y for y in leaves(layer(inputs, **call)) if y is not None]
+        outputs += [tf.add_n(layer.losses)] if layer.losses else []
         factors = case.cotangents([y.shape for y in outputs])
         total = tf.add_n([tf.reduce_sum(tf.cast(y, "float32") * g) for y, g in zip(outputs, factors, strict=True)])
     weights = [w.value for w in layer.trainable_weights]

@@ -30,13 +30,15 @@ class Tensor:
         grad: the gradient (a Tensor) that `backward` accumulated here, or None.
         node: the operation that made it; None for a leaf, which was made by hand or needs no gradient.
         mask: there only if a layer says which of its time steps count: a Tensor of booleans (batch, time).
+        constraint: what an optimizer makes of each new value of this parameter (see `tg.constraints`), or None.
     """
 
-    __slots__ = ("__weakref__", "_grad", "data", "hooks", "mask", "node", "requires_grad")
+    __slots__ = ("__weakref__", "_constraint", "_grad", "data", "hooks", "mask", "node", "requires_grad")
     __array_ufunc__ = None  # makes NumPy leave `array * tensor` to us
 
     data: Array
     requires_grad: bool
+    _constraint: Any
     _grad: Tensor | None
     node: Any
     mask: Tensor
@@ -59,6 +61,17 @@ class Tensor:
             self._grad = gradient
         else:
             state.trace.write_grad(self, gradient)
+
+    @property
+    def constraint(self) -> Any:
+        return getattr(self, "_constraint", None)
+
+    @constraint.setter
+    def constraint(self, constraint: Any) -> None:
+        if not (constraint is None or callable(constraint)):
+            hint = "write tg.constraints.get(name)." if isinstance(constraint, str) else ""
+            raise TypeError(message("constraint", "a function of a tensor, or None", repr(constraint), hint))
+        self._constraint = constraint
 
     # What the array knows
 

@@ -137,6 +137,7 @@ class Trace:
         self._draws: dict[Any, Call] = {}
         self._kept: list[Any] = []  # objects whose id is a key above
         self._written: dict[int, _Memory] = {}
+        self._closing: list[Callable[[], Any]] = []
         self._scopes = self._scope = 0
 
     def run(self, function: Callable[..., Any], arguments: Any, keywords: dict[str, Any]) -> Any:
@@ -175,9 +176,15 @@ class Trace:
     def _close(self) -> None:
         """Lets go of the values: tracers hold the trace, and the collector of such circles may come late."""
         self.closed = True
+        for forget in self._closing:
+            forget()
         tables = (self._memories, self._views, self._made, self._constants, self._grads, self._numbers)
         for table in (*tables, self._computed, self._draws, self._kept, self._written):
             table.clear()
+
+    def when_closed(self, forget: Callable[[], Any]) -> None:
+        """Calls a function at the end, to forget values of this recording that are kept outside of it."""
+        self._closing.append(forget)
 
     def _argument(self, position: int, a: Any) -> Any:
         if isinstance(a, Tensor):

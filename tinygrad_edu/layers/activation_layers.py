@@ -97,7 +97,7 @@ class PReLU(Layer):
     Args:
         shared_axes: axes of the input, from 1 on, along which all elements share a slope. For images (batch, height,
             width, channels) [1, 2] gives a slope to each channel.
-        options: those of `Layer`; `alpha` has an initializer and a regularizer.
+        options: those of `Layer`; `alpha` has an initializer, a regularizer and a constraint.
 
     Parameters: alpha, of the shape of one input, with 1 for the shared axes. Raises ShapeError if the length of an axis
     that is not shared is not known, or differs from that at the first call.
@@ -115,11 +115,12 @@ class PReLU(Layer):
         self,
         alpha_initializer: Any = "Zeros",
         alpha_regularizer: Any = None,
-        *,
+        alpha_constraint: Any = None,
         shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ):
-        super().__init__(alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, **options)
+        of_alpha = {"initializer": alpha_initializer, "regularizer": alpha_regularizer, "constraint": alpha_constraint}
+        super().__init__(**{f"alpha_{what}": value for what, value in of_alpha.items()}, **options)
         given = shared_axes if shared_axes is None or isinstance(shared_axes, Iterable) else (shared_axes,)
         self.shared_axes = (
             None if given is None else [check_integer(self.where, "each of shared_axes", axis, 1) for axis in given]

@@ -163,6 +163,9 @@ class HeadsAttention(Layer):
         mask = self._mask(query, key, masks, attention_mask, use_causal_mask)
         gate = ops.sigmoid(self._heads_of("gate", query)) if self.use_gate else None
         q, k, v = (self._heads_of(name, x) for name, x in (("query", query), ("key", key), ("value", value)))
+        if self.activity_regularizer is not None:
+            for part in (q, k, v) if gate is None else (q, k, v, gate):
+                super()._add_activity(part)
         causal = use_causal_mask and query.shape[1] == key.shape[1]
         rate = self.dropout if training else 0.0
         y, scores = self._attend(q, k, v, mask, causal, return_attention_scores, rate)
@@ -170,6 +173,10 @@ class HeadsAttention(Layer):
         if masks["query"] is not None:
             y.mask = masks["query"]
         return (y, scores) if return_attention_scores else y
+
+    def _add_activity(self, y: Any) -> None:
+        """Adds the penalty on the output; `call` does so for the other projections. The scores are none."""
+        super()._add_activity(y[0] if isinstance(y, tuple) else y)
 
     def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """None: `call` gives the query's mask to its output itself, for the scores must not get one."""
@@ -252,7 +259,8 @@ class MultiHeadAttention(HeadsAttention):
         flash_attention: None or False, there is none here.
         use_gate: whether what a head finds is multiplied by the sigmoid of a projection of the query.
         seed: for the draws of dropout, in place of that of `tg.seed`.
-        options: those of `Layer`; `kernel` and `bias` have an initializer and a regularizer.
+        options: those of `Layer`; `kernel` and `bias` have an initializer, a regularizer and a constraint. An
+            `activity_regularizer` is for each projection: those of query, key, value and gate, and the output.
 
     Called as `layer(query, value, key=None, ...)`: query (batch, queries, features), value and key (batch, keys,
     features); key is value if not given. Returns (batch, queries, *output_shape), with `return_attention_scores` also

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..autograd import Tensor, settled, tensor
 from ..backend import Device, default_device, to_device
 from ..errors import ShapeError, check_cast, check_integer, choice, message
@@ -18,6 +18,7 @@ from ..tree import leaves, mapped, rebuild
 from . import config
 from .config import revived
 from .module import Module
+from .penalties import Penalties
 from .symbolic import Node, Symbol, call_on_symbols, infer, is_shape, shapes_of
 
 
@@ -36,7 +37,8 @@ class Layer(Module):
         input_shape: the shape of one input, without the batch axis; lets a model build before its first call.
         input_dim: short for `input_shape=(input_dim,)`.
         batch_input_shape: the shape of an input with the batch axis, for layers that keep a state per row.
-        others: for each weight of the layer, `..._initializer` and `..._regularizer`.
+        activity_regularizer: a penalty on the outputs; what it returns is divided by the number of rows.
+        others: for each weight of the layer, `..._initializer`, `..._regularizer` and `..._constraint`.
 
     >>> import tinygrad_edu as tg
     >>> class Scale(tg.layers.Layer):
@@ -50,7 +52,8 @@ class Layer(Module):
     """
 
     initial: ClassVar[dict[str, Any]] = {}
-    """The default initial values of each weight that has the arguments `..._initializer` and `..._regularizer`."""
+    """The default initial values of each weight that has the arguments `..._initializer`, `..._regularizer` and
+    `..._constraint`."""
     # Defaults on the class, so that a subclass that forgets super().__init__() works too.
     input_shape: tuple[int | None, ...] | None = None
     batch_input_shape: tuple[int | None, ...] | None = None
@@ -68,6 +71,7 @@ class Layer(Module):
     """Weak references to the calls of this layer on symbols."""
     is_split = False
     """Whether the output is the `activation` of the `preactivation`; see `ActivatedLayer`."""
+    activity_regularizer: Any = None
     _call_takes: frozenset[str] = frozenset()
     _makes_mask = False
     _takes_one = False
@@ -79,15 +83,16 @@ class Layer(Module):
         input_shape: tuple[int | None, ...] | None = None,
         input_dim: int | None = None,
         batch_input_shape: tuple[int | None, ...] | None = None,
+        activity_regularizer: Any = None,
         **others: Any,
     ):
         self.name = name
+        self.activity_regularizer = regularizers.get(activity_regularizer, self.where)
         for weight, default in self.initial.items():
             given = others.pop(f"{weight}_initializer", default)
             setattr(self, f"{weight}_initializer", initializers.get(given, self.where))
-            setattr(
-                self, f"{weight}_regularizer", regularizers.get(others.pop(f"{weight}_regularizer", None), self.where)
-            )
+            for what, get in (("regularizer", regularizers.get), ("constraint", constraints.get)):
+                setattr(self, f"{weight}_{what}", get(others.pop(f"{weight}_{what}", None), self.where))
         if others:
             names = config.arguments(type(self))
             raise TypeError(*choice(self.where, "each argument", next(iter(others)), names).args)
@@ -151,6 +156,7 @@ class Layer(Module):
         dtype: Any = None,
         name: str | None = None,
         regularizer: Any = None,
+        constraint: Any = None,
     ) -> Tensor:
         """A new parameter (a buffer if not `trainable`) of that shape; assign it to an attribute, which names it."""
         dtype = numpy.dtype(dtype or state.dtype)
@@ -168,21 +174,71 @@ class Layer(Module):
         weight = Tensor(to_device(array, default_device()).copy(), requires_grad=trainable)
         if regularizer is not None:
             self._penalized = [*self._penalized, (weight, regularizers.get(regularizer, self.where))]
+        weight.constraint = constraints.get(constraint, self.where)
         return weight
 
     def make(self, name: str, shape: tuple[int, ...], argument: str | None = None, trainable: bool = True) -> None:
-        """Makes the weight that becomes the attribute `name`, as the layer's arguments say: `kernel_initializer` and
-        `kernel_regularizer` for the `argument` "kernel", which is the name unless given."""
+        """Makes the weight that becomes the attribute `name`, as the layer's arguments say: `kernel_initializer`,
+        `kernel_regularizer` and `kernel_constraint` for the `argument` "kernel", which is the name unless given."""
         argument = argument or name
-        setattr(self, name, self.add_weight(shape, getattr(self, f"{argument}_initializer"), trainable))
+        initializer, constraint = getattr(self, f"{argument}_initializer"), getattr(self, f"{argument}_constraint")
+        setattr(self, name, self.add_weight(shape, initializer, trainable, constraint=constraint))
         regularizer = getattr(self, f"{argument}_regularizer")
         if regularizer is not None:
             self._regularized = {**self._regularized, name: regularizer}
 
+    def add_loss(self, loss: Any) -> None:
+        """Adds a number, a tensor of shape (), or several in a list, to the loss that `fit` and `evaluate` compute: for
+        `call`, which may make it of the values that it computes. It counts until the next call of the layer.
+
+        Raises TypeError for what is no tensor, ShapeError for a tensor of another shape.
+
+        >>> import tinygrad_edu as tg
+        >>> class Far(tg.layers.Layer):
+        ...     def call(self, x):
+        ...         self.add_loss(0.5 * abs(x).mean())
+        ...         return x
+        >>> layer = Far()
+        >>> y = layer(tg.tensor([[1.0, -3.0]]))
+        >>> layer.losses
+        [tensor(1.)]
+        """
+        for value in leaves(loss):
+            if not isinstance(value, Tensor):
+                raise TypeError(message(self.where, "a tensor to add to the loss", type(value).__name__))
+            if value.shape != ():
+                expected, hint = "a tensor of shape () to add to the loss", "take its sum or mean."
+                raise ShapeError(message(self.where, expected, f"shape {value.shape}", hint))
+            noted = self._noted = state.penalties or self._noted or Penalties()
+            noted.note(self, value)
+
+    def _activated(self, y: Any, *args: Any) -> Any:
+        """The output, for what another method than `call` returned for these further arguments; see `run`."""
+        return y
+
+    def _add_activity(self, y: Any) -> None:
+        """Adds the penalty on the outputs."""
+        if state.made_up:
+            return
+        for output in leaves(y):
+            if isinstance(output, Tensor):
+                penalty = self.activity_regularizer(output)
+                self.add_loss(penalty / max(1, output.shape[0]) if output.ndim else penalty)
+
     @property
     def losses(self) -> list[Tensor]:
-        """The penalties of this layer's weights and of those inside that are not frozen, each once: what `fit` adds to
-        the loss."""
+        """What `fit` adds to the loss: what this layer and those inside have added since the last call of this one,
+        by `add_loss` or by an `activity_regularizer`, and then the penalties on their weights that are not frozen, each
+        once.
+
+        What a function under `jit` has added is here while that is recorded, and gone after it.
+        """
+        since = 0 if self._noted is None else self._noted.number
+        found = [(layer, layer._noted) for _, layer in self._layers()]
+        added = [value for layer, noted in found if noted and noted.number >= since for value in noted.of(layer)]
+        return added + self._weight_penalties()
+
+    def _weight_penalties(self) -> list[Tensor]:
         found: dict[int, Any] = {}
         for _, layer in self._layers():
             named = [(getattr(layer, name), regularizer) for name, regularizer in layer._regularized.items()]
@@ -215,6 +271,9 @@ class Layer(Module):
         if training is None:
             training = state.training if self.training_mode is None else self.training_mode
         settled(self, "training_mode", "_trainable")
+        self._noted = outer = state.penalties
+        if outer is None:
+            self._noted = state.penalties = Penalties()
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)
@@ -228,10 +287,15 @@ class Layer(Module):
                 if not self.built:
                     self.build_for(x, *args, **keywords)
                 y = function(x, *args, **keywords)
+                if self.activity_regularizer is not None:
+                    self._add_activity(y if function == self.call else self._activated(y, *args))
             return self._with_mask(x, mask, y) if mask is not None or self._makes_mask else y
         except Exception as error:
             self._locate(error)
             raise
+        finally:
+            if outer is None:
+                state.penalties = None
 
     def _as_tensors(self, x: Any) -> Any:
         """Arrays and lists of numbers as tensors; lists, tuples and dicts of arrays stay lists, tuples and dicts."""
@@ -357,7 +421,7 @@ class Layer(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies: they know nothing of the calls of the original."""
-        return {name: value for name, value in vars(self).items() if name != "calls"}
+        return {name: value for name, value in vars(self).items() if name not in ("calls", "_noted")}
 
     def __repr__(self) -> str:
         return f"<{self.where}>"
@@ -377,7 +441,9 @@ class ActivatedLayer(Layer):
         raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
 
     def call(self, x: Any) -> Any:
-        y = self.preactivation(x)
+        return self._activated(self.preactivation(x))
+
+    def _activated(self, y: Any, *args: Any) -> Any:
         return y if self.activation is None else self.activation(y)
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..errors import message
 from . import activations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 BUILT_IN: dict[str, type[Layer]] = {}
 """The layers and models of this package by name."""
 REQUIRED = inspect.Parameter.empty
+OF_ANY = ("name", "trainable", "activity_regularizer", "input_shape", "batch_input_shape")
+"""Arguments that all layers have, and that are written only where they were given."""
 
 
 def is_built_in(kind: type) -> bool:
@@ -44,7 +46,7 @@ def arguments(kind: type[Layer]) -> dict[str, Any]:
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
     for weight, default in kind.initial.items():
-        found |= {f"{weight}_initializer": default, f"{weight}_regularizer": None}
+        found |= {f"{weight}_initializer": default, f"{weight}_regularizer": None, f"{weight}_constraint": None}
     return found
 
 
@@ -61,7 +63,7 @@ def config_of(layer: Layer) -> dict[str, Any]:
         if value is REQUIRED:
             hint = f"set self.{name} in __init__, or define get_config."
             raise ValueError(message(layer.where, f"its argument {name!r} in an attribute of that name", "none", hint))
-        if name not in ("name", "trainable", "input_shape", "batch_input_shape") or value != default:
+        if name not in OF_ANY or value != default:
             found[name] = plain(layer.where, name, value)
     return found
 
@@ -72,6 +74,8 @@ def plain(where: str, name: str, value: Any) -> Any:
         return _by_name(initializers.serialize(value))
     if name.endswith("_regularizer"):
         return _by_name(regularizers.serialize(value))
+    if name.endswith("_constraint"):
+        return _by_name(constraints.serialize(value))
     if hasattr(value, "get_config"):
         return serialize(value)
     if isinstance(value, (list, tuple)):

@@ -291,9 +291,9 @@ class DepthwiseConv2D(_DepthwiseConv):
     """`Conv2D` for each channel by itself, with `depth_multiplier` filters, which stay side by side:
     (n, height, width, channels) becomes (n, new height, new width, channels * depth_multiplier).
 
-    Parameters: kernel (height, width, channels, depth_multiplier), whose arguments are `depthwise_initializer` and
-    `depthwise_regularizer`, and bias (channels * depth_multiplier,). Strides and dilation may both be above 1. Raises
-    as `Conv2D` does.
+    Parameters: kernel (height, width, channels, depth_multiplier), whose arguments are `depthwise_initializer`,
+    `depthwise_regularizer` and `depthwise_constraint`, and bias (channels * depth_multiplier,). Strides and dilation
+    may both be above 1. Raises as `Conv2D` does.
 
     >>> import tinygrad_edu as tg
     >>> tg.layers.DepthwiseConv2D(3, depth_multiplier=2)(tg.ones((8, 28, 28, 3))).shape

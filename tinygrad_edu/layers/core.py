@@ -11,6 +11,7 @@ import numpy
 from .. import ops
 from ..autograd import Tensor
 from ..errors import ShapeError, check_bool, check_integer, check_number, message
+from ..regularizers import L1L2
 from ..state import state
 from . import activations
 from .base import ActivatedLayer, Layer, check_input, check_shape
@@ -108,7 +109,7 @@ class Dense(ActivatedLayer):
         units: the number of outputs.
         activation: a name ("relu", "softmax", ...), a function, or None.
         use_bias: whether to add a bias.
-        options: those of `Layer`; `kernel` and `bias` have an initializer and a regularizer.
+        options: those of `Layer`; `kernel` and `bias` have an initializer, a regularizer and a constraint.
 
     Parameters: kernel (inputs, units), bias (units,). Raises ShapeError if the last axis of an input is not `inputs`.
 
@@ -160,6 +161,30 @@ class Identity(Layer):
 
     def call(self, inputs: Any) -> Any:
         return inputs
+
+
+class ActivityRegularization(Layer):
+    """Passes its input on, and adds (l1 * sum(|x|) + l2 * sum(x * x)) / batch to the loss.
+
+    >>> import tinygrad_edu as tg
+    >>> layer = tg.layers.ActivityRegularization(l2=0.5)
+    >>> x = layer(tg.tensor([[1.0, 2.0], [0.0, 1.0]]))
+    >>> layer.losses
+    [tensor(1.5)]
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any):
+        super().__init__(activity_regularizer=L1L2(l1, l2), **options)
+        self.l1, self.l2 = l1, l2
+
+    def call(self, x: Any) -> Any:
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this layer again: l1 and l2 say all of the regularizer."""
+        return {name: value for name, value in super().get_config().items() if name != "activity_regularizer"}
 
 
 class Lambda(Layer):

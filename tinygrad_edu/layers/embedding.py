@@ -20,7 +20,7 @@ class Embedding(Layer):
         output_dim: the length of the vectors.
         mask_zero: whether the id 0 is padding, which the layers that follow do not count.
         weights: values for the table, as an array of shape (input_dim, output_dim), or in a list.
-        options: those of `Layer`; `embeddings` has an initializer and a regularizer.
+        options: those of `Layer`; `embeddings` has an initializer, a regularizer and a constraint.
 
     Parameters: embeddings (input_dim, output_dim). Raises IndexError for an id that is negative or not below input_dim,
     ValueError for a floating id that is not whole. The gradient is the sum over the rows that were taken, zero for the

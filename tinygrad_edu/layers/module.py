@@ -11,6 +11,7 @@ from ..autograd import Tensor
 from ..backend import Device, default_device, device, to_device, to_host
 from ..errors import check_cast, check_names, message
 from ..state import state
+from .penalties import Penalties
 
 
 class Module:
@@ -28,6 +29,8 @@ class Module:
     """Regularizers by the attributes of the weights that they are for."""
     _penalized: list[Any] = []  # noqa: RUF012
     """Weights with regularizers, of which the attributes are not known."""
+    _noted: Penalties | None = None
+    """What was added to the loss in the outermost call in which this layer was called last."""
 
     @property
     def where(self) -> str:

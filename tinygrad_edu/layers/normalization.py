@@ -81,7 +81,7 @@ class BatchNormalization(_Normalization):
         momentum: how much of the moving averages stays at each step.
         epsilon: what is added to the variance.
         center, scale: whether there are `beta` and `gamma`.
-        options: those of `Layer`; `beta` and `gamma` have an initializer and a regularizer.
+        options: those of `Layer`; `beta` and `gamma` have an initializer, a regularizer and a constraint.
 
     A mask (batch, steps), from the layer before, leaves time steps out of the averages. Parameters: gamma, beta, and
     the buffers moving_mean, moving_variance, all (channels,). A batch in training of one value for each channel, as the
@@ -163,7 +163,7 @@ class LayerNormalization(_Normalization):
         axis: what is averaged over; the others count as samples.
         epsilon: what is added to the variance.
         center, scale: whether there are `beta` and `gamma`.
-        options: those of `Layer`; `beta` and `gamma` have an initializer and a regularizer.
+        options: those of `Layer`; `beta` and `gamma` have an initializer, a regularizer and a constraint.
 
     Parameters: gamma, beta, both of the shape of the input along the axes, in their order.
 
@@ -194,7 +194,7 @@ class GroupNormalization(_Normalization):
         axis: that of the channels.
         epsilon: what is added to the variance.
         center, scale: whether there are `beta` and `gamma`.
-        options: those of `Layer`; `beta` and `gamma` have an initializer and a regularizer.
+        options: those of `Layer`; `beta` and `gamma` have an initializer, a regularizer and a constraint.
 
     Parameters: gamma, beta, both (channels,). Raises ShapeError if the groups do not divide the channels.
 

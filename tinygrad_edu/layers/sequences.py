@@ -27,16 +27,22 @@ class _WholeSequence(Recurrent):
     initial = SimpleRNNCell.initial
     units, activation, use_bias = map(_of_cell, ("units", "activation", "use_bias"))
     dropout, recurrent_dropout = map(_of_cell, ("dropout", "recurrent_dropout"))
-    kernel_initializer, kernel_regularizer = map(_of_cell, ("kernel_initializer", "kernel_regularizer"))
-    recurrent_initializer, recurrent_regularizer = map(_of_cell, ("recurrent_initializer", "recurrent_regularizer"))
-    bias_initializer, bias_regularizer = map(_of_cell, ("bias_initializer", "bias_regularizer"))
+    kernel_initializer, recurrent_initializer, bias_initializer = map(
+        _of_cell, ("kernel_initializer", "recurrent_initializer", "bias_initializer")
+    )
+    kernel_regularizer, recurrent_regularizer, bias_regularizer = map(
+        _of_cell, ("kernel_regularizer", "recurrent_regularizer", "bias_regularizer")
+    )
+    kernel_constraint, recurrent_constraint, bias_constraint = map(
+        _of_cell, ("kernel_constraint", "recurrent_constraint", "bias_constraint")
+    )
 
     def __init__(self, **options: Any):
-        self.cell = SimpleNamespace()  # takes the initializers and regularizers until there is a cell
+        self.cell = SimpleNamespace()  # takes the initializers, regularizers and constraints until there is a cell
         super().__init__(**options)
 
     def make_cell(self, kind: Any, units: int, **arguments: Any) -> None:
-        """Makes the cell, with the layer's initializers and regularizers."""
+        """Makes the cell, with the layer's initializers, regularizers and constraints."""
         self.cell = kind(units, **arguments, **vars(self.cell))
 
     def check_shape(self, shape: Shape) -> None:
@@ -85,7 +91,7 @@ class SimpleRNN(_WholeSequence):
         dropout, recurrent_dropout: rates at which, in training, features of the input and units of the state are set to
             0, the same ones at all steps; see `Dropout`.
         options: those of `RNN` and of `Layer`; `kernel`, `recurrent` (the recurrent_kernel) and `bias` have an
-            initializer and a regularizer.
+            initializer, a regularizer and a constraint.
 
     `layer(x, initial_state=..., mask=...)`: as for `RNN`. Parameters, all of the `cell`: kernel (features, units),
     recurrent_kernel (units, units), bias (units,). One operation computes all steps; only with
@@ -160,7 +166,7 @@ class LSTM(_Gated):
             same ones at all steps; see `Dropout`. With `recurrent_dropout` each gate has its own draw.
         use_cudnn: makes no difference.
         options: those of `RNN` and of `Layer`; `kernel`, `recurrent` (the recurrent_kernel) and `bias` have an
-            initializer and a regularizer.
+            initializer, a regularizer and a constraint.
 
     `layer(x, initial_state=[h, c], mask=...)`: as for `RNN`; with `return_state` it returns the output, h and c.
     Parameters, all of the `cell`: kernel (features, 4 * units), recurrent_kernel (units, 4 * units), bias (4 * units,),
@@ -224,7 +230,7 @@ class GRU(_Gated):
             same ones at all steps; see `Dropout`. With `recurrent_dropout` each gate has its own draw.
         use_cudnn: makes no difference.
         options: those of `RNN` and of `Layer`; `kernel`, `recurrent` (the recurrent_kernel) and `bias` have an
-            initializer and a regularizer.
+            initializer, a regularizer and a constraint.
 
     `layer(x, initial_state=h, mask=...)`: as for `RNN`. Parameters, all of the `cell`: kernel (features, 3 * units),
     recurrent_kernel (units, 3 * units), bias (2, 3 * units), or (3 * units,) without `reset_after`, their columns those

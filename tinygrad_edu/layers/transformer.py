@@ -55,7 +55,8 @@ class TransformerBlock(Layer):
         return shape[-1]
 
     def _weights(self) -> dict[str, Any]:
-        names = [f"{weight}_{what}" for weight in self.initial for what in ("initializer", "regularizer")]
+        kinds = ("initializer", "regularizer", "constraint")
+        names = [f"{weight}_{kind}" for weight in self.initial for kind in kinds]
         return {name: getattr(self, name) for name in names}
 
     def _attention(self, query: tuple[Any, ...], value: tuple[Any, ...]) -> MultiHeadAttention:
@@ -102,7 +103,8 @@ class TransformerEncoderBlock(TransformerBlock):
         layer_norm_epsilon: of the normalizations.
         normalize_first: whether what goes into attention and network is normalized, as in GPT-2, rather than the sums:
             h = x + dropout(attention(norm(x))), and so on.
-        options: those of `Layer`; `kernel` and `bias` of all projections have an initializer and a regularizer.
+        options: those of `Layer`; `kernel` and `bias` of all projections have an initializer, a regularizer and a
+            constraint.
 
     (batch, time, features) stays; with `return_attention_scores` the scores come too. `padding_mask` (batch, time) is
     True for the steps that count, by default the mask that a layer gave to the input; `attention_mask` (batch, time,

@@ -155,7 +155,7 @@ class TimeDistributed(Layer):
     """A layer, applied to each time step: (batch, time, ...) becomes (batch, time, ...).
 
     The layer is called once, on (batch * time, ...): so statistics of a batch, as in BatchNormalization, are those of
-    all steps together.
+    all steps together, and its `activity_regularizer` is a mean over all steps; Keras leaves that out.
 
     Args:
         layer: any layer of one input.

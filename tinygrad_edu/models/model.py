@@ -11,7 +11,7 @@ from typing import Any
 from ..autograd import Tensor
 from ..errors import choice, message
 from ..layers import ActivatedLayer, Layer, Symbol
-from ..layers.config import arguments, revived
+from ..layers.config import OF_ANY, arguments, plain, revived
 from ..layers.masks import as_mask
 from ..layers.symbolic import shapes_of, symbols_in
 from ..tree import leaves, rebuild
@@ -96,6 +96,11 @@ class Model(Trainer):
         if self.graph is None:
             raise NotImplementedError(f"{type(self).__name__} defines no preactivation(x)")
         return self.graph.run(self._inputs_in_order(inputs), outputs)
+
+    def _activated(self, y: Any, outputs: Any = frozenset({0})) -> Any:
+        activations = [activation if i in outputs else None for i, (_, activation) in enumerate(self._lasts())]
+        given = zip(leaves(y), activations, strict=True)
+        return rebuild(y, (part if activation is None else activation(part) for part, activation in given))
 
     def run(self, function: Any, x: Any, *args: Any, **keywords: Any) -> Any:
         """As for any layer; a mask given by keyword becomes that of the input, for the layers inside."""
@@ -218,9 +223,14 @@ class Model(Trainer):
         if self.graph is None or "inputs" not in arguments(type(self)):
             return {name: value for name, value in super().get_config().items() if name not in ("inputs", "outputs")}
         self._check_arguments(Model)
-        named = {"name": self.name} if self.name else {}
+        return {**self._options(), **self.graph.get_config()}
+
+    def _options(self) -> dict[str, Any]:
+        """What a model is given beside its layers, as JSON."""
+        penalty = plain(self.where, "activity_regularizer", self.activity_regularizer)
+        given = {"name": self.name, "activity_regularizer": penalty}
         frozen = {} if self.trainable else {"trainable": False}
-        return {**named, **frozen, **self.graph.get_config()}
+        return {name: value for name, value in given.items() if value} | frozen
 
     def _check_arguments(self, base: type[Layer]) -> None:
         """Raises TypeError if the constructor takes more than what this base class saves."""
@@ -235,7 +245,7 @@ class Model(Trainer):
         if "calls" not in config:
             return cls(**config)
         inputs, outputs = Graph.from_config(config)
-        return cls(inputs, outputs, **{name: config[name] for name in ("name", "trainable") if name in config})
+        return cls(inputs, outputs, **{name: config[name] for name in OF_ANY if name in config})
 
     # Saving and showing
 

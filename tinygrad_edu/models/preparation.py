@@ -33,7 +33,9 @@ class Prepared(ActivatedLayer):
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""
     _is_compiled = False
     _has_penalties = True
-    """Whether a layer has a regularizer; looked up once a call, for it takes a walk through all layers."""
+    """Whether a weight has a regularizer; looked up once a call, for it takes a walk through all layers."""
+    _has_added = False
+    """Whether a layer added to the loss when the model was made ready."""
     _outputs_are_named = False
     """Whether `call` returns a dict."""
 
@@ -87,7 +89,7 @@ class Prepared(ActivatedLayer):
             return rows, self._prepare("fit validation_data", x, y, weight, batch_size)
         if not share:
             return rows, None
-        self._check_compiled("fit validation_split", "test")
+        self._check_loss("fit validation_split", "test")
         count = next(leaves(rows[0])).shape[0]
         kept = int(count * (1.0 - share))
         if not 0 < kept < count:
@@ -106,14 +108,15 @@ class Prepared(ActivatedLayer):
     ) -> Rows:
         """Checks and converts the data of one call, once; after this no batch is looked at again. Without a
         `batch_size` all is one batch."""
-        self._check_compiled(where, "train" if train else "test")
+        self._check_compiled(where)
         self._has_penalties = True
         has_loss = self._given[0] is not None
         x = self._inputs(where, x)
         rows = next(leaves(x))
         batch_size = min(batch_size or rows.shape[0], rows.shape[0])
         shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
-        self._has_penalties = bool(self.losses)  # now that all layers are built
+        self._has_penalties = bool(self._weight_penalties())  # now that all layers are built
+        self._check_loss(where, "train" if train else "test")
         if train and self.optimizer is not None:
             trained = self.trainable_weights
             if not trained and self.parameters():
@@ -134,12 +137,15 @@ class Prepared(ActivatedLayer):
             sample_weight = weights if len(weights) > 1 else weights[0]
         return x, y, sample_weight
 
-    def _check_compiled(self, where: str, step: str) -> None:
-        where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
+    def _check_compiled(self, where: str) -> None:
         if not self._is_compiled or (self.optimizer is None and not self._has_own_step("train")):
-            raise RuntimeError(message(where, "a compiled model", "one that is not", hint))
-        if self._given[0] is None and not self._has_own_step(step):
-            raise RuntimeError(message(where, f"a loss, given to compile, or a {step}_step", "none", hint))
+            raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", COMPILE))
+
+    def _check_loss(self, where: str, step: str) -> None:
+        """Raises RuntimeError if there is nothing to minimize: no loss, and no layer that adds one."""
+        if self._given[0] is None and not (self._has_own_step(step) or self._has_penalties or self._has_added):
+            expected = f"a loss, given to compile, or a {step}_step"
+            raise RuntimeError(message(f"{self.where} {where}", expected, "none", COMPILE))
 
     def _each(self, where: str, what: str, value: Any, share: bool = False) -> list[Any]:
         """Targets or weights for each output: one array is for the only output, or with `share` for all."""
@@ -245,6 +251,7 @@ class Prepared(ActivatedLayer):
             unbuilt = [layer for layer in stateful if not layer.built]
             with Switch("grad_enabled", False), unchanged(self):
                 outputs = self(_first(x, fixed or 1), training=False)
+                self._has_added = self._noted is not None and bool(self._noted.taken())
                 self._know_outputs(outputs)
                 known = [tuple(y.shape[1:]) for y in leaves(outputs)]
                 for i, (head, shape) in enumerate(zip(self._heads, known, strict=True)):
@@ -272,6 +279,9 @@ class Prepared(ActivatedLayer):
     def _last_of(self, output: int) -> tuple[bool, Any]:
         lasts = self._lasts()
         return lasts[output] if len(lasts) == len(self._heads) else (False, None)
+
+
+COMPILE = "for example model.compile(optimizer='adam', loss='mse')."
 
 
 def _arrays(x: Any) -> Any:

@@ -20,6 +20,7 @@ class Sequential(Model):
         layers: a list; or use `add`. If the first is an `Input`, or has an `input_shape` or `input_dim`, the
             model is built at once, else at the first call.
         name: shown in errors and in `summary`.
+        trainable, activity_regularizer: as for any layer.
 
     Attributes:
         layers: the list, without the `Input`.
@@ -31,8 +32,14 @@ class Sequential(Model):
     ((2, 3), 67)
     """
 
-    def __init__(self, layers: Iterable[Layer | Symbol] | None = None, name: str | None = None, trainable: bool = True):
-        super().__init__(name=name, trainable=trainable)
+    def __init__(
+        self,
+        layers: Iterable[Layer | Symbol] | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+        activity_regularizer: Any = None,
+    ):
+        super().__init__(name=name, trainable=trainable, activity_regularizer=activity_regularizer)
         self.layers: list[Layer] = []
         self.symbols: list[Symbol] = []  # the input, and what each built layer makes of it
         for layer in layers or ():
@@ -201,7 +208,5 @@ class Sequential(Model):
         if "layers" not in arguments(type(self)):
             return super().get_config()
         self._check_arguments(Sequential)
-        named = {"name": self.name} if self.name else {}
-        frozen = {} if self.trainable else {"trainable": False}
         inputs = [] if self.input_shape is None else [self._input_layer()]
-        return {**named, **frozen, "layers": [serialize(layer) for layer in (*inputs, *self.layers)]}
+        return {**self._options(), "layers": [serialize(layer) for layer in (*inputs, *self.layers)]}

@@ -13,6 +13,7 @@ from .. import metrics as metrics_
 from ..autograd import Tensor
 from ..errors import ShapeError, TraceError, message
 from ..jit import jit, weakly
+from ..layers.penalties import Penalties
 from ..state import Switch, state
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows
@@ -66,6 +67,7 @@ class Stepping(Prepared):
         if self._has_own_step("train"):
             for p in self.trainable_weights:  # of which another optimizer's step may have left gradients
                 p.grad = None
+            self._noted = Penalties()  # the losses are those added from now on
             return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
@@ -77,6 +79,7 @@ class Stepping(Prepared):
     def _test_batch(self, x: Any, y: Any, weight: Any) -> Any:
         with Switch("grad_enabled", False):
             if self._has_own_step("test"):
+                self._noted = Penalties()
                 return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
             _, rest, *parts = self._forward(x, y, weight, training=False)
             self._track(rest, y, *parts)
@@ -95,7 +98,11 @@ class Stepping(Prepared):
         shapes = self._make_ready(x)
         logits = frozenset(i for i, head in enumerate(self._heads) if head.takes_logits(*self._last_of(i)))
         function, args = (self.preactivation, (logits,)) if logits else (self.call, ())
-        outputs = list(leaves(self.run(function, x, *args, training=training)))
+        added = state.penalties = Penalties()
+        try:
+            outputs = list(leaves(self.run(function, x, *args, training=training)))
+        finally:
+            state.penalties = None
         rows = next(leaves(x)).shape[0]
         values: list[Any] = []
         counts: list[Any] = []
@@ -110,13 +117,14 @@ class Stepping(Prepared):
                 parts.append(value if head.weight == 1.0 else value * head.weight)
             values.append(value.detach() if self._has_several_losses and value is not None else None)
             counts.append(count)
-        penalties = self._penalties()
+        penalties = added.taken() if added.added else []
+        if self._has_penalties:
+            penalties += self._weight_penalties()
+        if not parts and not penalties:
+            raise RuntimeError(message(self.where, "a loss, given to compile or added by a layer", "none"))
         total = functools.reduce(operator.add, [*parts, *penalties])
         rest = total if len(parts) == 1 else functools.reduce(operator.add, penalties) if penalties else None
         return total, rest, values, counts, outputs
-
-    def _penalties(self) -> list[Any]:
-        return self.losses if self._has_penalties else []
 
     def _part(self, tree: Any, number: int) -> Any:
         """What belongs to one output among targets or weights."""
@@ -244,7 +252,7 @@ class Stepping(Prepared):
         heads = [head for head in self._heads if head.loss is not None]
         apart = heads if self._has_several_losses and not self._has_own("compute_loss") else []
         if apart:
-            loss = functools.reduce(operator.add, self._penalties(), 0.0)
+            loss = functools.reduce(operator.add, self.losses, 0.0)
         elif len(heads) == 1 and y is not None:
             count = next(count for count in self._counts(y, outputs) if count is not None)
         if isinstance(loss, Tensor):
@@ -274,7 +282,7 @@ class Stepping(Prepared):
                 count = head.loss.count(self._part(y, i), getattr(output, "mask", None))
                 head.mean.accumulate(value.detach().astype("float64") * count, count)
                 parts.append(value * head.weight)
-        penalties = self._penalties()
+        penalties = self.losses
         if not parts and not penalties:
             raise ValueError(message(f"{self.where} compute_loss", "a loss, given to compile", "none"))
         return functools.reduce(operator.add, [*parts, *penalties])

@@ -142,7 +142,7 @@ class Optimizer:
         """Puts small parameters of one kind together, and makes the state."""
         together: dict[Any, list[int]] = {}
         for i, p in enumerate(self.parameters):
-            apart = not self.elementwise or p.size >= LARGE
+            apart = not self.elementwise or p.size >= LARGE or p.constraint is not None
             together.setdefault(i if apart else (p.device, p.dtype), []).append(i)
         self._segments = [Segment([self.parameters[i] for i in numbers], self.init) for numbers in together.values()]
         states = {id(p): part for segment in self._segments for p, part in segment.parts}
@@ -192,6 +192,8 @@ class Optimizer:
                     array = array - array * (self.weight_decay * rate)
                 before = {name: live(t.data) for name, t in own.items()}
                 array, new = self.apply(array, gradient, before, rate, step)
+                if value.constraint is not None:
+                    array = constrained(f"{self.where} constraint", value, array)
                 changes += [(value, array), *((t, new[name]) for name, t in own.items())]
         for i, (t, array) in enumerate(changes):
             if getattr(array, "shape", t.shape) != t.shape:  # a number fits any
@@ -323,6 +325,16 @@ class Segment:
 
 def _scheduled(where: str, schedule: LearningRateSchedule, step: int) -> float:
     return at_least_zero(where, f"the learning rate of {type(schedule).__name__}", schedule(step))
+
+
+def constrained(where: str, parameter: Tensor, array: Any) -> Any:
+    """What the parameter's constraint makes of its new value. Raises ShapeError for another shape."""
+    made = parameter.constraint(Tensor(array))
+    found = made.data if isinstance(made, Tensor) else made
+    if getattr(found, "shape", None) != parameter.shape:
+        received = f"shape {found.shape}" if hasattr(found, "shape") else type(found).__name__
+        raise ShapeError(message(where, f"a tensor of shape {parameter.shape}", received))
+    return found
 
 
 def at_least_zero(where: str, name: str, value: Any) -> float:
