@@ -2,6 +2,8 @@
 
 # ruff: noqa: E501 -- the tables hold whole error texts, a case a line
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -72,7 +74,7 @@ def test_value_reductions_and_weights(name):
     weights = WEIGHTS[: len(rows)].reshape(-1, *(1,) * (rows.ndim - 1))
     # Keras 3 divides by the number of rows, not by the sum of the weights
     assert loss(y, p, WEIGHTS[: len(rows)]).item() == pytest.approx((rows * weights).mean(), rel=1e-9)
-    loss = losses.copy.copy(loss)
+    loss = copy.copy(loss)
     loss.reduction = "sum"
     assert loss(y, p).item() == pytest.approx(rows.sum(), rel=1e-9)
     loss.reduction = "none"

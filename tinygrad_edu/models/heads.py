@@ -89,7 +89,7 @@ class Head:
         loss = self.loss.on_logits() if logits else self.loss
         mask = getattr(output, "mask", None)
         value = loss.compute(Tensor(y), output, None if weight is None else Tensor(weight), mask)
-        return value, loss.count(y, mask)
+        return value, loss.count(y, mask, weight)
 
 
 def results_of(heads: Sequence[Head]) -> dict[str, metrics.Metric]:
