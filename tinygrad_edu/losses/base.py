@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from .. import ops
 from ..autograd import Tensor, check_array, settled, tensor
 from ..backend import array_module
-from ..errors import ShapeError, check_cast, check_integers, choice, message
+from ..errors import ShapeError, check_cast, choice, message
 from ..ops.shape import normalize_axis
 from ..state import state
 
@@ -137,7 +138,9 @@ def along(where: str, axis: Any, x: Any) -> int:
 
 def as_axis(where: str, axis: Any) -> int:
     """`axis` as an int; raises TypeError for what is none."""
-    return check_integers(where, "axis to be an integer", (axis,))[0]
+    if isinstance(axis, bool) or not isinstance(axis, SupportsIndex):
+        raise TypeError(message(where, "axis to be an integer", repr(axis)))
+    return index(axis)
 
 
 class Loss:

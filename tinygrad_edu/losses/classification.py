@@ -254,7 +254,7 @@ class CategoricalFocalCrossentropy(CategoricalCrossentropy):
         alpha: Any = self.alpha
         if isinstance(alpha, list):
             if len(alpha) != y_pred.shape[-1]:
-                raise ShapeError(message(self.name, f"alpha for {y_pred.shape[-1]} classes", f"{len(alpha)} numbers"))
+                raise ShapeError(message(self.name, f"alpha for {y_pred.shape[-1]} classes", f"{len(alpha)}"))
             alpha = tensor(alpha, dtype=y_pred.dtype, device=y_pred.device)
         log_p = ops.log_softmax(y_pred) if self.from_logits else _log_probabilities(y_pred)
         factors = alpha * _modulation(-ops.expm1(log_p), self.gamma)
