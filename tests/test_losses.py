@@ -63,6 +63,21 @@ def test_focal_losses_of_logits_never_overflow(extreme, gamma):
             assert np.isfinite(second.numpy()).all()
 
 
+def test_a_focal_loss_of_a_good_prediction_is_exact():
+    q = np.exp(-20.0) / (1 + np.exp(-20.0))
+    value = losses.BinaryFocalCrossentropy(from_logits=True, gamma=1.0)([[1.0]], tg.tensor([[20.0]]))
+    assert value.item() == pytest.approx(q * np.log1p(np.exp(-20.0)), rel=1e-5)
+
+
+def test_a_softmax_over_other_axes_than_the_loss_is_refused():
+    x, y = np.ones((2, 4, 3)), np.eye(4)[[[0, 1, 2], [3, 2, 1]]].swapaxes(1, 2)
+    for loss in (CategoricalCrossentropy(axis=1), losses.CategoricalFocalCrossentropy(axis=1)):
+        model = tg.models.Sequential([tg.layers.Dense(3, "softmax")])
+        model.compile("sgd", loss)
+        with pytest.raises(ValueError, match="expected probabilities whose rows sum to 1"):
+            model.fit(x, y, verbose=0)
+
+
 def test_focal_losses_without_focus_are_the_cross_entropies():
     y, p = tg.tensor(ONE_HOT), tg.tensor(LOGITS)
     focal = losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=0.0, from_logits=True)

@@ -76,7 +76,7 @@ class Head:
             raise ValueError(
                 message(loss.name, "probabilities", f"the output of {name_of(activation) or 'no activation'}", hint)
             )
-        return False
+        return not (loss.from_logits or loss.can_take_logits())
 
     def check_values(self, predictions: Tensor) -> None:
         assert self.loss is not None
