@@ -6,6 +6,7 @@ neither is imported here.
 
 # ruff: noqa: E501 -- a case a line
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,6 +74,16 @@ def at_least(a):
     return np.maximum(a, EPSILON)
 
 
+def rows_of_ctc(labels, logits):
+    """By all sequences of a class a step, of which those count that give the labels."""
+    p, rows = softmax(logits), np.zeros(len(labels))
+    for n, wanted in enumerate(labels):
+        for path in itertools.product(range(p.shape[2]), repeat=p.shape[1]):
+            if [k for k, _ in itertools.groupby(path) if k] == [k for k in wanted if k]:
+                rows[n] += p[n, range(len(path)), path].prod()
+    return -np.log(rows)
+
+
 @dataclass(frozen=True)
 class Case:
     kind: str
@@ -81,6 +92,7 @@ class Case:
     rows: np.ndarray
     options: dict = field(default_factory=dict)
     keras: bool = True  # whether Keras computes it on TensorFlow
+    exact: bool = True  # and in float64
 
     def weights(self):
         """A weight for each row."""
@@ -93,6 +105,7 @@ SMOOTH_BITS, SMOOTH_ONE_HOT = BITS * 0.8 + 0.1, ONE_HOT * 0.8 + 0.05
 ALONG_1 = np.moveaxis(np.eye(4)[SEQUENCE_IDS], -1, 1)  # the classes along the axis 1
 LOGITS_ALONG_1 = np.moveaxis(SEQUENCES, -1, 1)
 LOGITS_, SMOOTH = {"from_logits": True}, {"label_smoothing": 0.2}
+LABELS = np.array([[1, 2, 3], [2, 2, 0], [3, 0, 0]])
 ALPHAS = np.array([0.1, 0.2, 0.3, 0.4])
 
 CASES = {
@@ -141,5 +154,6 @@ CASES = {
     "kl": Case("KLDivergence", SHARES, SOFT, (SHARES * np.log(SHARES / SOFT)).sum(-1)),
     "kl of 0": Case("KLDivergence", ONE_HOT, SOFT, (at_least(ONE_HOT) * np.log(at_least(ONE_HOT) / SOFT)).sum(-1)),
     "dice": Case("Dice", BIT_SEQUENCES, sigmoid(SEQUENCES), 1 - 2 * (BIT_SEQUENCES * sigmoid(SEQUENCES)).sum((1, 2)) / (BIT_SEQUENCES.sum((1, 2)) + sigmoid(SEQUENCES).sum((1, 2)) + EPSILON), {"axis": (1, 2)}),
+    "ctc": Case("CTC", LABELS, SEQUENCES, rows_of_ctc(LABELS, SEQUENCES), exact=False),
     "tversky": Case("Tversky", BITS, HARD, 1 - (BITS * HARD).sum(-1) / ((BITS * HARD).sum(-1) + 0.3 * (BITS * (1 - HARD)).sum(-1) + 0.7 * ((1 - BITS) * HARD).sum(-1) + EPSILON), {"alpha": 0.3, "beta": 0.7, "axis": -1}),
 }  # fmt: skip

@@ -77,15 +77,15 @@ def test_the_function_gives_a_value_a_row(case):
 
 @RECORDED
 def test_numbers_of_keras(name, case, golden):
-    y, p = tg.tensor(case.y), tg.tensor(case.p, requires_grad=True)
-    np.testing.assert_allclose(make(case, reduction="none")(y, p.detach()).numpy(), golden[f"{name}/rows"], rtol=1e-6)
+    y, p, near = tg.tensor(case.y), tg.tensor(case.p, requires_grad=True), 1e-6 if case.exact else 1e-5
+    np.testing.assert_allclose(make(case, reduction="none")(y, p.detach()).numpy(), golden[f"{name}/rows"], rtol=near)
     values = [
         [make(case, reduction=reduction)(y, p, weights).item() for reduction in REDUCTIONS]
         for weights in (None, case.weights())
     ]
-    np.testing.assert_allclose(values, golden[f"{name}/reduced"], rtol=1e-6)
+    np.testing.assert_allclose(values, golden[f"{name}/reduced"], rtol=near)
     make(case, reduction="sum")(y, p).backward()
-    np.testing.assert_allclose(p.grad.numpy(), golden[f"{name}/gradient"], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(p.grad.numpy(), golden[f"{name}/gradient"], rtol=near, atol=0.01 * near)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_gradients_to_second_order(case):
 SMOOTH_IN_TARGETS = [
     name
     for name, case in CASES.items()
-    if case.kind not in ("SparseCategoricalCrossentropy", "Hinge", "SquaredHinge", "CategoricalHinge")
+    if case.kind not in ("SparseCategoricalCrossentropy", "CTC", "Hinge", "SquaredHinge", "CategoricalHinge")
     and name not in ("mape of 0", "msle", "msle below 0", "kl of 0")  # at the edge of what is clipped
 ]
 
@@ -262,7 +262,7 @@ def test_cuda(case):
 def test_predictions_and_targets_never_broadcast(case):
     loss, y, p = make(case), case.y, case.p
     wrong = [(y[:1], p), (y[:-1], p), (y[None], p), (np.concatenate([y, y]), p), (y, p[:1]), (np.stack([y, y], -1), p)]
-    if "Sparse" not in case.kind:
+    if case.kind not in ("SparseCategoricalCrossentropy", "CTC"):
         wrong += [(y[..., :1], p), (y[..., 0], p), (y, p[..., :1]), (y[:1, :1], p)]
     for targets, predictions in wrong:
         with pytest.raises(ShapeError):

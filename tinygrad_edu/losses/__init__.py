@@ -19,6 +19,7 @@ from .classification import (
     SparseCategoricalCrossentropy, binary_crossentropy, binary_focal_crossentropy, categorical_crossentropy,
     categorical_focal_crossentropy, kl_divergence, sparse_categorical_crossentropy,
 )
+from .ctc import CTC, ctc
 from .hinges import CategoricalHinge, Hinge, SquaredHinge, categorical_hinge, hinge, squared_hinge
 from .overlaps import Dice, Tversky, dice, tversky
 from .regression import (
@@ -28,14 +29,14 @@ from .regression import (
 )
 
 __all__ = [
-    "ACTIVATION_OF", "EPSILON", "FUNCTIONS", "LOSSES", "BinaryCrossentropy", "BinaryFocalCrossentropy",
+    "ACTIVATION_OF", "CTC", "EPSILON", "FUNCTIONS", "LOSSES", "BinaryCrossentropy", "BinaryFocalCrossentropy",
     "CategoricalCrossentropy", "CategoricalFocalCrossentropy", "CategoricalHinge", "CosineSimilarity", "Dice",
     "FunctionLoss", "Hinge", "Huber", "KLDivergence", "LogCosh", "Loss", "MeanAbsoluteError",
     "MeanAbsolutePercentageError", "MeanSquaredError", "MeanSquaredLogarithmicError", "Poisson",
     "SparseCategoricalCrossentropy", "SquaredHinge", "Tversky", "binary_crossentropy", "binary_focal_crossentropy",
     "cast_targets", "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge",
-    "check_probabilities", "check_result", "check_values", "check_weights", "class_ids", "cosine_similarity", "dice",
-    "get", "hinge", "huber", "kl_divergence", "log_cosh", "match_one_hot", "match_own", "match_shapes",
+    "check_probabilities", "check_result", "check_values", "check_weights", "class_ids", "cosine_similarity", "ctc",
+    "dice", "get", "hinge", "huber", "kl_divergence", "log_cosh", "match_one_hot", "match_own", "match_shapes",
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error",
     "poisson", "sparse_categorical_crossentropy", "spread", "squared_hinge", "tversky",
 ]
@@ -47,6 +48,7 @@ FUNCTIONS = {
     categorical_focal_crossentropy: CategoricalFocalCrossentropy,
     categorical_hinge: CategoricalHinge,
     cosine_similarity: CosineSimilarity,
+    ctc: CTC,
     dice: Dice,
     hinge: Hinge,
     huber: Huber,

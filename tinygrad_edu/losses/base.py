@@ -47,10 +47,11 @@ def check_values(where: str, expected: str, y: Any, holds: Callable[[Any, Any], 
         if not bool(right.all()):
             raise ValueError(message(where, expected, f"{array[~right].reshape(-1)[0].item()}", hint))
 
-    check_array(_raw(y), look)
+    check_array(raw(y), look)
 
 
-def _raw(y: Any) -> Any:
+def raw(y: Any) -> Any:
+    """The array of a tensor; an array is one."""
     return y.data if isinstance(y, Tensor) else y
 
 
@@ -76,7 +77,7 @@ def class_ids(where: str, y_true: Any, shape: tuple[int, ...], ignore_class: int
 
 def check_probabilities(where: str, y: Any, what: str, sums: bool, hint: str = "") -> None:
     """Raises ValueError unless all are in [0, 1] and, with `sums`, each row's sum is 1."""
-    check_array(_raw(y), lambda array: _check_probabilities(where, array, what, sums, hint))
+    check_array(raw(y), lambda array: _check_probabilities(where, array, what, sums, hint))
 
 
 def _check_probabilities(where: str, array: Any, what: str, sums: bool, hint: str) -> None:
@@ -301,7 +302,7 @@ def cast_targets(where: str, y_true: Any, dtype: Any) -> Any:
     """`y_true` (a tensor or an array) in that dtype; raises ValueError for numbers outside of its range."""
     if y_true.dtype == dtype:
         return y_true
-    check_array(_raw(y_true), lambda array: check_cast(where, "targets", array, dtype))
+    check_array(raw(y_true), lambda array: check_cast(where, "targets", array, dtype))
     return y_true.astype(dtype)
 
 
