@@ -100,6 +100,14 @@ def test_a_class_that_is_impossible():
     assert (gradients[1] == 0).all()
 
 
+def test_a_step_at_which_all_is_impossible():
+    logits = np.zeros((1, 3, 3))
+    logits[0, 1, :2] = -np.inf
+    values, gradients = ours(logits, [[1]])
+    assert values[0] == np.inf
+    assert (gradients == 0).all()
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_what_follows_the_ends_may_be_anything(order):
     logits, labels = np.random.default_rng(0).normal(size=(2, 5, 4)), np.array([[1, 2, 99], [3, -7, 0]])
@@ -192,4 +200,4 @@ def test_a_model_that_ends_in_a_softmax_is_refused():
 
 def test_labels_that_just_fit():
     assert np.isfinite(losses.CTC()([[1, 1, 2]], shaped(1, 4, 4)).item())
-    assert losses.CTC()([[0, 0]], shaped(1, 4, 4)).item() == pytest.approx(4 * np.log(4))
+    assert losses.CTC()([[0] * 6], shaped(1, 4, 4)).item() == pytest.approx(4 * np.log(4))

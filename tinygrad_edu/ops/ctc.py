@@ -112,7 +112,8 @@ def _ctc_loss_gradient(
     alpha: Array,
     aligns: Array,
 ) -> Array:
-    """g * (softmax(logits) - the probability that an alignment is at a place of the class), at the steps of a row."""
+    """g * (softmax(logits) - the probability that an alignment is at a place of the class). `ctc_loss` cuts off what
+    follows the end of a row."""
     dtype, (batch, places) = alpha.dtype, classes.shape
     scores, last, steps = _scores(xp, log_p, classes), _cost(xp, ends, dtype), running.T[..., None]
     skip = xp.full_like(last, IMPOSSIBLE)
@@ -129,8 +130,8 @@ def _ctc_loss_gradient(
     y = xp.exp(log_p)
     rows, times = xp.arange(batch)[:, None], xp.arange(len(alpha))[:, None, None]
     xp.add.at(y, (rows, times, classes), -at_place)  # CuPy has no subtract.at for floats
-    g = xp.where(aligns, g, xp.zeros_like(g))
-    return xp.where(running[..., None], y * g[:, None, None], xp.zeros_like(y))
+    y *= xp.where(aligns, g, xp.zeros_like(g))[:, None, None]
+    return y
 
 
 def _ctc_loss_steps(logits: Any, given: tuple[Any, ...], infinite: float) -> Any:
