@@ -69,6 +69,16 @@ def test_the_rule_of_higher_orders_gives_the_same_gradient(seed):
     tg.gradcheck(lambda x: tg.ctc_loss(x, *given, blank=blank, zero_infinity=True), [logits], order=2)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32"])
+def test_labels_and_lengths_of_any_integer_dtype(dtype):
+    logits, labels = np.random.default_rng(0).normal(size=(2, 150, 4)), np.arange(2 * 70).reshape(2, 70) % 3 + 1
+    given = labels, np.array([120, 100]), np.array([70, 0])
+    expected, found = ours(logits, *given), ours(logits, *(a.astype(dtype) for a in given))
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], by_torch(logits, *given)[0], rtol=1e-9)
+
+
 def test_long_rows_in_float32():
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=(2, 1500, 20)), random.integers(1, 20, (2, 400))

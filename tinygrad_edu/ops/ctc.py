@@ -41,8 +41,8 @@ def _ctc_places(
     batch, length = labels.shape
     if logit_lengths is None:
         logit_lengths = xp.full((batch,), time)
-    if label_lengths is None:
-        label_lengths = xp.full((batch,), length)
+    label_lengths = xp.full((batch,), length) if label_lengths is None else label_lengths.astype("int64")
+    labels = labels.astype("int64")
     inside = xp.arange(length) < label_lengths[:, None]
     classes = xp.full((batch, 2 * length + 1), blank, dtype="int64")
     classes[:, 1::2] = xp.where(inside, labels, blank)
