@@ -78,6 +78,11 @@ def test_a_softmax_over_other_axes_than_the_loss_is_refused():
             model.fit(x, y, verbose=0)
 
 
+def test_factors_of_classes_in_an_array():
+    listed, array = (losses.CategoricalFocalCrossentropy(alpha) for alpha in ([1.0, 2.0], np.array([1.0, 2.0])))
+    assert listed.alpha == array.alpha == [1.0, 2.0]
+
+
 def test_focal_losses_without_focus_are_the_cross_entropies():
     y, p = tg.tensor(ONE_HOT), tg.tensor(LOGITS)
     focal = losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=0.0, from_logits=True)

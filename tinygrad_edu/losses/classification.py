@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 from .. import ops
 from ..autograd import tensor
 from ..errors import ShapeError, check_bool, check_number, message
@@ -241,8 +243,9 @@ class CategoricalFocalCrossentropy(CategoricalCrossentropy):
         name: str | None = None,
     ):
         super().__init__(from_logits, label_smoothing, axis, reduction, name)
-        several = isinstance(alpha, (list, tuple))
-        factors: Any = alpha if several else [alpha]
+        factors: Any = alpha.tolist() if isinstance(alpha, numpy.ndarray) else alpha
+        several = isinstance(factors, (list, tuple))
+        factors = factors if several else [factors]
         checked = [self._at_least_0("alpha", factor) for factor in factors]
         self.alpha = checked if several else checked[0]
         self.gamma = self._at_least_0("gamma", gamma)
