@@ -1,9 +1,10 @@
-"""Losses against PyTorch and float64 formulas; shapes and labels that must be refused."""
+"""Losses: extreme numbers, what is ignored and masked, weights, names, and the bad input that must be refused."""
 
 # ruff: noqa: E501 -- the tables hold whole error texts, a case a line
 
 import numpy as np
 import pytest
+from loss_cases import IDS, LOGITS, ONE_HOT, rows_of_ce, softmax
 
 import tinygrad_edu as tg
 from tinygrad_edu import losses
@@ -15,102 +16,6 @@ from tinygrad_edu.losses import (
     MeanSquaredError,
     SparseCategoricalCrossentropy,
 )
-
-RANDOM = np.random.default_rng(0)
-LOGITS = RANDOM.normal(size=(6, 4)) * 2
-SEQUENCES = RANDOM.normal(size=(3, 5, 4)) * 2
-IDS = RANDOM.integers(0, 4, 6)
-SEQUENCE_IDS = RANDOM.integers(0, 4, (3, 5))
-ONE_HOT = np.eye(4)[IDS]
-BITS = RANDOM.integers(0, 2, (6, 4)).astype(float)
-REAL = RANDOM.normal(size=(6, 4))
-WEIGHTS = np.array([0.0, 1.0, 2.0, 0.5, 1.0, 3.0])
-
-
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def rows_of_bce(y, x):
-    return -(y * np.log(sigmoid(x)) + (1 - y) * np.log(1 - sigmoid(x))).mean(-1)
-
-
-def rows_of_ce(y, x):
-    return -(y * np.log(softmax(x))).sum(-1)
-
-
-SMOOTH_BITS, SMOOTH_ONE_HOT = BITS * 0.8 + 0.1, ONE_HOT * 0.8 + 0.05
-
-# name: (loss, targets, predictions, the loss of each row in float64)
-CASES = {
-    "mse": (MeanSquaredError(), REAL, LOGITS, ((LOGITS - REAL) ** 2).mean(-1)),
-    "mae": (MeanAbsoluteError(), REAL, LOGITS, abs(LOGITS - REAL).mean(-1)),
-    "bce logits": (BinaryCrossentropy(from_logits=True), BITS, LOGITS, rows_of_bce(BITS, LOGITS)),
-    "bce": (BinaryCrossentropy(), BITS, sigmoid(LOGITS), rows_of_bce(BITS, LOGITS)),
-    "bce smooth": (BinaryCrossentropy(True, 0.2), BITS, LOGITS, rows_of_bce(SMOOTH_BITS, LOGITS)),
-    "ce logits": (CategoricalCrossentropy(from_logits=True), ONE_HOT, LOGITS, rows_of_ce(ONE_HOT, LOGITS)),
-    "ce": (CategoricalCrossentropy(), ONE_HOT, softmax(LOGITS), rows_of_ce(ONE_HOT, LOGITS)),
-    "ce smooth": (CategoricalCrossentropy(True, 0.2), ONE_HOT, LOGITS, rows_of_ce(SMOOTH_ONE_HOT, LOGITS)),
-    "ce smooth p": (CategoricalCrossentropy(False, 0.2), ONE_HOT, softmax(LOGITS), rows_of_ce(SMOOTH_ONE_HOT, LOGITS)),
-    "sparse logits": (SparseCategoricalCrossentropy(from_logits=True), IDS, LOGITS, rows_of_ce(ONE_HOT, LOGITS)),
-    "sparse": (SparseCategoricalCrossentropy(), IDS, softmax(LOGITS), rows_of_ce(ONE_HOT, LOGITS)),
-    "sparse float ids": (SparseCategoricalCrossentropy(), IDS.astype(float), softmax(LOGITS), rows_of_ce(ONE_HOT, LOGITS)),
-    "sparse sequences": (SparseCategoricalCrossentropy(True), SEQUENCE_IDS, SEQUENCES, rows_of_ce(np.eye(4)[SEQUENCE_IDS], SEQUENCES)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_value_reductions_and_weights(name):
-    loss, y, p, rows = CASES[name]
-    y, p = tg.tensor(y), tg.tensor(p)
-    assert loss(y, p).item() == pytest.approx(rows.mean(), rel=1e-9)
-    weights = WEIGHTS[: len(rows)].reshape(-1, *(1,) * (rows.ndim - 1))
-    # Keras 3 divides by the number of rows, not by the sum of the weights
-    assert loss(y, p, WEIGHTS[: len(rows)]).item() == pytest.approx((rows * weights).mean(), rel=1e-9)
-    loss = losses.copy.copy(loss)
-    loss.reduction = "sum"
-    assert loss(y, p).item() == pytest.approx(rows.sum(), rel=1e-9)
-    loss.reduction = "none"
-    np.testing.assert_allclose(loss(y, p).numpy(), rows, rtol=1e-9)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_gradient(name):
-    loss, y, p, _ = CASES[name]
-    p = tg.tensor(p, requires_grad=True)
-    if loss.logits_of and not loss.from_logits:  # the check of the predictions refuses moved rows: use compute
-        y = loss.prepare(tg.tensor(y), p.shape, p.dtype)
-        tg.gradcheck(lambda t: loss.compute(y, t), [p])
-    else:
-        tg.gradcheck(lambda t: loss(y, t), [p])
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_float32_stays_float32(name):
-    loss, y, p, rows = CASES[name]
-    value = loss(y, tg.tensor(p.astype("float32")))
-    assert value.dtype == "float32"
-    assert value.item() == pytest.approx(rows.mean(), rel=1e-4)
-
-
-def test_against_torch():
-    torch = pytest.importorskip("torch")
-    f = torch.nn.functional
-    logits = torch.tensor(LOGITS)
-    pairs = [
-        (CASES["mse"], f.mse_loss(logits, torch.tensor(REAL))),
-        (CASES["mae"], f.l1_loss(logits, torch.tensor(REAL))),
-        (CASES["bce logits"], f.binary_cross_entropy_with_logits(logits, torch.tensor(BITS))),
-        (CASES["sparse logits"], f.cross_entropy(logits, torch.tensor(IDS))),
-        (CASES["ce smooth"], f.cross_entropy(logits, torch.tensor(IDS), label_smoothing=0.2)),
-    ]
-    for (loss, y, p, _), expected in pairs:
-        assert loss(y, tg.tensor(p)).item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
@@ -140,6 +45,88 @@ def test_logits_never_overflow(extreme):
     assert np.isfinite(rows.grad.numpy()).all()
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize("extreme", [1e4, -1e4])
+def test_focal_losses_of_logits_never_overflow(extreme, gamma):
+    binary = losses.BinaryFocalCrossentropy(gamma=gamma, from_logits=True)
+    classes = losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=gamma, from_logits=True)
+    for target in (0.0, 1.0):
+        wrong = 1e4 if (extreme > 0) != bool(target) else 0.0
+        for loss, y, x in (
+            (binary, [[target]], [[extreme]]),
+            (classes, [[target, 1.0 - target]], [[extreme, 0.0]]),
+        ):
+            value, gradient = tg.value_and_grad(lambda x, loss=loss, y=y: loss(y, x))(tg.tensor(x))
+            assert value.item() == wrong
+            assert abs(gradient.numpy()).max() == (1.0 if wrong else 0.0)
+            second = tg.grad(lambda x, loss=loss, y=y: tg.grad(lambda x: loss(y, x))(x).sum())(tg.tensor(x))
+            assert np.isfinite(second.numpy()).all()
+
+
+def test_a_focal_loss_of_a_good_prediction_is_exact():
+    q = np.exp(-20.0) / (1 + np.exp(-20.0))
+    value = losses.BinaryFocalCrossentropy(from_logits=True, gamma=1.0)([[1.0]], tg.tensor([[20.0]]))
+    assert value.item() == pytest.approx(q * np.log1p(np.exp(-20.0)), rel=1e-5, abs=0.0)
+
+
+def test_a_softmax_over_other_axes_than_the_loss_is_refused():
+    x, y = np.ones((2, 4, 3)), np.eye(4)[[[0, 1, 2], [3, 2, 1]]].swapaxes(1, 2)
+    for loss in (CategoricalCrossentropy(axis=1), losses.CategoricalFocalCrossentropy(axis=1)):
+        model = tg.models.Sequential([tg.layers.Dense(3, "softmax")])
+        model.compile("sgd", loss)
+        with pytest.raises(ValueError, match="expected probabilities whose rows sum to 1"):
+            model.fit(x, y, verbose=0)
+
+
+def test_factors_of_classes_in_an_array():
+    listed, array = (losses.CategoricalFocalCrossentropy(alpha) for alpha in ([1.0, 2.0], np.array([1.0, 2.0])))
+    assert listed.alpha == array.alpha == [1.0, 2.0]
+
+
+def test_focal_losses_without_focus_are_the_cross_entropies():
+    y, p = tg.tensor(ONE_HOT), tg.tensor(LOGITS)
+    focal = losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=0.0, from_logits=True)
+    assert focal(y, p).item() == pytest.approx(CategoricalCrossentropy(True)(y, p).item(), rel=1e-12)
+    focal = losses.BinaryFocalCrossentropy(gamma=0.0, from_logits=True)
+    assert focal(y, p).item() == pytest.approx(BinaryCrossentropy(True)(y, p).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(("activation", "loss", "y", "expected"), [
+    ("sigmoid", losses.BinaryFocalCrossentropy(), [[0.0, 1.0]], 100.0),
+    ("softmax", losses.CategoricalFocalCrossentropy(alpha=[1.0, 0.5]), [[0.0, 1.0]], 100.0),
+])  # fmt: skip
+def test_a_focal_loss_after_a_last_activation_is_computed_from_logits(activation, loss, y, expected):
+    model = tg.models.Sequential([tg.layers.Dense(2, activation, kernel_initializer="ones")])
+    model.compile("sgd", loss)
+    model.build((None, 1))
+    model.set_weights([np.array([[200.0, 0.0 if activation == "softmax" else 200.0]]), np.zeros(2)])
+    assert model.evaluate(np.ones((1, 1)), y, verbose=0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("error", [1e4, -1e4])
+def test_robust_losses_of_large_errors(error):
+    for loss, expected in ((losses.LogCosh(), 1e4 - np.log(2)), (losses.Huber(), 1e4 - 0.5)):
+        value, slope = tg.value_and_grad(lambda p, loss=loss: loss([[0.0]], p))(tg.tensor([[error]]))
+        assert value.item() == pytest.approx(expected, rel=1e-6)
+        assert slope.item() == np.sign(error)
+
+
+def test_a_vector_of_zeros_is_at_a_right_angle_to_all():
+    p = tg.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    loss = losses.CosineSimilarity(reduction="none")([[1.0, 0.0], [0.0, 0.0]], p)
+    assert loss.tolist() == [0.0, 0.0]
+    loss.sum().backward()
+    assert np.isfinite(p.grad.numpy()).all()
+
+
+def test_overlaps_of_all_rows_are_one_number():
+    y, p = tg.tensor([[1.0, 0.0], [1.0, 1.0]]), tg.tensor([[1.0, 0.0], [0.0, 1.0]])
+    for loss in (losses.Dice(), losses.Tversky()):
+        assert loss(y, p).item() == pytest.approx(1 - 4 / 5, rel=1e-6)
+        with pytest.raises(ShapeError, match=r"expected a loss per row, to be weighted, received shape \(\)\."):
+            loss(y, p, [1.0, 1.0])
+
+
 def test_given_probabilities_are_clipped_as_in_keras():
     value = BinaryCrossentropy()(tg.tensor([1.0], dtype="float64"), tg.tensor([0.0], dtype="float64"))
     assert value.item() == pytest.approx(-np.log(1e-7), rel=1e-9)
@@ -156,14 +143,6 @@ def test_targets_may_be_differentiated():
     y = tg.tensor([1.0], requires_grad=True)
     MeanSquaredError()(y, tg.tensor([3.0])).backward()
     assert y.grad.tolist() == [-4.0]
-
-
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not getattr(case[0], "label_smoothing", 0.0)])
-def test_functions_give_a_value_a_row(name):
-    loss, y, p, rows = CASES[name]
-    function = next(f for f, kind in losses.FUNCTIONS.items() if kind is type(loss))
-    options = {"from_logits": True} if loss.from_logits else {}
-    np.testing.assert_allclose(function(tg.tensor(y), tg.tensor(p), **options).numpy(), rows, rtol=1e-9)
 
 
 def test_functions_check_as_the_classes_do():
@@ -212,6 +191,42 @@ def test_what_the_function_of_a_loss_may_return():
     assert ids(tg.tensor([1, 0]), tg.zeros((2, 3))).item() == 0.0
 
 
+# Weights
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_mean_with_sample_weight_divides_by_the_weights_of_what_counts(masked):
+    y, p, mask = MASKED
+    weights, counts = np.array([0.5, 0.0, 2.0, 1.0]), mask if masked else np.ones_like(mask)
+    factors = weights[:, None] * counts
+    loss, predictions = MeanSquaredError("mean_with_sample_weight"), tg.tensor(p)
+    predictions.mask = tg.tensor(mask) if masked else None
+    wanted = (((y - p) ** 2).mean(-1) * factors).sum() / factors.sum()
+    assert loss(y, predictions, weights).item() == pytest.approx(wanted, rel=1e-12)
+    weights = tg.tensor(weights)
+    assert loss.count(tg.tensor(y), tg.tensor(mask), weights).item() == (weights.numpy()[:, None] * mask).sum()
+    assert loss.count(tg.tensor(y), None, weights).item() == 3.5
+
+
+def test_weights_that_are_all_0_give_0():
+    p = tg.tensor([[3.0]], requires_grad=True)
+    value = MeanSquaredError("mean_with_sample_weight")([[1.0]], p, [0.0])
+    value.backward()
+    assert (value.item(), p.grad.item()) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_mean_with_sample_weight_over_batches_is_that_of_all_rows(jit):
+    x, y = np.arange(7.0)[:, None], np.arange(7.0) ** 2
+    weights = np.array([0.0, 0.0, 0.0, 1.0, 0.5, 3.0, 2.0])
+    model = tg.models.Sequential([tg.layers.Dense(1)])
+    model.compile("sgd", MeanSquaredError("mean_with_sample_weight"), jit=jit)
+    model.build((None, 1))
+    model.set_weights([np.array([[2.0]]), np.array([1.0])])
+    wanted = np.average((2 * x[:, 0] + 1 - y) ** 2, weights=weights)
+    assert model.evaluate(x, y, sample_weight=weights, batch_size=3, verbose=0) == pytest.approx(wanted, rel=1e-6)
+
+
 # Bad input, by type and text
 
 
@@ -246,6 +261,29 @@ def shaped(*shape):
     (MeanSquaredError(), tg.tensor([1e300], dtype="float64"), shaped(1), ValueError, "MeanSquaredError: expected targets in the range of float32, received 1e+300"),
     (SparseCategoricalCrossentropy(True), [[1.0, 0.0]], shaped(1, 2), ShapeError, "Hint: one-hot targets belong to categorical_crossentropy"),
     (SparseCategoricalCrossentropy(True), [1], shaped(2, 3), ShapeError, "expected class ids of shape (2,)"),
+    (losses.Hinge(), [[2.0]], shaped(1, 1), ValueError, "Hinge: expected targets -1 and 1, or else 0 and 1, received 2.0."),
+    (losses.Hinge(), [[-1.0], [0.0], [1.0]], shaped(3, 1), ValueError, "Hinge: expected targets -1 and 1, or else 0 and 1, received 0.0."),
+    (losses.SquaredHinge(), [[float("nan")]], shaped(1, 1), ValueError, "SquaredHinge: expected targets -1 and 1, or else 0 and 1, received nan."),
+    (losses.CategoricalHinge(), [0, 1], shaped(2, 3), ShapeError, "CategoricalHinge: expected one-hot targets of shape (2, 3), received shape (2,). Hint: class ids belong to sparse_categorical_crossentropy; tg.one_hot(ids, classes) makes them one-hot."),
+    (losses.CategoricalHinge(), [[0.5, 0.5]], shaped(1, 2), ValueError, "CategoricalHinge: expected one-hot targets, of 0 and 1, received 0.5."),
+    (losses.CategoricalHinge(), [[1.0, 1.0]], shaped(1, 2), ValueError, "CategoricalHinge: expected one-hot targets whose rows sum to 1, received a row with the sum 2."),
+    (losses.Poisson(), [[-1.0]], shaped(1, 1), ValueError, "Poisson: expected finite targets of at least 0, received -1.0."),
+    (losses.Poisson(), [[1.0]], tg.tensor([[-0.5]]), ValueError, "Poisson: expected predicted rates of at least 0, received -0.5. Hint: end in an exponential or a softplus."),
+    (losses.MeanSquaredLogarithmicError(), [[-0.5]], shaped(1, 1), ValueError, "MeanSquaredLogarithmicError: expected finite targets of at least 0, received -0.5."),
+    (losses.MeanSquaredLogarithmicError(), [[float("nan")]], shaped(1, 1), ValueError, "MeanSquaredLogarithmicError: expected finite targets of at least 0, received nan."),
+    (losses.MeanSquaredLogarithmicError(), [[float("inf")]], shaped(1, 1), ValueError, "MeanSquaredLogarithmicError: expected finite targets of at least 0, received inf."),
+    (losses.KLDivergence(), [[2.0, -1.0]], shaped(1, 2), ValueError, "KLDivergence: expected targets in [0, 1], received values from -1 to 2."),
+    (losses.KLDivergence(), [[0.5, 0.5]], tg.tensor([[2.0, 3.0]]), ValueError, "KLDivergence: expected probabilities in [0, 1], received values from 2 to 3. Hint: end in a softmax."),
+    (losses.BinaryFocalCrossentropy(), [2.0], shaped(1, 1), ValueError, "BinaryFocalCrossentropy: expected targets in [0, 1], received 2.0."),
+    (losses.BinaryFocalCrossentropy(), [1.0], tg.tensor([[3.0]]), ValueError, "BinaryFocalCrossentropy: expected probabilities in [0, 1], received values from 3 to 3. Hint: end in a sigmoid, or say from_logits=True."),
+    (losses.CategoricalFocalCrossentropy(), [[1.0, 1.0]], shaped(1, 2), ValueError, "CategoricalFocalCrossentropy: expected targets whose rows sum to 1, received a row with the sum 2. Hint: for several labels a row use a sigmoid and binary_crossentropy."),
+    (losses.CategoricalFocalCrossentropy(alpha=[1.0], from_logits=True), [[1.0, 0.0]], shaped(1, 2), ShapeError, "CategoricalFocalCrossentropy: expected alpha for 2 classes, received 1."),
+    (losses.Dice(), [[2.0]], shaped(1, 1), ValueError, "Dice: expected targets in [0, 1], received 2.0."),
+    (losses.Tversky(), [[1.0]], tg.tensor([[-2.0]]), ValueError, "Tversky: expected probabilities in [0, 1], received values from -2 to -2. Hint: end in a sigmoid or a softmax."),
+    (losses.CosineSimilarity(axis=2), shaped(2, 3), shaped(2, 3), ShapeError, "CosineSimilarity: expected an axis from -2 to 1, received 2."),
+    (losses.CosineSimilarity(axis=-2), shaped(2, 3), shaped(2, 3), ValueError, "CosineSimilarity: expected an axis within the rows, received axis -2 of shape (2, 3)."),
+    (BinaryCrossentropy(True, axis=0), shaped(2, 3), shaped(2, 3), ValueError, "BinaryCrossentropy: expected an axis within the rows, received axis 0 of shape (2, 3)."),
+    (SparseCategoricalCrossentropy(True, axis=1), shaped(2, 3), shaped(2, 3, 4), ShapeError, "SparseCategoricalCrossentropy: expected class ids of shape (2, 4) for predictions of shape (2, 3, 4), received shape (2, 3)."),
     (SparseCategoricalCrossentropy(), [1], tg.tensor([[2.0, -1.0]]), ValueError, "expected probabilities in [0, 1], received values from -1 to 2"),
 ])  # fmt: skip
 def test_bad_targets_and_predictions(loss, y, p, kind, text):
@@ -285,20 +323,30 @@ def test_names():
         with pytest.raises(kind) as caught:
             losses.get(bad)
         assert text in str(caught.value)
-    with pytest.raises(ValueError, match="did you mean 'sum'"):
-        MeanSquaredError(reduction="sums")
-    with pytest.raises(ValueError, match=r"expected label_smoothing to be a number in \[0, 1\], received 2"):
-        BinaryCrossentropy(label_smoothing=2)
+    assert MeanSquaredError(None).reduction == "none"
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", CASES)
-def test_cuda(name):
-    loss, y, p, rows = CASES[name]
-    value = loss(tg.tensor(y, device="cuda"), tg.tensor(p, device="cuda", requires_grad=True), WEIGHTS[: len(rows)])
-    value.backward()
-    weights = WEIGHTS[: len(rows)].reshape(-1, *(1,) * (rows.ndim - 1))
-    assert value.item() == pytest.approx((rows * weights).mean(), rel=1e-9)
+REDUCTIONS = "'mean', 'mean_with_sample_weight', 'none', 'sum', 'sum_over_batch_size'"
+
+
+@pytest.mark.parametrize(("make", "kind", "text"), [
+    (lambda: MeanSquaredError(reduction="sums"), ValueError, f"MeanSquaredError: expected reduction to be one of {REDUCTIONS}, received 'sums'. Hint: did you mean 'sum'?"),
+    (lambda: BinaryCrossentropy(label_smoothing=2), ValueError, "BinaryCrossentropy: expected label_smoothing to be a number in [0, 1], received 2."),
+    (lambda: losses.Huber(0.0), ValueError, "Huber: expected delta to be a number above 0, received 0.0."),
+    (lambda: losses.Huber("1"), TypeError, "Huber: expected delta to be a number above 0, received '1'."),
+    (lambda: losses.CosineSimilarity(1.0), TypeError, "CosineSimilarity: expected axis to be an integer, received 1.0."),
+    (lambda: losses.BinaryFocalCrossentropy(0.25), TypeError, "BinaryFocalCrossentropy: expected apply_class_balancing to be True or False, received 0.25."),
+    (lambda: losses.BinaryFocalCrossentropy(alpha=2.0), ValueError, "BinaryFocalCrossentropy: expected alpha to be a number in [0, 1], received 2.0."),
+    (lambda: losses.BinaryFocalCrossentropy(gamma=-1.0), ValueError, "BinaryFocalCrossentropy: expected gamma to be a number of at least 0, received -1.0."),
+    (lambda: losses.CategoricalFocalCrossentropy([0.5, -1.0]), ValueError, "CategoricalFocalCrossentropy: expected alpha to be a number of at least 0, received -1.0."),
+    (lambda: losses.CategoricalFocalCrossentropy("0.5"), TypeError, "CategoricalFocalCrossentropy: expected alpha to be a number of at least 0, received '0.5'."),
+    (lambda: losses.Tversky(alpha=-1.0), ValueError, "Tversky: expected alpha to be a number of at least 0, received -1.0."),
+    (lambda: losses.Dice(axis=(1, "2")), TypeError, "Dice: expected axis to be an integer, received '2'."),
+])  # fmt: skip
+def test_bad_options(make, kind, text):
+    with pytest.raises(kind) as caught:
+        make()
+    assert str(caught.value) == text
 
 
 @pytest.mark.gpu

@@ -622,6 +622,42 @@ tg.gru(x(1, 1, 1), x(1, 3), x(1, 3), None, None)
 tg.lstm(ids([[[1]]]), ids([[1] * 4]), ids([[1] * 4]), None, ids([[1]]), ids([[1]]))
     TypeError: floating weights, received int64
 
+# alignments
+tg.ctc_loss(x(3, 2), ids([[1]]))
+    ShapeError: logits (batch, time, classes) of at least one step, received shape (3, 2)
+tg.ctc_loss(x(1, 0, 2), ids([[1]]))
+    ShapeError: logits (batch, time, classes) of at least one step, received shape (1, 0, 2)
+tg.ctc_loss(ids([[[1, 2]]]), ids([[1]]))
+    TypeError: floating logits, received int64. Hint: use .astype('float32')
+tg.ctc_loss(x(2, 3, 4), ids([[1]]))
+    ShapeError: labels of shape (2, length), received shape (1, 1)
+tg.ctc_loss(x(2, 3, 4), ids([1, 2]))
+    ShapeError: labels of shape (2, length), received shape (2,)
+tg.ctc_loss(x(1, 3, 4), x(1, 2))
+    TypeError: labels of an integer dtype, received float32
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), x(1))
+    TypeError: logit_lengths of an integer dtype, received float32
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), ids([3, 3]))
+    ShapeError: logit_lengths of shape (1,), received shape (2,)
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), ids([4]))
+    ValueError: logit_lengths from 1 to 3, received 4
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), ids([0]))
+    ValueError: logit_lengths from 1 to 3, received 0
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), None, ids([2]))
+    ValueError: label_lengths from 0 to 1, received 2
+tg.ctc_loss(x(1, 3, 4), ids([[1, 4]]))
+    IndexError: indices from 0 to 3, received 4
+tg.ctc_loss(x(1, 3, 4), ids([[1, -1]]))
+    IndexError: indices from 0 to 3, received -1
+tg.ctc_loss(x(1, 3, 4), ids([[1, 0]]))
+    ValueError: labels other than the blank 0, received 0. Hint: give label_lengths, if labels are padded with it
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), blank=4)
+    ValueError: blank from 0 to 3, received 4
+tg.ctc_loss(x(1, 3, 4), ids([[1]]), zero_infinity='no')
+    TypeError: zero_infinity to be True or False, received 'no'
+tg.ctc_loss([[[1.0]]], ids([[0]]))
+    TypeError: tensors or arrays, received list
+
 # new tensors
 tg.full((-1,), 1.0)
     ValueError: lengths of at least 0, received (-1,)

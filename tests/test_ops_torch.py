@@ -23,7 +23,7 @@ REFUSED_SAMPLES = {
     (7,): "layer_norm rms_norm",
     (7, 8, 9): "resize",
     (7, 8, 12, 13): "std",
-    (8,): "clip conv1d log_softmax softmax",
+    (8,): "clip conv1d ctc_loss log_softmax softmax",
     (8, 9): "celu elu floor hard_shrink hard_swish leaky_relu log_sigmoid mish round selu silu soft_shrink softplus",
     (8, 9, 11): "gelu",
     (8, 9, 13, 14): "var",

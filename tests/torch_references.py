@@ -192,6 +192,15 @@ def _attention(query, key, value, mask=None, causal=False, scale=None):
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 
+def _ctc_loss(logits, labels, logit_lengths=None, label_lengths=None, blank=0, zero_infinity=False):
+    lengths = (
+        torch.full((len(labels),), full) if given is None else given
+        for given, full in ((logit_lengths, logits.shape[1]), (label_lengths, labels.shape[1]))
+    )
+    log_p = logits.log_softmax(2).transpose(0, 1)
+    return F.ctc_loss(log_p, labels, *lengths, blank, reduction="none", zero_infinity=zero_infinity)
+
+
 def _recurrent(cell, x, kernel, recurrent_kernel, biases, states, mask, reverse):
     """The outputs and the last states by one of PyTorch's cells, whose gates are in rows."""
     weights, output, outputs = (kernel.T, recurrent_kernel.T, *biases), torch.zeros_like(states[0]), []
@@ -405,6 +414,7 @@ TORCH = {
     },
     "resize": _resize,
     "scaled_dot_product_attention": _attention,
+    "ctc_loss": _ctc_loss,
     "simple_rnn": _simple_rnn,
     "lstm": _lstm,
     "gru": _gru,

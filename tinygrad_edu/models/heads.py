@@ -76,7 +76,7 @@ class Head:
             raise ValueError(
                 message(loss.name, "probabilities", f"the output of {name_of(activation) or 'no activation'}", hint)
             )
-        return False
+        return not (loss.from_logits or loss.can_take_logits())
 
     def check_values(self, predictions: Tensor) -> None:
         assert self.loss is not None
@@ -89,7 +89,7 @@ class Head:
         loss = self.loss.on_logits() if logits else self.loss
         mask = getattr(output, "mask", None)
         value = loss.compute(Tensor(y), output, None if weight is None else Tensor(weight), mask)
-        return value, loss.count(y, mask)
+        return value, loss.count(y, mask, weight)
 
 
 def results_of(heads: Sequence[Head]) -> dict[str, metrics.Metric]:

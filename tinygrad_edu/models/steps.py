@@ -278,8 +278,9 @@ class Stepping(Prepared):
         parts = []
         for i, (head, output) in enumerate(zip(self._heads, leaves(y_pred), strict=True)):
             if head.loss is not None:
-                value = head.loss(self._part(y, i), output, self._part(sample_weight, i))
-                count = head.loss.count(self._part(y, i), getattr(output, "mask", None))
+                weight = self._part(sample_weight, i)
+                value = head.loss(self._part(y, i), output, weight)
+                count = head.loss.count(self._part(y, i), getattr(output, "mask", None), weight)
                 head.mean.accumulate(value.detach().astype("float64") * count, count)
                 parts.append(value * head.weight)
         penalties = self.losses

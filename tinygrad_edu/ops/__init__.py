@@ -12,6 +12,7 @@ from .convolution import (
     depthwise_conv2d, separable_conv1d, separable_conv2d,
 )
 from .creation import arange, eye, full, integers, linspace, normal, ones, permutation, uniform, zeros
+from .ctc import ctc_loss
 from .decompositions import cholesky, det, eigh, inv, slogdet, solve, svd
 from .elementwise import (
     absolute, add, arccos, arcsin, arctan, arctan2, astype, ceil, clip, cos, cosh, divide, equal, erf, exp,
@@ -48,7 +49,7 @@ __all__ = [
     "arcsin", "arctan", "arctan2", "argmax", "argmin", "argsort", "astype", "average_pool1d", "average_pool2d",
     "average_pool3d", "batch_norm", "batch_norm_inference", "binary_cross_entropy_with_logits", "broadcast_to",
     "ceil", "celu", "cholesky", "clip", "concatenate", "conv1d", "conv1d_transpose", "conv2d", "conv2d_transpose",
-    "conv3d", "conv3d_transpose", "cos", "cosh", "cross_entropy", "cumprod", "cumsum", "depthwise_conv1d",
+    "conv3d", "conv3d_transpose", "cos", "cosh", "cross_entropy", "ctc_loss", "cumprod", "cumsum", "depthwise_conv1d",
     "depthwise_conv2d", "det", "diagonal", "divide", "dot", "dropout", "eigh", "einsum", "elu", "embedding",
     "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor", "full", "gelu", "global_average_pool",
     "global_max_pool", "glu", "greater", "greater_equal", "group_norm", "gru", "hard_shrink", "hard_sigmoid",

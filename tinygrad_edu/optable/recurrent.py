@@ -1,7 +1,9 @@
-"""Recurrent networks. The references go through the steps of each sequence alone, as Keras describes them."""
+"""Recurrent networks, and the loss of alignments with their outputs. The references go through the steps of each
+sequence alone, as Keras describes them, and through all alignments."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy
 from scipy import special
 
 from .. import ops
-from .sample import R, Row, S, V
+from .sample import S0, R, Row, S, V
 
 
 def _steps(step: Callable[..., Any], x: Any, mask: Any, reverse: bool, states: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -88,6 +90,28 @@ def _gru(
     return _steps(step, x, mask, reverse, (h,))
 
 
+def _ctc_loss(
+    logits: Any,
+    labels: Any,
+    logit_lengths: Any = None,
+    label_lengths: Any = None,
+    blank: int = 0,
+    zero_infinity: bool = False,
+) -> Any:
+    """By all sequences of a class a step, of which those count that give the labels."""
+    batch, time, classes = logits.shape
+    p, losses = special.softmax(logits, axis=2), numpy.zeros(batch)
+    for n in range(batch):
+        steps = time if logit_lengths is None else int(logit_lengths[n])
+        wanted = list(labels[n] if label_lengths is None else labels[n, : int(label_lengths[n])])
+        total = 0.0
+        for path in itertools.product(range(classes), repeat=steps):
+            merged = [k for k, _ in itertools.groupby(path) if k != blank]
+            total += merged == wanted and float(p[n, range(steps), path].prod())
+        losses[n] = -numpy.log(total) if total or not zero_infinity else 0.0
+    return losses
+
+
 HOLES = V([[True, False, True], [False, True, False], [False, False, False]])  # within, before, after, everywhere
 
 
@@ -128,5 +152,23 @@ ROWS = (
         slack=64.0,
     ),
     Row("lstm", ops.lstm, _lstm, _samples(4, states=2), slack=64.0),
+    Row(
+        "ctc_loss",
+        ops.ctc_loss,
+        _ctc_loss,
+        (
+            S(R(3, 4, 3), V([[1, 2], [2, 2], [1, 1]])),
+            S(R(3, 4, 3), V([[1, 2, 1], [2, 1, 9], [9, 9, 9]]), V([4, 3, 2]), V([3, 2, 0])),
+            S(R(2, 3, 4, layout="T"), V([[0, 1], [3, 0]]), blank=2),
+            S(R(2, 4, 2, layout="N"), V([[1, 1], [1, 0]]), None, V([2, 1])),
+            S(R(2, 3, 3), V([[1], [2]]), V([1, 3]), zero_infinity=True),
+            S(R(2, 3, 3), V([[1, 1], [1, 2]]), V([2, 2]), zero_infinity=True),
+            S(R(2, 3, 2), V(numpy.zeros((2, 0), "int64"))),
+            S(R(1, 1, 2), V([[1]])),
+            S(R(0, 2, 3), V(numpy.zeros((0, 1), "int64"))),
+            S0(R(2, 3, 3), V([[1, 1], [1, 2]]), V([2, 2])),
+        ),
+        slack=16.0,
+    ),
     Row("gru", ops.gru, _gru, (*_samples(3, biases=(2,)), *_samples(3, reset_after=False)), slack=64.0),
 )
