@@ -115,7 +115,7 @@ class Prepared(ActivatedLayer):
         shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
         self._has_penalties = bool(self.losses)  # now that all layers are built
         if train and self.optimizer is not None:
-            trained = self.trainable_weights
+            trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
             if not trained and self.parameters():
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
