@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import Tensor
-from tinygrad_edu.autograd import Primitive
+from tinygrad_edu.autograd import Number, Primitive, decided
 from tinygrad_edu.backend import default_generator
 from tinygrad_edu.state import Switch, state
 
@@ -1454,3 +1454,39 @@ def test_joined_arrays_of_every_dtype(dtype):
         y = step(tg.tensor(a), tg.tensor(b)).numpy()
         assert y.dtype == dtype
         assert y.tolist() == [*(a + a), *b, *b]
+
+
+class Counter:
+    count = Number()
+
+    def __init__(self):
+        self.count = 0
+
+
+def test_decisions_by_numbers_choose_the_recording():
+    counter, total = Counter(), t(0.0)
+
+    @jit
+    def step(x):
+        for factor in (1.0, 10.0):
+            if decided(lambda count: count % 3 == 0, counter.count * 2):
+                total.assign_(total + x * factor)
+            counter.count = counter.count + 1
+
+    seen = []
+    for _ in range(6):
+        step(t(1.0))
+        seen.append((total.item(), counter.count))
+    assert seen == [(1.0, 2), (11.0, 4), (11.0, 6), (12.0, 8), (22.0, 10), (22.0, 12)]
+    assert traces(step) == 3
+    counter.count = 6
+    step(t(2.0))
+    assert (total.item(), counter.count, traces(step)) == (24.0, 8, 3)
+
+
+def test_decisions_by_arguments_are_refused():
+    with pytest.raises(tg.TraceError) as caught:
+        jit(lambda x, n: x if decided(lambda n: n > 1, n) else -x)(t(1.0), 2)
+    text = "expected decisions by numbers that attributes hold, received an argument. Hint: pass it by keyword"
+    assert text in str(caught.value)
+    assert decided(lambda n: n > 1, 2)

@@ -7,13 +7,13 @@ from .modes import enable_grad, no_grad
 from .primitive import Node, Primitive, Spec, broadcast_to, cast, primitive, primitives, stack, sum_to
 from .engine import without_graph
 from .tensor import Tensor, tensor
-from .tracer import HostNumber, Number, Tracer, check_array, live, on_host, refuse, settled, user_line
+from .tracer import HostNumber, Number, Tracer, check_array, decided, live, on_host, refuse, settled, user_line
 from .writes import commit, next_sequence, record as record_write, region, uninterrupted
 
 __all__ = [
     "Context", "Function", "GradcheckError", "HostNumber", "Node", "Number", "Primitive", "Spec", "Tensor",
-    "Tracer", "broadcast_to", "cast", "check_array", "checkpoint", "commit", "enable_grad", "grad", "gradcheck",
-    "hessian", "hvp", "jacobian", "jvp", "live", "next_sequence", "no_grad", "on_host", "primitive", "primitives",
-    "record_write", "refuse", "region", "settled", "stack", "sum_to", "tensor", "uninterrupted", "user_line",
-    "value_and_grad", "vjp", "without_graph",
+    "Tracer", "broadcast_to", "cast", "check_array", "checkpoint", "commit", "decided", "enable_grad", "grad",
+    "gradcheck", "hessian", "hvp", "jacobian", "jvp", "live", "next_sequence", "no_grad", "on_host", "primitive",
+    "primitives", "record_write", "refuse", "region", "settled", "stack", "sum_to", "tensor", "uninterrupted",
+    "user_line", "value_and_grad", "vjp", "without_graph",
 ]

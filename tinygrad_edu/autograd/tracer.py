@@ -218,6 +218,12 @@ def on_host(function: Callable[..., float], *numbers: Any) -> Any:
     return function(*numbers)
 
 
+def decided(function: Callable[..., Any], *numbers: Any) -> Any:
+    """`function(*numbers)` as a Python value, which may decide what is done: a recording holds for calls with the same
+    value."""
+    return function(*numbers) if state.trace is None else state.trace.decide(function, *numbers)
+
+
 def check_array(array: Array, look: Callable[[Array], None]) -> None:
     """Calls `look(array)`, which raises if the values are wrong; in a trace it is called again at each call."""
     if state.trace is None:

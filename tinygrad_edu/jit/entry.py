@@ -107,7 +107,9 @@ class Text:
 
     def world(self, trace: Trace) -> None:
         """What the recording depended on beside its arguments must be as it was: tensors' arrays, which of them require
-        grad, their gradients' layouts, and the attributes of objects such as optimizers."""
+        grad, their gradients' layouts, the attributes of objects such as optimizers, and what numbers have decided."""
+        for decide, value in trace.decisions:
+            self.need(f"{self.object(decide)}() == {self.object(value)}")
         for tensor, data, requires_grad in trace.watched.values():
             name = self.object(tensor)
             self.need(f"{name}.data is {self.object(data)}", f"{name}.requires_grad is {requires_grad}")

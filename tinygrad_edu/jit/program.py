@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Primitive, Tensor
+from ..autograd import Primitive, Tensor, refuse
 from ..backend import Array
 from ..tree import leaves
 
@@ -139,6 +139,17 @@ class Program:
             for v in call.makes():
                 found[v] = v if v.view is None else found[call.operands[v.view]]
         return found
+
+    def before(self, operand: Any) -> Callable[[], Any]:
+        """A function that computes a Python number of the program before a call, from attributes."""
+        if type(operand) is not Scalar:
+            return lambda: operand
+        call = next(call for call in self.host if call.name == operand.name)
+        if call.function is None:
+            hint = "pass it by keyword: then each value is recorded anew."
+            refuse("decisions by numbers that attributes hold", "an argument", hint)
+        compute, parts = call.function, [self.before(part) for part in call.operands]
+        return lambda: compute(*(part() for part in parts))
 
     def ends(self) -> Iterator[Any]:
         """What must be known at the end: the results and what is written."""

@@ -116,6 +116,7 @@ class Trace:
         watched: tensors that the program depends on, with what must stay the same: data and requires_grad.
         gradients: tensors whose `.grad` was read or set, with its layout at the start, None if there was none.
         settings: the attributes of objects that the function used, in the end of those that are still there.
+        decisions: functions that compute a Python value from numbers as they are before a call, with that of this call.
         refused: what it was told that cannot be recorded, whether it cared or not.
         closed: whether the call is over, so that tracers are no longer of use.
     """
@@ -125,6 +126,7 @@ class Trace:
         self.watched: dict[int, tuple[Tensor, Any, bool]] = {}
         self.gradients: dict[int, tuple[Tensor, Any]] = {}
         self.settings: dict[int, Settings] = {}
+        self.decisions: list[tuple[Callable[[], Any], Any]] = []
         self.refused: TraceError | None = None
         self.closed = False
         self._memories: dict[int, _Memory] = {}  # by the array that owns it
@@ -483,6 +485,12 @@ class Trace:
         if key not in self._computed:
             self._computed[key] = self._host(call, value)
         return self._computed[key]
+
+    def decide(self, function: Callable[..., Any], *operands: Any) -> Any:
+        """A Python value computed from numbers; the recording is only for calls where it is the same."""
+        value, parts = function(*map(_value, operands)), [self.program.before(_operand(a)) for a in operands]
+        self.decisions.append((lambda: function(*(part() for part in parts)), value))
+        return value
 
     def _host(self, call: HostCall, value: Any) -> HostNumber:
         self.program.host.append(call)

@@ -118,7 +118,7 @@ class Prepared(ActivatedLayer):
         self._has_penalties = bool(self._weight_penalties())  # now that all layers are built
         self._check_loss(where, "train" if train else "test")
         if train and self.optimizer is not None:
-            trained = self.trainable_weights
+            trained = {name: p for name, p in self.named_parameters() if p.requires_grad}
             if not trained and self.parameters():
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))

@@ -128,6 +128,8 @@ class Trainer(Stepping):
                 self._fit_epoch(epoch, self._step("train", rows), batches, held_out, hooks)
                 if self.stop_training:
                     break
+            if self.optimizer is not None:
+                self.optimizer.finalize_variable_values()
             hooks.call("on_train_end", {})
         finally:
             bar.close()

@@ -5,6 +5,8 @@ from typing import Any
 from ..errors import choice, message
 from . import schedules
 from .base import Optimizer
+from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from .options import Options
 from .rules import SGD, Adam, AdamW, RMSprop
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
@@ -25,4 +27,7 @@ def get(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-__all__ = ["OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "get", "schedules"]
+__all__ = [
+    "OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "Options", "RMSprop", "clip_by_global_norm", "clip_by_norm",
+    "clip_by_value", "get", "global_norm", "schedules",
+]

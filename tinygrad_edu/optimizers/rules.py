@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from .. import ops
 from ..errors import check_number
 from .base import Optimizer, State, at_least_zero, share
+from .options import Options
 from .schedules import LearningRateSchedule
 
 
@@ -25,8 +26,9 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
+        **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, **options)
         self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
         self.nesterov = nesterov
 
@@ -62,8 +64,9 @@ class RMSprop(Optimizer):
         epsilon: float = 1e-7,
         centered: bool = False,
         weight_decay: float | None = None,
+        **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, **options)
         self.rho = share(self.where, "rho", rho)
         self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
         self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
@@ -104,8 +107,9 @@ class Adam(Optimizer):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
+        **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, **options)
         self.beta_1 = share(self.where, "beta_1", beta_1)
         self.beta_2 = share(self.where, "beta_2", beta_2)
         self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
@@ -133,5 +137,6 @@ class AdamW(Adam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, **options)
