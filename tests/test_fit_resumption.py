@@ -202,7 +202,7 @@ def test_progress_where_nothing_trains():
 def test_data_that_is_too_short_to_go_on():
     model = made(True)
     model.progress = Progress(0, 7, (0, 0, 0))
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="at least 7 batches") as caught:
         model.fit(X, Y, batch_size=SIZE, verbose=0)
     assert str(caught.value) == (
         "fit: expected at least 7 batches, which are done, received 5. "

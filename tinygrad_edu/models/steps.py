@@ -330,7 +330,8 @@ def _recorded(model: Stepping, batch: Callable[..., Any]) -> Callable[..., Any]:
     step.name = f"{model.where} fit"
     if model._jit is True:
         return step
-    weak, run = weakref.ref(model), step
+    weak = weakref.ref(model)
+    run: Callable[..., Any] = step
 
     def guarded(*rows: Any) -> Any:
         nonlocal run
