@@ -366,7 +366,9 @@ class Trainer(Stepping):
     ) -> Any:
         """One step on one batch. Returns what `evaluate` does, for this batch as it was before the step."""
         rows = self._prepare("train_on_batch", x, y, sample_weight, ALL, train=True)
-        return self._on_batch("train", self._weighted("train_on_batch", rows, class_weight), return_dict)
+        return self._on_batch(
+            "train", self._weighted("train_on_batch", rows, class_weight, self._target()), return_dict
+        )
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """What `evaluate` returns, for one batch."""
