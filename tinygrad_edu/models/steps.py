@@ -286,7 +286,7 @@ class Stepping(Prepared):
 
 def tensors_of(metric: metrics_.Metric) -> list[Tensor]:
     """What a metric has gathered."""
-    return [value for value in leaves(vars(metric)) if isinstance(value, Tensor)]
+    return list({id(value): value for value in leaves(vars(metric)) if isinstance(value, Tensor)}.values())
 
 
 STEPS = {name: getattr(Stepping, name) for name in ("train_step", "test_step", "compute_loss", "compute_metrics")}
