@@ -222,13 +222,13 @@ class Feed:
             if close is not None:
                 close()
 
-    def warn(self, done: int) -> None:
+    def warn(self, done: int, stacklevel: int = 5) -> None:
         """Says, once, that there were too few batches."""
         if not self._has_warned:
             self._has_warned = True
             many = "all epochs" if self.limit is None else f"{self.limit} in each epoch"
             text = f"{self.where} ran out of data after {done} batches of an epoch; there must be enough for {many}"
-            warnings.warn(text, stacklevel=4)
+            warnings.warn(text, stacklevel=stacklevel)
 
 
 class Place:

@@ -154,7 +154,7 @@ class Trainer(Stepping):
             logs: dict[str, float] = {}
             for epoch in range((self._goes_on_from or self._place).epoch, epochs):
                 if self._goes_on_from is None and not feed.renews and not feed.begin():
-                    feed.warn(0)
+                    feed.warn(0, stacklevel=3)
                     break
                 logs = self._fit_epoch(epoch, feed, held_out if is_due(epoch) else None, hooks)
                 if self.stop_training:
