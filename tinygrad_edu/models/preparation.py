@@ -91,7 +91,6 @@ class Prepared(ActivatedLayer):
         rows, kept = self._prepare(where, x, y, sample_weight, batch_size, steps, train), None
         if share:
             rows, kept = self._split(rows, share)
-            self._check_batches(where, kept, batch_size or 32)
         rows = self._weighted(where, rows, class_weight, self._target())
         return self._cut_into_batches(where, rows, batch_size, steps, shuffle), kept
 
