@@ -12,13 +12,14 @@ from .. import losses, optimizers
 from ..autograd import Tensor
 from ..backend import to_device
 from ..data import as_rows, check_lengths
-from ..errors import ShapeError, check_number, message
+from ..errors import ShapeError, message
 from ..layers import ActivatedLayer
 from ..layers.base import as_texts
 from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
-from .classes import Rows, kind_of, weigh_classes
+from .classes import Rows, Target, kind_of, weigh_classes
+from .feeding import ALL, Feed, feed_of_rows, gives_batches, in_batch, passes_of, refuse, rows_per_batch, unpacked
 from .heads import Head, by_name, make_heads
 
 
@@ -65,30 +66,111 @@ class Prepared(ActivatedLayer):
         """How many rows each batch must have; None if there may be any number."""
         return None
 
+    def _target(self) -> Target:
+        """What data become; kept for all batches of a call, because it takes a walk through the layers."""
+        return Target(self.device, self.dtype)
+
     # Data
 
-    def _split(
+    def _feed(
         self,
+        where: str,
         x: Any,
         y: Any,
         sample_weight: Any,
-        share: float,
-        validation_data: Sequence[Any] | None,
-        batch_size: int,
-    ) -> tuple[Rows, Rows | None]:
+        batch_size: int | None,
+        steps: int | None,
+        train: bool = False,
+        class_weight: Any = None,
+        shuffle: bool = False,
+        share: float = 0.0,
+    ) -> tuple[Feed, Rows | None]:
+        """The batches of a call, and of arrays the share of the rows that is held out."""
+        if gives_batches(where, "x", x):
+            given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+            refuse(where, "x", **given, validation_split=share or None)
+            return self._iterated(where, x, steps, train, class_weight, shuffle), None
+        rows, kept = self._prepare(where, x, y, sample_weight, batch_size, steps, train), None
+        if share:
+            rows, kept = self._split(rows, share)
+        rows = self._weighted(where, rows, class_weight, self._target())
+        return self._cut_into_batches(where, rows, batch_size, steps, shuffle), kept
+
+    def _iterated(
+        self,
+        where: str,
+        source: Any,
+        steps: int | None,
+        train: bool = False,
+        class_weight: Any = None,
+        shuffle: bool = False,
+    ) -> Feed:
+        """The batches that something yields, each checked and converted when it comes."""
+        self._check_compiled(where)
+
+        target: Target | None = None
+
+        def convert(batch: Any, number: int) -> Rows:
+            nonlocal target
+            target = target or self._target()
+            place = f"{where}, batch {number}"
+            with in_batch(place):
+                x, y, weight = unpacked(place, batch)
+                x = self._inputs(place, x, target)
+                rows = self._with_targets(place, x, y, weight, self._shapes(x), target)
+                return self._weighted(place, rows, class_weight, target, whole=False)
+
+        return Feed(where, passes_of(source, shuffle), convert, steps, looks_ahead=True)
+
+    def _look_at_first(self, feed: Feed, train: bool = False) -> None:
+        """Makes the model ready for batches like the first one."""
+        place, batch = f"{feed.where}, batch 0", feed.first()
+        with in_batch(place):
+            self._prepare(place, *unpacked(place, batch), ALL, train=train)
+
+    def _cut_into_batches(
+        self, where: str, rows: Rows, batch_size: int | None, steps: int | None, shuffle: bool = False
+    ) -> Feed:
+        batch_size = rows_per_batch(next(leaves(rows[0])).shape[0], batch_size, steps)
+        self._check_batches(where, rows, batch_size)
+        return feed_of_rows(where, rows, batch_size, steps, shuffle)
+
+    def _inputs_fed(self, where: str, x: Any, batch_size: int | None, steps: int | None) -> Feed:
+        """The batches of a prediction."""
+        if not gives_batches(where, "x", x):
+            return self._cut_into_batches(
+                where, (self._inputs(where, x, self._target()), None, None), batch_size, steps
+            )
+        refuse(where, "x", batch_size=batch_size)
+
+        target = self._target()
+
+        def convert(batch: Any, number: int) -> Rows:
+            place = f"{where}, batch {number}"
+            with in_batch(place):
+                return self._inputs(place, unpacked(place, batch)[0], target), None, None
+
+        return Feed(where, passes_of(x), convert, steps)
+
+    def _held_out(
+        self, kept: Rows | None, data: Any, batch_size: int | None, own_size: int | None, steps: int | None
+    ) -> Feed | None:
+        """The batches of the validation: of the rows that were held out, or of `validation_data`."""
+        where = "fit validation_data"
+        batch_size = own_size or batch_size
+        if data is None:
+            return None if kept is None else self._cut_into_batches("fit validation_split", kept, batch_size, steps)
+        if gives_batches("fit", "validation_data", data):
+            refuse("fit", "validation_data", validation_batch_size=own_size)
+            return self._iterated(where, data, steps)
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError(message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(data)))
+        x, y, weight = (*data, None)[:3]
+        rows = self._prepare(where, x, y, weight, batch_size, steps)
+        return self._cut_into_batches(where, rows, batch_size, steps)
+
+    def _split(self, rows: Rows, share: float) -> tuple[Rows, Rows]:
         """The rows to train on and those to validate on."""
-        wanted = "in [0, 1)"
-        share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
-        rows = self._prepare("fit", x, y, sample_weight, batch_size, train=True)
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ValueError(
-                    message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(validation_data))
-                )
-            x, y, weight = (*validation_data, None)[:3]
-            return rows, self._prepare("fit validation_data", x, y, weight, batch_size)
-        if not share:
-            return rows, None
         self._check_loss("fit validation_split", "test")
         count = next(leaves(rows[0])).shape[0]
         kept = int(count * (1.0 - share))
@@ -104,17 +186,16 @@ class Prepared(ActivatedLayer):
         y: Any = None,
         sample_weight: Any = None,
         batch_size: int | None = None,
+        steps: int | None = None,
         train: bool = False,
     ) -> Rows:
-        """Checks and converts the data of one call, once; after this no batch is looked at again. Without a
-        `batch_size` all is one batch."""
+        """Checks and converts the data of one call, once; after this no batch is looked at again."""
         self._check_compiled(where)
         self._has_penalties = True
-        has_loss = self._given[0] is not None
-        x = self._inputs(where, x)
-        rows = next(leaves(x))
-        batch_size = min(batch_size or rows.shape[0], rows.shape[0])
-        shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
+        target = self._target()
+        x = self._inputs(where, x, target)
+        rows = next(leaves(x)).shape[0]
+        shapes = self._shapes(x, min(rows_per_batch(rows, batch_size, steps), rows))
         self._has_penalties = bool(self._weight_penalties())  # now that all layers are built
         self._check_loss(where, "train" if train else "test")
         if train and self.optimizer is not None:
@@ -123,19 +204,37 @@ class Prepared(ActivatedLayer):
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
             self.optimizer.build(trained, shared=True)  # with other models that have the same layers
-        if not has_loss:
-            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
+        return self._with_targets(where, x, y, sample_weight, shapes, target)
+
+    def _shapes(self, x: Any, batch_size: int | None = None) -> list[tuple[int, ...]]:
+        """The shapes of the outputs for one row; none where the model is made of steps of one's own."""
+        if self._given[0] is None and not self._has_call:
+            return []
+        return self._make_ready(x, batch_size or next(leaves(x)).shape[0])
+
+    def _with_targets(
+        self, where: str, x: Any, y: Any, sample_weight: Any, shapes: Sequence[tuple[int, ...]], target: Target
+    ) -> Rows:
+        """Converted inputs with their targets and weights, checked and converted as well."""
+        rows = next(leaves(x))
+        if self._given[0] is None:
+            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, target.dtype), _arrays(y))
             for a in leaves(y):
                 check_lengths(where, x=rows, y=a)
         else:
             several = self._each(where, "y", y)
-            made = [self._targets(where, *part, rows) for part in zip(self._heads, several, shapes, strict=True)]
+            made = [
+                self._targets(where, *part, rows, target.dtype)
+                for part in zip(self._heads, several, shapes, strict=True)
+            ]
             y = made if len(made) > 1 else made[0]
         if sample_weight is not None:
             given = self._each(where, "sample_weight", sample_weight, share=True) if self._heads else [sample_weight]
-            weights = [None if a is None else self._weights(where, a, rows) for a in given]
+            weights = [None if a is None else self._weights(where, a, rows, target.dtype) for a in given]
             sample_weight = weights if len(weights) > 1 else weights[0]
-        return x, y, sample_weight
+        return x, *(
+            mapped(lambda a: a if a is None else to_device(a, target.device), tree) for tree in (y, sample_weight)
+        )
 
     def _check_compiled(self, where: str) -> None:
         if not self._is_compiled or (self.optimizer is None and not self._has_own_step("train")):
@@ -165,7 +264,7 @@ class Prepared(ActivatedLayer):
         expected = f"{what} to be {form} for the outputs {', '.join(names)}"
         raise ValueError(message(where, expected, f"{type(value).__name__}"))
 
-    def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any) -> Any:
+    def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any, dtype: Any) -> Any:
         name = f"y[{head.name!r}]" if head.name else "y"
         if head.loss is None:
             return None
@@ -173,32 +272,35 @@ class Prepared(ActivatedLayer):
             raise ValueError(message(where, f"targets {name}", "None"))
         y = as_rows(where, name, y)
         check_lengths(where, x=rows, **{name: y})
-        return to_device(head.loss.prepare(y, (y.shape[0], *shape), self.dtype), self.device)
+        return head.loss.prepare(y, (y.shape[0], *shape), dtype)
 
-    def _weights(self, where: str, weights: Any, rows: Any) -> Any:
-        weights = as_rows(where, "sample_weight", weights, self.dtype)
+    def _weights(self, where: str, weights: Any, rows: Any, dtype: Any) -> Any:
+        weights = as_rows(where, "sample_weight", weights, dtype)
         check_lengths(where, x=rows, sample_weight=weights)
-        return to_device(losses.check_weights(where, weights, rows.shape[0]), self.device)
+        return losses.check_weights(where, weights, rows.shape[0])
 
-    def _as_data(self, where: str, name: str, value: Any, dtype: Any = None) -> Any:
+    def _as_data(self, where: str, name: str, value: Any, floats: Any, dtype: Any = None) -> Any:
         """An array for a step: floats in the model's dtype, unless another is asked for."""
         if dtype == "object":
             return as_texts(where, value)
         array = as_rows(where, name, value, dtype)
-        array = as_rows(where, name, array, self.dtype) if dtype is None and array.dtype.kind == "f" else array
-        return to_device(array, self.device)
+        return as_rows(where, name, array, floats) if dtype is None and array.dtype.kind == "f" else array
 
-    def _inputs(self, where: str, x: Any) -> Any:
+    def _inputs(self, where: str, x: Any, target: Target) -> Any:
         """The inputs as arrays on the model's device, in the form in which `call` takes them."""
         dtypes = self.input_dtypes
         x = self._in_form(x) if dtypes else _arrays(x)
         several = [x] if len(dtypes) == 1 else list(leaves(x))
-        kinds: list[Any] = [kind or self.dtype for kind in dtypes] or [None] * len(several)
+        kinds: list[Any] = [kind or target.dtype for kind in dtypes] or [None] * len(several)
         if len(several) == 1:
-            kinds = [kinds[0] or numpy.dtype(self.input_dtype or self.dtype)]
+            kinds = [kinds[0] or numpy.dtype(self.input_dtype or target.dtype)]
         names = ["x"] if len(several) == 1 else [f"x[{i}]" for i in range(len(several))]
-        made = [self._as_data(where, *part) for part in zip(names, several, kinds, strict=True)]
+        made = [
+            self._as_data(where, name, a, target.dtype, kind)
+            for name, a, kind in zip(names, several, kinds, strict=True)
+        ]
         check_lengths(where, **dict(zip(names, made, strict=True)))
+        made = [a if a.dtype == object else to_device(a, target.device) for a in made]
         # one number a row, as Keras has it
         made = [a.reshape(-1, 1) if a.ndim == 1 and self._is_column(i) else a for i, a in enumerate(made)]
         return self._on_host(made[0]) if len(dtypes) == 1 else rebuild(x, iter(made))
@@ -215,8 +317,8 @@ class Prepared(ActivatedLayer):
         """The input after the layers that are not for a step, such as lookups of texts."""
         return x
 
-    def _weighted(self, where: str, rows: Rows, class_weight: Any) -> Rows:
-        """The rows, weighted by class as well."""
+    def _weighted(self, where: str, rows: Rows, class_weight: Any, target: Target, whole: bool = True) -> Rows:
+        """The rows, which are the whole data or one of its batches, weighted by class as well."""
         if class_weight is None:
             return rows
         if len(self._heads) > 1:
@@ -225,7 +327,7 @@ class Prepared(ActivatedLayer):
         if y is None:
             raise ValueError(message(f"{where} class_weight", "targets y", "None"))
         shapes = self._make_ready(x)
-        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
+        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], target.dtype, whole)
 
     @property
     def _stateful(self) -> list[Any]:
