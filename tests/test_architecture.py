@@ -19,6 +19,7 @@ PARTS = CORE + " initializers regularizers losses metrics layers optimizers data
 ALLOWED = {
     "errors": "",
     "tree": "",
+    "files": "errors",
     "state": "errors",
     "backend": "errors state",
     "kernels": "errors backend",
@@ -35,12 +36,12 @@ ALLOWED = {
     "data": CORE,
     "datasets": "errors data",
     "utils": CORE,
-    "callbacks": CORE + " metrics optimizers",
-    "models": PARTS + " callbacks jit tree",
+    "callbacks": CORE + " metrics optimizers files tree",
+    "models": PARTS + " callbacks jit tree files",
     "face": PARTS + " datasets utils callbacks models jit kernels",
     "optable": "backend ops",
     "checks": CORE + " optable",
-    "cli": PARTS + " datasets callbacks models face checks",
+    "cli": PARTS + " datasets callbacks models face checks files",
 }
 
 

@@ -1,6 +1,19 @@
 """Callbacks: what watches and steers `fit`, with Keras's hooks."""
 
+from .averages import SwapEMAWeights
+from .backup import BackupAndRestore
 from .base import Callback, CallbackList, History, LazyLogs, TerminateOnNaN
+from .checkpoints import ModelCheckpoint
+from .functions import LambdaCallback
 from .progress import ProgressBar
+from .rates import LearningRateFinder
+from .schedules import LearningRateScheduler, ReduceLROnPlateau
+from .stopping import EarlyStopping
+from .tables import CSVLogger
+from .tensorboard import TensorBoard
 
-__all__ = ["Callback", "CallbackList", "History", "LazyLogs", "ProgressBar", "TerminateOnNaN"]
+__all__ = [
+    "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback",
+    "LazyLogs", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint", "ProgressBar", "ReduceLROnPlateau",
+    "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+]
