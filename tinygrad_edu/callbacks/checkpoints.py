@@ -84,9 +84,10 @@ class ModelCheckpoint(Monitor):
             self._rises()
         if not self._logs_are_known or self.model._has_own_step("train"):
             return
-        known = {"epoch", "batch", "learning_rate", *self.model._compiled_metrics()}
+        results = self.model._compiled_metrics()
+        known = {"epoch", "batch", "learning_rate", *results, *(f"val_{name}" for name in results)}
         for name in self._names:
-            if name not in known and name.removeprefix("val_") not in known:
+            if name not in known:
                 raise choice(self.where, f"each name in filepath {self.filepath!r}", name, known)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:

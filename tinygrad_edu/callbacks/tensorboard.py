@@ -126,10 +126,11 @@ class TensorBoard(Callback):
         names = {f"layers.{i}": str(layer.name) for i, layer in enumerate(self.model.layers)}
         for name, array in self.model.state_dict().items():
             prefix = ".".join(name.split(".")[:2])
-            tag = names.get(prefix, prefix) + name.removeprefix(prefix).replace(".", "/")
+            path = names.get(prefix, prefix) + name.removeprefix(prefix).replace(".", "/")
+            tag = "/".join(filter(None, [self.model.name, path, "histogram"]))
             finite = array[numpy.isfinite(array)]  # others have no place in a histogram
             if finite.size:
-                self._write("train", histogram(f"{tag}/histogram", finite, bins=30), epoch)
+                self._write("train", histogram(tag, finite, bins=30), epoch)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._close()
