@@ -125,7 +125,7 @@ def test_what_a_checkpoint_refuses(path, options, match):
 def test_a_name_that_no_log_has_is_found_before_training(tmp_path):
     model = made()
     weights = model.get_weights()
-    with pytest.raises(ValueError, match="each name in filepath .*'val_maee'. Hint: did you mean 'val_mae'"):
+    with pytest.raises(ValueError, match=r"each name in filepath .*'val_maee'. Hint: did you mean 'val_mae'"):
         fit(model, ModelCheckpoint(str(tmp_path / "{epoch}-{val_maee:.2f}.safetensors")))
     assert same(model.get_weights(), weights)
 
@@ -159,7 +159,11 @@ def test_a_full_disk(call, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_disk_that_is_full_while_bytes_are_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.fdopen", lambda handle, mode: (os.close(handle), open("/dev/full", mode))[1])
+    def opened(handle, mode):
+        os.close(handle)
+        return Path("/dev/full").open(mode)
+
+    monkeypatch.setattr("os.fdopen", opened)
     with pytest.raises(OSError, match=r"No space left on device: '.*table'"):
         write_atomically(tmp_path / "table", b"x" * 100_000)
     assert names(tmp_path) == []
@@ -167,7 +171,7 @@ def test_a_disk_that_is_full_while_bytes_are_written(tmp_path, monkeypatch):
 
 def test_a_folder_in_place_of_the_file(tmp_path):
     (tmp_path / "x.safetensors").mkdir()
-    with pytest.raises(OSError, match="x.safetensors"):
+    with pytest.raises(OSError, match=r"x\.safetensors"):
         fit(made(), ModelCheckpoint(tmp_path / "x.safetensors"))
     assert names(tmp_path) == ["x.safetensors"]
 
@@ -206,11 +210,11 @@ def test_lines_are_there_after_each_epoch(tmp_path):
 def test_tables_that_do_not_fit(tmp_path):
     path = tmp_path / "log.csv"
     fit(made(), CSVLogger(path))
-    with pytest.raises(ValueError, match="logs for the columns epoch, loss, mae, .* received learning_rate"):
+    with pytest.raises(ValueError, match=r"logs for the columns epoch, loss, mae, .* received learning_rate"):
         fit(made(), LearningRateScheduler(lambda epoch: 0.1), CSVLogger(path, append=True))
     assert len(read(path)) == 3
     path.write_text("name,age\n")
-    with pytest.raises(ValueError, match="first column is 'epoch', received .*log.csv' with the columns name, age"):
+    with pytest.raises(ValueError, match=r"first column is 'epoch', received .*log.csv' with the columns name, age"):
         fit(made(), CSVLogger(path, append=True))
     assert path.read_text() == "name,age\n"
     with pytest.raises(ValueError, match="separator to be one character"):
