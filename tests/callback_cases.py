@@ -79,7 +79,7 @@ def run(callback, losses, model=None, batches=4, validated=lambda epoch: True):
     """Calls the hooks of a training with these losses in the logs; returns the logs of the epochs."""
     model = model or Model()
     callback.set_model(model)
-    callback.set_params({"epochs": len(losses), "steps": batches, "validation_freq": 1})
+    callback.set_params({"epochs": len(losses), "steps": batches, "validates": True})
     callback.on_train_begin({})
     kept = []
     for epoch, loss in enumerate(losses):

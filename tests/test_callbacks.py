@@ -39,7 +39,8 @@ def test_order_and_logs_of_the_hooks():
     record = Record()
     trained = model()
     history = trained.fit(X, Y, batch_size=5, epochs=2, validation_split=0.2, callbacks=record, verbose=0)
-    epoch = ["epoch_begin", *["train_batch_begin", "train_batch_end"] * 2, "test_begin", "test_end", "epoch_end"]
+    test = ["test_begin", "test_batch_begin", "test_batch_end", "test_end"]
+    epoch = ["epoch_begin", *["train_batch_begin", "train_batch_end"] * 2, *test, "epoch_end"]
     assert [call[0] for call in record.calls] == ["train_begin", *epoch, *epoch, "train_end"]
     ends = [call for call in record.calls if call[0] == "epoch_end"]
     assert [call[1] for call in ends] == [0, 1]
@@ -80,6 +81,22 @@ def test_logs_that_are_kept_do_not_change():
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("own", [["on_batch_begin", "on_batch_end"], ["on_batch_end", "on_train_batch_end"]])
+def test_hooks_of_batches_have_two_names(own):
+    calls = []
+    hooks = {name: lambda self, batch, logs=None, name=name: calls.append((name, batch, list(logs))) for name in own}
+    both = type("Own", (Callback,), hooks)()
+    model().fit(X, Y, callbacks=both, verbose=0)
+    begin, end = [], ["loss", "mae"]
+    if "on_batch_begin" in own:
+        assert calls == [("on_batch_begin", 0, begin), ("on_batch_end", 0, end)]
+    else:  # the longer name is the one that is called
+        assert calls == [("on_train_batch_end", 0, end)]
+    calls.clear()
+    both.on_train_batch_begin(3, {})
+    assert calls == ([("on_batch_begin", 3, [])] if "on_batch_begin" in own else [])
+
+
 def test_callbacks_are_called_in_their_order():
     calls = []
 
@@ -95,8 +112,7 @@ def test_callbacks_are_called_in_their_order():
 
 
 @pytest.mark.parametrize(("name", "hint"), [
-    ("on_epoch_ends", "on_epoch_end"), ("on_batch_end", "on_train_batch_end"), ("on_test_batch_end", "on_t"),
-    ("on_predict_begin", "on_t"),
+    ("on_epoch_ends", "on_epoch_end"), ("on_train_batches_end", "on_train_batch_end"), ("on_predicted", "on_predict"),
 ])  # fmt: skip
 def test_hooks_that_do_not_exist(name, hint):
     kind = type("Own", (Callback,), {name: lambda self, *arguments: None})
@@ -137,6 +153,28 @@ def test_stop_training_ends_after_the_batch():
     assert [call[0] for call in record.calls].count("train_batch_end") == 2
     assert history.epoch == [0]
     assert trained.fit(X, Y, verbose=0).epoch == [0]  # the next training starts anew
+
+
+def test_stop_evaluating_and_predicting_end_after_the_batch():
+    class Stop(Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            self.model.stop_evaluating = batch == 1
+
+        def on_predict_batch_end(self, batch, logs=None):
+            self.model.stop_predicting = batch == 2
+
+    trained = model()
+    found = trained.evaluate(X, Y, batch_size=2, callbacks=Stop())
+    assert found == trained.evaluate(X[:4], Y[:4], batch_size=2)
+    assert trained.predict(X, batch_size=2, callbacks=[Stop()]).shape == (6, 1)
+    assert trained.evaluate(X, Y) == pytest.approx(trained.evaluate(X, Y, batch_size=3))  # the next call is whole
+
+
+def test_a_history_of_ones_own_is_used():
+    own, trained = History(), model()
+    assert trained.fit(X, Y, callbacks=[own], verbose=0) is own
+    trained.fit(X, Y, callbacks=own, initial_epoch=1, epochs=2, verbose=0)
+    assert (own.epoch, trained.history) == ([0, 1], own)
 
 
 def test_terminate_on_nan(capsys):
@@ -243,6 +281,41 @@ def test_names_are_not_markup(terminal, name):
     assert "left  loss" in out
     assert f"Model: {name}" in out
     assert f"{name} (Dense)" in out
+
+
+def test_a_bar_of_unknown_length(terminal):
+    with contextlib.redirect_stdout(terminal):
+        model().fit(((X[:5], Y[:5]) for _ in range(4)), epochs=1)
+    out = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.getvalue())
+    assert re.search(r"Epoch 1/1 .* 3/\? .*left +loss: \S+ - mae: \S+", out)
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+@pytest.mark.parametrize(("verbose", "shows"), [("auto", True), (1, True), (2, False), (0, False)])
+def test_a_bar_for_what_takes_long(method, verbose, shows, terminal, monkeypatch):
+    monkeypatch.setattr("tinygrad_edu.callbacks.progress.PATIENCE", 0.0)
+    data = {"x": X, "y": Y} if method == "evaluate" else {"x": X}
+    with contextlib.redirect_stdout(terminal):
+        getattr(model(), method)(**data, batch_size=2, verbose=verbose)
+    assert ("━ 3/5" in terminal.getvalue().replace("\x1b[0m", "").replace("\x1b[32m", "")) == shows or not shows
+    assert ("\x1b[?25l" in terminal.getvalue()) == shows
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
+    assert ("loss: " in terminal.getvalue().split("\x1b")[-1]) == (method == "evaluate" and verbose in (1, 2))
+
+
+def test_a_bar_stays_alone(terminal, monkeypatch):
+    monkeypatch.setattr("tinygrad_edu.callbacks.progress.PATIENCE", 0.0)
+
+    class Look(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.predict(X, batch_size=2)
+            other = model()
+            other.fit(X, Y)
+
+    with contextlib.redirect_stdout(terminal):
+        model().fit(X, Y, epochs=2, callbacks=Look())
+    assert terminal.getvalue().count("\x1b[?25l") == 1
+    assert len(re.findall("Epoch 1/1 - loss", terminal.getvalue())) == 2
 
 
 def test_without_an_output(monkeypatch):

@@ -5,8 +5,9 @@ from .backup import BackupAndRestore
 from .base import Callback, CallbackList, History, LazyLogs, TerminateOnNaN
 from .checkpoints import ModelCheckpoint
 from .functions import LambdaCallback
-from .progress import ProgressBar
+from .progress import ProgressBar, StepBar
 from .rates import LearningRateFinder
+from .resumption import Progress
 from .schedules import LearningRateScheduler, ReduceLROnPlateau
 from .stopping import EarlyStopping
 from .tables import CSVLogger
@@ -14,6 +15,6 @@ from .tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore", "CSVLogger", "Callback", "CallbackList", "EarlyStopping", "History", "LambdaCallback",
-    "LazyLogs", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint", "ProgressBar", "ReduceLROnPlateau",
-    "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
+    "LazyLogs", "LearningRateFinder", "LearningRateScheduler", "ModelCheckpoint", "Progress", "ProgressBar",
+    "ReduceLROnPlateau", "StepBar", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN",
 ]

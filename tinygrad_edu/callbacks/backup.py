@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import os
 import types
@@ -18,7 +19,6 @@ from ..autograd import Tensor
 from ..backend import default_generator, to_device, to_host
 from ..errors import check_bool, check_names, message
 from ..files import read_weights, write_weights
-from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..tree import leaves
 from .base import Callback, Logs
@@ -79,6 +79,7 @@ class BackupAndRestore(Callback):
         self._batches, self._epoch = 0, None
         self._found = self._read()
         if self._found is not None:
+            self._check(self._found)
             self._restore(self._found)
             self.model.progress = types.SimpleNamespace(**self._found["progress"])
 
@@ -90,7 +91,7 @@ class BackupAndRestore(Callback):
             return
         self._batches += 1
         if self.save_freq == "epoch" or self._batches >= self.save_freq:
-            self._save(epoch, 0, default_generator.state)
+            self._save()
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         if self._found is not None:
@@ -98,12 +99,13 @@ class BackupAndRestore(Callback):
             return
         self._batches += batch > 0
         if self.save_freq != "epoch" and self._batches >= self.save_freq:
-            self._save(self._epoch, batch, self.model.progress.generator_state)
+            self._save()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._found is not None:  # nothing was left to do
+            self._restore_last(self._found)
         if not self.delete_checkpoint:
-            if self._epoch is not None:
-                self._save(self._epoch + 1, 0, default_generator.state)
+            self._save()
             return
         for path in (self._path, self._next, self._previous):
             path.unlink(missing_ok=True)
@@ -112,15 +114,15 @@ class BackupAndRestore(Callback):
 
     # What
 
-    def _save(self, epoch: Any, batch: int, generator_state: Any) -> None:
+    def _save(self) -> None:
         self._batches = 0
         content = {
-            "progress": {"epoch": epoch, "batch": batch, "generator_state": list(generator_state)},
-            "steps": self.params.get("steps"),
-            "generator": list(default_generator.state),
+            "progress": dataclasses.asdict(self.model.progress),
+            "steps": self.params["steps"],
+            "generator": default_generator.state,
             "model": {name: to_host(t.data) for name, t in self._tensors()},
             "optimizers": [[type(one).__name__, one.state_dict()] for one in self._optimizers()],
-            "metrics": [[m.name, {name: to_host(t.data) for name, t in tensors_of(m)}] for m in self.model.metrics],
+            "metrics": [metric.name for metric in self.model.metrics],
             "callbacks": [[type(one).__name__, state] for one in self._others if (state := one.state_dict())],
         }
         arrays: dict[str, Any] = {}
@@ -153,24 +155,22 @@ class BackupAndRestore(Callback):
             raise ValueError(message(self.where, "a backup", f"{str(path)!r}, which holds something else", hint))
         if metadata.get("checksum") != checksum(metadata["backup"], arrays):
             raise ValueError(message(self.where, "a whole backup", f"{str(path)!r}, which is damaged", hint))
-        content = unpacked(json.loads(metadata["backup"]), arrays)
-        self._check(path, content)
-        return content
+        return unpacked(json.loads(metadata["backup"]), arrays)
 
-    def _check(self, path: Path, content: Mapping[str, Any]) -> None:
+    def _check(self, content: Mapping[str, Any]) -> None:
         """Raises ValueError if the backup is not one of this training."""
-        hint = f"{str(path)!r} is of another training; delete it to begin anew."
+        hint = f"{str(self.backup_dir)!r} is of another training; delete it to begin anew."
         shapes = ({name: t.shape for name, t in self._tensors()}, {n: a.shape for n, a in content["model"].items()})
         check_names(f"{self.where}: {self.model.where}", *shapes, hint=hint)
         kinds = [type(one).__name__ for one in self._optimizers()]
         saved = [name for name, _ in content["optimizers"]]
         if kinds != saved:
             raise ValueError(message(self.where, f"a backup with {', '.join(kinds)}", ", ".join(saved), hint))
-        names, saved = [metric.name for metric in self.model.metrics], [name for name, _ in content["metrics"]]
-        steps = self.params.get("steps")
-        if content["progress"]["batch"] and (names, steps) != (saved, content["steps"]):
+        names, steps = [metric.name for metric in self.model.metrics], self.params["steps"]
+        if content["progress"]["batch"] and (names, steps) != (content["metrics"], content["steps"]):
             expected = f"a backup with {steps} batches an epoch and the metrics {', '.join(names)}"
-            raise ValueError(message(self.where, expected, f"{content['steps']} and {', '.join(saved)}", hint))
+            found = f"{content['steps']} and {', '.join(content['metrics'])}"
+            raise ValueError(message(self.where, expected, found, hint))
 
     def _restore_last(self, content: dict[str, Any]) -> None:
         """Restores again: other callbacks began to change what was restored when the training began."""
@@ -183,14 +183,6 @@ class BackupAndRestore(Callback):
             optimizer.load_state_dict(state)
         for name, t in self._tensors():
             t.assign_(to_device(content["model"][name], t.device))
-        if content["progress"]["batch"]:
-            for metric, (_, own) in zip(self.model.metrics, content["metrics"], strict=True):
-                known = dict(tensors_of(metric))
-                for name, array in own.items():
-                    if name in known and known[name].shape == array.shape:
-                        known[name].assign_(to_device(array, known[name].device))
-                    else:  # made by the first batch
-                        setattr(metric, name, Tensor(to_device(array, self.model.device)))
         self._restore_callbacks(content["callbacks"])
 
     def _restore_callbacks(self, saved: Sequence[tuple[str, Any]]) -> None:
@@ -200,7 +192,7 @@ class BackupAndRestore(Callback):
         for kind, state in saved:
             if own[kind]:
                 own[kind].pop(0).load_state_dict(state)
-            elif self._found is None or self._epoch is None:  # say it once
+            elif self._epoch is None:  # said once
                 warnings.warn(f"{self.where}: the backup holds the state of a {kind}, which is missing", stacklevel=2)
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -212,10 +204,6 @@ class BackupAndRestore(Callback):
         """The model's optimizer, and those that attributes hold."""
         held = [value for value in leaves(vars(self.model)) if isinstance(value, Optimizer)]
         return list({id(optimizer): optimizer for optimizer in held}.values())
-
-
-def tensors_of(metric: Metric) -> Iterator[tuple[str, Tensor]]:
-    return ((name, value) for name, value in vars(metric).items() if isinstance(value, Tensor))
 
 
 def packed(where: str, value: Any, name: str, arrays: dict[str, Any]) -> Any:

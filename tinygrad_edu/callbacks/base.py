@@ -12,14 +12,17 @@ Logs = Mapping[str, float]
 
 
 class Callback:
-    """The base class: define the hooks you need and pass an object in `fit(callbacks=[...])`.
+    """The base class: define the hooks you need and pass an object in `fit(callbacks=[...])`, or to `evaluate` and
+    `predict`.
 
     `logs` holds the means so far ("loss", the metrics; at the end of an epoch also "val_loss" and so on).
-    `self.model.stop_training = True` ends the training after the batch.
+    `self.model.stop_training = True` ends the training after the batch, `stop_evaluating` and `stop_predicting` end
+    the other two.
 
     Attributes:
         model: the model in training.
-        params: {"epochs": ..., "steps": batches per epoch, "verbose": ...}.
+        params: {"epochs": ..., "steps": batches per epoch, or None where nobody knows, "verbose": ...}; of `fit` also
+            "validates": whether there is a validation.
 
     >>> import tinygrad_edu as tg
     >>> class Print(tg.callbacks.Callback):
@@ -53,7 +56,7 @@ class Callback:
         """Before the first epoch."""
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """After the last epoch; not called when an exception ends the training."""
+        """After the last epoch, with its logs; not called when an exception ends the training."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Before each epoch, counted from 0."""
@@ -61,17 +64,43 @@ class Callback:
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """After each epoch and its validation."""
 
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Another name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Another name of `on_train_batch_end`."""
+
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Before each batch, counted from 0 in each epoch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """After each batch. Reading `logs` waits for the device."""
+        self.on_batch_end(batch, logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Before the validation of an epoch."""
+        """Before `evaluate`, and before the validation of an epoch."""
 
     def on_test_end(self, logs: Logs | None = None) -> None:
-        """After the validation of an epoch."""
+        """After `evaluate` or a validation, with its results."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before each batch of `evaluate` or of a validation."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After each batch of `evaluate` or of a validation. Reading `logs` waits for the device."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Before `predict`."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """After `predict`."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Before each batch of `predict`."""
+
+    def on_predict_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """After each batch of `predict`, with its outputs: {"outputs": ...}."""
 
 
 class LazyLogs(Mapping[str, float]):
@@ -99,19 +128,17 @@ class LazyLogs(Mapping[str, float]):
 class CallbackList:
     """Calls a hook of each callback, in their order."""
 
-    def __init__(self, callbacks: Sequence[Callback], model: Any, params: Mapping[str, Any]):
+    def __init__(self, callbacks: Sequence[Callback], model: Any, params: Mapping[str, Any], where: str = "fit"):
         hooks = [name for name in dir(Callback) if name.startswith("on_")]
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 hint = f"write {callback.__name__}()." if isinstance(callback, type) else ""
-                raise TypeError(message("fit", "callbacks to be a list of Callback objects", repr(callback), hint))
+                raise TypeError(message(where, "callbacks to be a list of Callback objects", repr(callback), hint))
             for name in dir(callback):
                 if name.startswith("on_") and name not in hooks:
-                    raise choice("fit", f"the hooks of {type(callback).__name__}", name, hooks)
+                    raise choice(where, f"the hooks of {type(callback).__name__}", name, hooks)
         callbacks = sorted(callbacks, key=lambda callback: not callback.is_first)
-        self._hooks = {
-            name: [getattr(callback, name) for callback in callbacks if _defines(callback, name)] for name in hooks
-        }
+        self._hooks = {name: [hook for callback in callbacks for hook in _own(callback, name)] for name in hooks}
         for callback in callbacks:
             callback.set_model(model)
             callback.set_params(params)
@@ -121,17 +148,17 @@ class CallbackList:
         for method in self._hooks[hook]:
             method(*arguments)
 
-    def has(self, hook: str) -> bool:
-        """Whether a callback defines a hook."""
-        return bool(self._hooks[hook])
+    def named(self, hook: str) -> list[Callable[..., None]]:
+        """That hook of each callback that defines it."""
+        return self._hooks[hook]
 
 
-def _defines(callback: Callback, hook: str) -> bool:
-    return getattr(callback, hook).__func__ is not getattr(Callback, hook) if _is_method(callback, hook) else True
-
-
-def _is_method(callback: Callback, hook: str) -> bool:
-    return hasattr(getattr(callback, hook), "__func__")
+def _own(callback: Callback, hook: str) -> list[Callable[..., None]]:
+    """The method of a callback for a hook, in a list; an empty one if it does not define it."""
+    method = getattr(callback, hook)
+    if getattr(method, "__func__", None) is not getattr(Callback, hook):
+        return [method]
+    return _own(callback, hook.replace("train_", "")) if "_train_batch_" in hook else []
 
 
 class History(Callback):

@@ -85,7 +85,9 @@ class ModelCheckpoint(Monitor):
         if not self._logs_are_known or self.model._has_own_step("train"):
             return
         results = self.model._compiled_metrics()
-        known = {"epoch", "batch", "learning_rate", *results, *(f"val_{name}" for name in results)}
+        known = {"epoch", "batch", "learning_rate", *results}
+        if self.params.get("validates"):
+            known |= {f"val_{name}" for name in results}
         for name in self._names:
             if name not in known:
                 raise choice(self.where, f"each name in filepath {self.filepath!r}", name, known)

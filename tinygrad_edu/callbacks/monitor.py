@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
 from typing import Any
 
 import numpy
@@ -59,17 +58,14 @@ class Monitor(Callback):
         logs = logs or {}
         if self.monitor in logs:
             return float(logs[self.monitor])
-        if self.monitor.startswith("val_") and self._validates_later(logs):
+        has_none = not any(name.startswith("val_") for name in logs)
+        if self.monitor.startswith("val_") and has_none and self.params.get("validates"):
             return None
         hint = "validation_data or validation_split" if self.monitor.removeprefix("val_") in logs else ""
         if hint and self.monitor.startswith("val_"):
             expected, found = f"{self.monitor!r} among the logs", f"no validation: {', '.join(logs)}"
             raise ValueError(message(self.where, expected, found, f"give fit {hint}."))
         raise choice(self.where, "monitor", self.monitor, logs)
-
-    def _validates_later(self, logs: Mapping[str, Any]) -> bool:
-        """Whether other epochs than this one have a validation."""
-        return self.params.get("validation_freq", 1) != 1 and not any(name.startswith("val_") for name in logs)
 
     def _rises(self) -> bool:
         """Whether larger numbers are better. Raises ValueError where nothing tells."""

@@ -63,9 +63,9 @@ class LearningRateFinder(Callback):
         self._kept: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        batches = self.params.get("steps")
-        if batches is not None and batches * self.params["epochs_left"] < self.steps:
-            found = f"{batches * self.params['epochs_left']} in {self.params['epochs_left']} epochs"
+        batches, epochs = self.params["steps"], self.params["epochs"] - self.model.progress.epoch
+        if batches is not None and batches * epochs < self.steps:
+            found = f"{batches * epochs} in {epochs} epochs"
             hint = f"fit with epochs={math.ceil(self.steps / batches)}, or choose fewer steps."
             raise ValueError(message(self.where, f"at least {self.steps} batches", found, hint))
         self.learning_rates, self.losses, self._average = [], [], 0.0

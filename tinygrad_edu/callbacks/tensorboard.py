@@ -58,6 +58,7 @@ class TensorBoard(Callback):
             unwatched(self, "on_train_batch_end")
         self._package()
         self._writers: dict[str, Writer] = {}
+        self._batches = 0
 
     @staticmethod
     def _package() -> Any:
@@ -105,6 +106,7 @@ class TensorBoard(Callback):
         if self.model.optimizer is not None:
             steps = self.model.optimizer.iterations
             self._scalars("validation", logs or {}, "evaluation_{}_vs_iterations", steps)
+            self._flush()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = logs or {}
@@ -118,8 +120,7 @@ class TensorBoard(Callback):
         self._scalars("validation", validation, "epoch_{}", epoch)
         if self.histogram_freq and epoch % self.histogram_freq == 0:
             self._histograms(epoch)
-        for writer in self._writers.values():
-            writer.flush()
+        self._flush()
 
     def _histograms(self, epoch: int) -> None:
         histogram = self._package().summary.histogram
@@ -134,6 +135,10 @@ class TensorBoard(Callback):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self._close()
+
+    def _flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
 
     def _close(self) -> None:
         for writer in self._writers.values():

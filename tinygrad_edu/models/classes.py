@@ -15,9 +15,10 @@ None."""
 
 
 def weigh_classes(
-    where: str, y: Any, weight: Any, class_weight: Any, output_shape: tuple[int, ...], dtype: Any
+    where: str, y: Any, weight: Any, class_weight: Any, output_shape: tuple[int, ...], dtype: Any, whole: bool
 ) -> tuple[Any, Any]:
-    """The targets, and the weights of their rows by class as well: for ids, one column of them, or one-hot targets.
+    """The targets, and the weights of their rows by class as well: for ids, one column of them, or one-hot targets. The
+    ids of the `whole` data tell how many classes there are, if the output does not.
 
     Raises ValueError for targets that are no classes and for a class that the model does not have.
     """
@@ -34,7 +35,7 @@ def weigh_classes(
         ids = y.reshape(-1)
         check_values(where, "targets that are whole class ids", ids, lambda xp, ids: xp.trunc(ids) == ids)
         outputs = output_shape[-1] if output_shape else 1
-        classes = outputs if outputs > 1 else max(2, int(ids.max()) + 1)
+        classes = outputs if outputs > 1 else max(2, int(ids.max()) + 1) if whole else 2**63
     factors = array_module(y).ones(ids.shape, dtype="float64")
     for key, value in class_weight.items():
         key = check_integer(where, "each class", key, 0)

@@ -45,7 +45,8 @@ class Head:
         names = ["loss", *(metric.name for metric in made)]
         if len(set(names)) < len(names):
             raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
-        self.metrics = made
+        if [(type(metric), metric.name) for metric in made] != [(type(metric), metric.name) for metric in self.metrics]:
+            self.metrics = made  # else the old ones hold what this epoch has gathered
 
     def takes_logits(self, split: bool, activation: Any) -> bool:
         """Whether the loss is to be computed from what comes before that last activation: it wants its

@@ -12,13 +12,14 @@ from .. import losses, optimizers
 from ..autograd import Tensor
 from ..backend import to_device
 from ..data import as_rows, check_lengths
-from ..errors import ShapeError, check_number, message
+from ..errors import ShapeError, message
 from ..layers import ActivatedLayer
 from ..layers.base import as_texts
 from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows, kind_of, weigh_classes
+from .feeding import ALL, Feed, feed_of_rows, gives_batches, in_batch, passes_of, refuse, rows_per_batch, unpacked
 from .heads import Head, by_name, make_heads
 
 
@@ -65,28 +66,98 @@ class Prepared(ActivatedLayer):
 
     # Data
 
-    def _split(
+    def _feed(
         self,
+        where: str,
         x: Any,
         y: Any,
         sample_weight: Any,
-        share: float,
-        validation_data: Sequence[Any] | None,
-        batch_size: int,
-    ) -> tuple[Rows, Rows | None]:
+        batch_size: int | None,
+        steps: int | None,
+        train: bool = False,
+        class_weight: Any = None,
+        shuffle: bool = False,
+        share: float = 0.0,
+    ) -> tuple[Feed, Rows | None]:
+        """The batches of a call, and of arrays the share of the rows that is held out."""
+        if gives_batches(where, "x", x):
+            given = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}
+            refuse(where, "x", **given, validation_split=share or None)
+            return self._iterated(where, x, steps, train, class_weight, shuffle), None
+        rows, kept = self._prepare(where, x, y, sample_weight, batch_size, steps, train), None
+        if share:
+            rows, kept = self._split(rows, share)
+            self._check_batches(where, kept, batch_size or 32)
+        rows = self._weighted(where, rows, class_weight)
+        return self._cut_into_batches(where, rows, batch_size, steps, shuffle), kept
+
+    def _iterated(
+        self,
+        where: str,
+        source: Any,
+        steps: int | None,
+        train: bool = False,
+        class_weight: Any = None,
+        shuffle: bool = False,
+    ) -> Feed:
+        """The batches that something yields, each checked and converted when it comes."""
+        self._check_compiled(where, "train" if train else "test")
+
+        def convert(batch: Any, number: int) -> Rows:
+            place = f"{where}, batch {number}"
+            with in_batch(place):
+                x, y, weight = unpacked(place, batch)
+                x = self._inputs(place, x)
+                rows = self._with_targets(place, x, y, weight, self._shapes(x))
+                return self._weighted(place, rows, class_weight, whole=False)
+
+        return Feed(where, passes_of(source, shuffle), convert, steps, looks_ahead=True)
+
+    def _look_at_first(self, feed: Feed, train: bool = False) -> None:
+        """Makes the model ready for batches like the first one."""
+        place = f"{feed.where}, batch 0"
+        with in_batch(place):
+            self._prepare(place, *unpacked(place, feed.first()), ALL, train=train)
+
+    def _cut_into_batches(
+        self, where: str, rows: Rows, batch_size: int | None, steps: int | None, shuffle: bool = False
+    ) -> Feed:
+        batch_size = rows_per_batch(next(leaves(rows[0])).shape[0], batch_size, steps)
+        self._check_batches(where, rows, batch_size)
+        return feed_of_rows(where, rows, batch_size, steps, shuffle)
+
+    def _inputs_fed(self, where: str, x: Any, batch_size: int | None, steps: int | None) -> Feed:
+        """The batches of a prediction."""
+        if not gives_batches(where, "x", x):
+            return self._cut_into_batches(where, (self._inputs(where, x), None, None), batch_size, steps)
+        refuse(where, "x", batch_size=batch_size)
+
+        def convert(batch: Any, number: int) -> Rows:
+            place = f"{where}, batch {number}"
+            with in_batch(place):
+                return self._inputs(place, unpacked(place, batch)[0]), None, None
+
+        return Feed(where, passes_of(x), convert, steps)
+
+    def _held_out(
+        self, kept: Rows | None, data: Any, batch_size: int | None, own_size: int | None, steps: int | None
+    ) -> Feed | None:
+        """The batches of the validation: of the rows that were held out, or of `validation_data`."""
+        where = "fit validation_data"
+        batch_size = own_size or batch_size
+        if data is None:
+            return None if kept is None else self._cut_into_batches("fit validation_split", kept, batch_size, steps)
+        if gives_batches("fit", "validation_data", data):
+            refuse("fit", "validation_data", validation_batch_size=own_size)
+            return self._iterated(where, data, steps)
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError(message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(data)))
+        x, y, weight = (*data, None)[:3]
+        rows = self._prepare(where, x, y, weight, batch_size, steps)
+        return self._cut_into_batches(where, rows, batch_size, steps)
+
+    def _split(self, rows: Rows, share: float) -> tuple[Rows, Rows]:
         """The rows to train on and those to validate on."""
-        wanted = "in [0, 1)"
-        share = check_number("fit", "validation_split", share, wanted, lambda v: 0 <= v < 1)
-        rows = self._prepare("fit", x, y, sample_weight, batch_size, train=True)
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-                raise ValueError(
-                    message("fit", "validation_data to be (x, y) or (x, y, sample_weight)", kind_of(validation_data))
-                )
-            x, y, weight = (*validation_data, None)[:3]
-            return rows, self._prepare("fit validation_data", x, y, weight, batch_size)
-        if not share:
-            return rows, None
         self._check_compiled("fit validation_split", "test")
         count = next(leaves(rows[0])).shape[0]
         kept = int(count * (1.0 - share))
@@ -102,17 +173,15 @@ class Prepared(ActivatedLayer):
         y: Any = None,
         sample_weight: Any = None,
         batch_size: int | None = None,
+        steps: int | None = None,
         train: bool = False,
     ) -> Rows:
-        """Checks and converts the data of one call, once; after this no batch is looked at again. Without a
-        `batch_size` all is one batch."""
+        """Checks and converts the data of one call, once; after this no batch is looked at again."""
         self._check_compiled(where, "train" if train else "test")
         self._has_penalties = True
-        has_loss = self._given[0] is not None
         x = self._inputs(where, x)
-        rows = next(leaves(x))
-        batch_size = min(batch_size or rows.shape[0], rows.shape[0])
-        shapes = self._make_ready(x, batch_size) if has_loss or self._has_call else []
+        rows = next(leaves(x)).shape[0]
+        shapes = self._shapes(x, min(rows_per_batch(rows, batch_size, steps), rows))
         self._has_penalties = bool(self.losses)  # now that all layers are built
         if train and self.optimizer is not None:
             trained = self.trainable_weights
@@ -120,7 +189,18 @@ class Prepared(ActivatedLayer):
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
             self.optimizer.build(trained, shared=True)  # with other models that have the same layers
-        if not has_loss:
+        return self._with_targets(where, x, y, sample_weight, shapes)
+
+    def _shapes(self, x: Any, batch_size: int | None = None) -> list[tuple[int, ...]]:
+        """The shapes of the outputs for one row; none where the model is made of steps of one's own."""
+        if self._given[0] is None and not self._has_call:
+            return []
+        return self._make_ready(x, batch_size or next(leaves(x)).shape[0])
+
+    def _with_targets(self, where: str, x: Any, y: Any, sample_weight: Any, shapes: Sequence[tuple[int, ...]]) -> Rows:
+        """Converted inputs with their targets and weights, checked and converted as well."""
+        rows = next(leaves(x))
+        if self._given[0] is None:
             y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
             for a in leaves(y):
                 check_lengths(where, x=rows, y=a)
@@ -209,8 +289,8 @@ class Prepared(ActivatedLayer):
         """The input after the layers that are not for a step, such as lookups of texts."""
         return x
 
-    def _weighted(self, where: str, rows: Rows, class_weight: Any) -> Rows:
-        """The rows, weighted by class as well."""
+    def _weighted(self, where: str, rows: Rows, class_weight: Any, whole: bool = True) -> Rows:
+        """The rows, which are the whole data or one of its batches, weighted by class as well."""
         if class_weight is None:
             return rows
         if len(self._heads) > 1:
@@ -219,7 +299,7 @@ class Prepared(ActivatedLayer):
         if y is None:
             raise ValueError(message(f"{where} class_weight", "targets y", "None"))
         shapes = self._make_ready(x)
-        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype)
+        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype, whole)
 
     @property
     def _stateful(self) -> list[Any]:

@@ -14,8 +14,7 @@ from ..autograd import Tensor
 from ..errors import ShapeError, TraceError, message
 from ..jit import jit, weakly
 from ..state import Switch, state
-from ..tree import leaves, mapped, rebuild
-from .classes import Rows
+from ..tree import leaves, mapped
 from .heads import results_of
 from .preparation import Prepared, as_input
 
@@ -49,18 +48,16 @@ class Stepping(Prepared):
         """Makes the model ready anew, after it was changed."""
         self._ready, self._steps, self._count_up = {}, {}, None
 
-    def _step(self, name: str, rows: Rows) -> Callable[..., Any]:
-        """What runs a batch of such rows, given as the arrays of their leaves: `_train_batch` or `_test_batch`,
-        recorded and replayed if `compile` says so."""
+    def _step(self, name: str) -> Callable[..., Any]:
+        """What runs a batch (inputs, targets, weights): `_train_batch` or `_test_batch`, recorded and replayed if
+        `compile` says so."""
         step = getattr(self, f"_{name}_batch")
-        if self._jit is not False:
-            key = name, *(vars(self).get(part) for part in STEPS)
-            if key not in self._steps:
-                self._steps = _Steps({**self._steps, key: _recorded(self, weakly(step))})
-            step = self._steps[key]
-        if not any(isinstance(tree, (dict, list, tuple)) for tree in rows):
+        if self._jit is False:
             return step
-        return lambda *arrays: step(*rebuild(rows, iter(arrays)))
+        key = name, *(vars(self).get(part) for part in STEPS)
+        if key not in self._steps:
+            self._steps = _Steps({**self._steps, key: _recorded(self, weakly(step))})
+        return self._steps[key]
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
         if self._has_own_step("train"):
@@ -287,6 +284,11 @@ class Stepping(Prepared):
         return {name: metric.result() for name, metric in results_of(self._heads).items()}
 
 
+def tensors_of(metric: metrics_.Metric) -> list[Tensor]:
+    """What a metric has gathered."""
+    return [value for value in leaves(vars(metric)) if isinstance(value, Tensor)]
+
+
 STEPS = {name: getattr(Stepping, name) for name in ("train_step", "test_step", "compute_loss", "compute_metrics")}
 """What a subclass may define in its own way."""
 
@@ -304,21 +306,22 @@ def _recorded(model: Stepping, batch: Callable[..., Any]) -> Callable[..., Any]:
     step.name = f"{model.where} fit"
     if model._jit is True:
         return step
-    weak = weakref.ref(model)
+    weak, run = weakref.ref(model), step
 
-    def run(*arrays: Any) -> Any:
-        model = weak()
-        assert model is not None
-        if model._jit is False:
-            return batch(*arrays)
+    def guarded(*rows: Any) -> Any:
+        nonlocal run
         try:
-            return step(*arrays)
+            return run(*rows)
         except TraceError as error:
+            if run is batch:
+                raise
+            run, model = batch, weak()
+            assert model is not None
             model._jit = False
             warnings.warn(f"{model.where} runs without jit: {error}", stacklevel=4)
-            return batch(*arrays)
+            return batch(*rows)
 
-    return run
+    return guarded
 
 
 def _as_data(x: Any, y: Any, weight: Any) -> Any:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import numpy
 
 from .. import optimizers
-from ..backend import Device, to_host
-from ..callbacks import Callback, CallbackList, History, LazyLogs, ProgressBar
-from ..data import Batches
-from ..errors import check_integer, choice
+from ..backend import Device, default_generator, to_device, to_host
+from ..callbacks import CallbackList, History, LazyLogs, Progress, ProgressBar, StepBar
+from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..state import Switch
-from ..tree import leaves, rebuild
+from ..tree import leaves, mapped, rebuild
 from .classes import Rows
+from .feeding import ALL, Feed, Place
 from .heads import make_heads
 from .preparation import as_input
-from .steps import Stepping
+from .steps import Stepping, tensors_of
 
 
 class Trainer(Stepping):
@@ -25,8 +27,12 @@ class Trainer(Stepping):
 
     loss: Any = None
     """The loss that `compile` chose; for several outputs what it was given."""
-    stop_training = False
+    stop_training = stop_evaluating = stop_predicting = False
     history: History | None = None
+    _place: Place | None = None
+    """Where `fit` stands, without what is looked up when it is asked for."""
+    _goes_on_from: Progress | None = None
+    """Where the next epoch begins, if it was said by setting `progress`."""
 
     def compile(
         self,
@@ -79,89 +85,181 @@ class Trainer(Stepping):
         batch_size: int | None = 32,
         epochs: int = 1,
         verbose: str | int = "auto",
-        callbacks: Sequence[Callback] | Callback | None = None,
+        callbacks: Any = None,
         validation_split: float = 0.0,
-        validation_data: Sequence[Any] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
     ) -> History:
         """Trains the model and returns the `History`; `history.history["loss"]` is a list with a number per epoch.
 
         Args:
             x, y: inputs and targets, as tensors, arrays or lists, with a row per sample; lists or dicts of them for
-                several inputs or outputs. They are cast to the model's dtype and moved to its device.
-            batch_size: rows per step; None means 32.
+                several inputs or outputs. They are cast to the model's dtype and moved to its device. Or x alone gives
+                batches, each x, (x, y) or (x, y, sample_weight): an iterable such as a `data.Dataset`, of which each
+                epoch is a pass; a generator or other iterator, whose one pass `steps_per_epoch` cuts into epochs; or
+                what has `__len__`, `__getitem__` and `on_epoch_end`, as Keras's PyDataset.
+            batch_size: rows per step of arrays; None means 32, or what makes `steps_per_epoch` steps of them.
             verbose: 0 is silent, 1 or "auto" shows a bar on a terminal and a line per epoch elsewhere, 2 lines only.
-            validation_split: holds out this share of the rows, the last ones before shuffling.
-            validation_data: (x, y) or (x, y, sample_weight), evaluated after each epoch.
-            shuffle: whether each epoch has a new order, from the package's generator.
+            callbacks: a `Callback`, or a list of them.
+            validation_split: holds out this share of the rows of arrays, the last ones before shuffling.
+            validation_data: (x, y) or (x, y, sample_weight), or what gives batches.
+            shuffle: whether each epoch has a new order, from the package's generator: of the rows of arrays, or of the
+                batches of a PyDataset. Other iterables keep their own order.
             class_weight: {class: weight}, a factor on the loss of the rows of a class; others weigh 1. It is for the
                 training only: the validation is not weighted by class.
             sample_weight: a factor on the loss of each row; a list or dict for several outputs.
             initial_epoch: where to go on counting.
+            steps_per_epoch: batches of an epoch. The next epoch goes on in the data where this one ended, and begins a
+                new pass when one is over.
+            validation_steps: how many batches are evaluated: the first ones, or the next ones of an iterator.
+            validation_batch_size: rows per batch of the validation; None means `batch_size`.
+            validation_freq: validates after every so many epochs; or a list of those to validate after, counted from 1.
 
         The loss and the metrics are means over the rows; metrics are not weighted. Raises ValueError (ShapeError for
-        shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out of range.
-        KeyboardInterrupt comes through; the model can be used and `model.history` holds the epochs that were finished.
+        shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out of range; errors in a batch
+        of an iterable name its number. Warns of data that ends before `steps_per_epoch`; that of an iterator ends the
+        training. KeyboardInterrupt comes through; the model can be used and `model.history` holds the epochs that were
+        finished.
         """
-        batch_size = _batch_size("fit", batch_size)
         epochs = check_integer("fit", "epochs", epochs, 1)
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
         _check_verbose("fit", verbose)
-        rows, held_out = self._split(x, y, sample_weight, validation_split, validation_data, batch_size)
-        for part in (rows, held_out):
-            if part is not None:
-                self._check_batches("fit", part, batch_size)
-        rows = self._weighted("fit", rows, class_weight)
-        batches = Batches(tuple(leaves(rows)), batch_size, shuffle)
-        history, bar = History(), ProgressBar(lines_only=verbose == 2)
-        given = () if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else (callbacks,)
-        watching = [*given, history, *([bar] if verbose else [])]
-        params = {"epochs": epochs, "epochs_left": epochs - initial_epoch, "steps": len(batches), "verbose": verbose}
-        hooks = CallbackList(watching, self, params)
-        self.stop_training, self.history = False, history
+        _check_counts("fit", batch_size=batch_size, steps_per_epoch=steps_per_epoch)
+        _check_counts("fit", validation_steps=validation_steps, validation_batch_size=validation_batch_size)
+        is_due = _validated(validation_freq)
+        share = check_number("fit", "validation_split", validation_split, "in [0, 1)", lambda v: 0 <= v < 1)
+        share = share if validation_data is None else 0.0
+        feed, kept = self._feed(
+            "fit", x, y, sample_weight, batch_size, steps_per_epoch, True, class_weight, shuffle, share
+        )
+        held_out = self._held_out(kept, validation_data, batch_size, validation_batch_size, validation_steps)
+        given = [] if callbacks is None else list(leaves(callbacks))
+        history = next((callback for callback in given if isinstance(callback, History)), None) or History()
+        bar = ProgressBar(lines_only=verbose == 2)
+        watching = [*given, *([] if history in given else [history]), *([bar] if verbose else [])]
         try:
+            if feed.looks_ahead:
+                self._look_at_first(feed, train=True)
+            params = {"epochs": epochs, "steps": feed.steps, "verbose": verbose, "validates": held_out is not None}
+            hooks = CallbackList(watching, self, params)
+            self.stop_training, self.history, self._place = False, history, Place(initial_epoch, feed)
             hooks.call("on_train_begin", {})
-            for epoch in range(initial_epoch, epochs):
-                self._fit_epoch(epoch, self._step("train", rows), batches, held_out, hooks)
+            logs: dict[str, float] = {}
+            for epoch in range((self._goes_on_from or self._place).epoch, epochs):
+                if self._goes_on_from is None and not feed.renews and not feed.begin():
+                    feed.warn(0)
+                    break
+                logs = self._fit_epoch(epoch, feed, held_out if is_due(epoch) else None, hooks)
                 if self.stop_training:
                     break
-            hooks.call("on_train_end", {})
+            hooks.call("on_train_end", logs)
         finally:
+            self._goes_on_from = None
             bar.close()
+            feed.close()
+            if held_out is not None:
+                held_out.close()
         return history
 
-    def _fit_epoch(
-        self, epoch: int, train: Callable[..., Any], batches: Batches, held_out: Rows | None, hooks: CallbackList
-    ) -> None:
+    def _fit_epoch(self, epoch: int, feed: Feed, held_out: Feed | None, hooks: CallbackList) -> dict[str, float]:
+        begins, ends = hooks.named("on_train_batch_begin"), hooks.named("on_train_batch_end")
         hooks.call("on_epoch_begin", epoch, {})
         self._reset()
-        watched = hooks.has("on_train_batch_end")
-        for step, arrays in enumerate(batches):
-            hooks.call("on_train_batch_begin", step, {})
-            logs = train(*arrays)
+        done = self._go_on(feed) if self._goes_on_from is not None else 0
+        batches = feed.epoch(done)
+        train = self._step("train")
+        self._place = place = Place(epoch, feed, done)
+        for rows in batches:
+            for hook in begins:
+                hook(done, {})
+            logs = train(*rows)
             if logs is not None:
                 self._take(logs)
-            if watched:
-                hooks.call("on_train_batch_end", step, LazyLogs(self._results_later()))
+            place.batch = done = done + 1
+            if ends:
+                later = LazyLogs(self._results_later())
+                for hook in ends:
+                    hook(done - 1, later)
             if self.stop_training:
                 break
-        logs = self._results()
+        feed.end(done, is_whole=not self.stop_training)
+        results = self._results()
         if held_out is not None:
-            hooks.call("on_test_begin", {})
-            tested = self._evaluate(held_out, batches.batch_size)
-            hooks.call("on_test_end", tested)
-            logs |= {f"val_{name}": value for name, value in tested.items()}
-        hooks.call("on_epoch_end", epoch, logs)
+            results |= self._validate(held_out, hooks)
+        self._place = Place(epoch + 1, feed)
+        hooks.call("on_epoch_end", epoch, results)
+        return results
 
-    def _evaluate(self, rows: Rows, batch_size: int) -> dict[str, float]:
+    def _validate(self, held_out: Feed, hooks: CallbackList) -> dict[str, float]:
+        if not held_out.begin():
+            held_out.warn(0)
+            return {}
+        try:
+            return {f"val_{name}": value for name, value in self._evaluate(held_out, hooks).items()}
+        finally:
+            held_out.close()  # the next validation begins with the first batch
+
+    def _evaluate(self, feed: Feed, hooks: CallbackList) -> dict[str, float]:
+        begins, ends = hooks.named("on_test_batch_begin"), hooks.named("on_test_batch_end")
+        self.stop_evaluating = False
+        hooks.call("on_test_begin", {})
         self._reset()
-        test = self._step("test", rows)
-        for batch in Batches(tuple(leaves(rows)), batch_size):
-            self._take(test(*batch))
-        return self._results()
+        test, done = self._step("test"), 0
+        for rows in feed.epoch():
+            for hook in begins:
+                hook(done, {})
+            self._take(test(*rows))
+            done += 1
+            if ends:
+                later = LazyLogs(self._results_later())
+                for hook in ends:
+                    hook(done - 1, later)
+            if self.stop_evaluating:
+                break
+        feed.end(done, is_whole=not self.stop_evaluating)
+        results = self._results()
+        hooks.call("on_test_end", results)
+        return results
+
+    # Where a training stands
+
+    @property
+    def progress(self) -> Progress:
+        """Where `fit` stands, to be kept in a hook. A callback that sets it in `on_train_begin` makes `fit` go on from
+        there; see `callbacks.Progress`."""
+        place = self._goes_on_from or self._place or Place(0)
+        if isinstance(place, Progress):
+            return place
+        now = default_generator.state
+        gathered = [[to_host(t.data).tolist() for t in tensors_of(metric)] for metric in self.metrics]
+        began = now if place.generator_state is None else place.generator_state
+        return Progress(place.epoch, place.batch, began, place.skipped, now, gathered if place.batch else None)
+
+    @progress.setter
+    def progress(self, place: Any) -> None:
+        names = [field.name for field in fields(Progress) if hasattr(place, field.name)]
+        self._goes_on_from = Progress(**{name: getattr(place, name) for name in names})
+
+    def _go_on(self, feed: Feed) -> int:
+        """Goes to where `progress` was set to; returns how many batches of the epoch are done."""
+        place, self._goes_on_from = self._goes_on_from, None
+        assert place is not None
+        now = place.generator_now or default_generator.state
+        feed.go_to(place)
+        if place.skipped or place.batch:
+            default_generator.state = now
+        if place.metrics is not None:
+            for metric, values in zip(self.metrics, place.metrics, strict=True):
+                for t, value in zip(tensors_of(metric), values, strict=True):
+                    t.assign_(to_device(numpy.asarray(value, t.dtype), t.device))
+        return place.batch
 
     # Use
 
@@ -169,42 +267,95 @@ class Trainer(Stepping):
         self,
         x: Any,
         y: Any = None,
-        batch_size: int | None = 32,
-        verbose: str | int = 0,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
         sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss, or the list [loss, metrics...] if there are metrics, or with `return_dict` a dict; means over all
-        rows."""
-        batch_size = _batch_size("evaluate", batch_size)
+        rows.
+
+        Args:
+            x, y, batch_size, sample_weight: as for `fit`.
+            verbose: 1 prints the results in a line, 2 does only that, 0 is silent; 1 and "auto" show a bar on a
+                terminal if it takes long.
+            steps: how many batches to evaluate; by default all.
+            callbacks: a `Callback`, or a list of them, whose hooks `on_test_...` are called.
+        """
         _check_verbose("evaluate", verbose)
-        rows = self._prepare("evaluate", x, y, sample_weight, batch_size)
-        self._check_batches("evaluate", rows, batch_size)
-        results = self._evaluate(rows, batch_size)
+        _check_counts("evaluate", batch_size=batch_size, steps=steps)
+        feed, _ = self._feed("evaluate", x, y, sample_weight, batch_size, steps)
+        with self._watched("evaluate", feed, callbacks, verbose) as hooks:
+            if feed.looks_ahead:
+                self._look_at_first(feed)
+            results = self._evaluate(feed, hooks)
         if verbose not in (0, "auto"):
             print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
         return self._as_asked(results, return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = 32, verbose: str | int = 0) -> Any:
+    @contextmanager
+    def _watched(self, where: str, feed: Feed, callbacks: Any, verbose: Any) -> Iterator[CallbackList]:
+        """The callbacks of one call; at its end bar and feed are closed."""
+        bar = StepBar()
+        watching = [*([] if callbacks is None else leaves(callbacks)), *([bar] if verbose in (1, "auto") else [])]
+        try:
+            yield CallbackList(watching, self, {"epochs": 1, "steps": feed.steps, "verbose": verbose}, where)
+        finally:
+            bar.close()
+            feed.close()
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """The outputs for inputs (n, ...), computed in batches without a graph, as one NumPy array; for several outputs
-        a list or dict of them, as the model returns it."""
+        a list or dict of them, as the model returns it.
+
+        Args:
+            x: as for `fit`; of batches (x, y) the targets are not looked at.
+            batch_size: rows per batch of arrays; None means 32, or what makes `steps` batches of them.
+            verbose: 0 is silent; the others show a bar on a terminal if it takes long.
+            steps: how many batches to compute; by default all.
+            callbacks: a `Callback`, or a list of them, whose hooks `on_predict_...` are called.
+        """
         _check_verbose("predict", verbose)
-        return self._predict("predict", x, _batch_size("predict", batch_size))
+        _check_counts("predict", batch_size=batch_size, steps=steps)
+        return self._predict("predict", x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x: Any) -> Any:
         """What `predict` returns, computed as one batch."""
-        return self._predict("predict_on_batch", x, None)
+        return self._predict("predict_on_batch", x, ALL)
 
-    def _predict(self, where: str, x: Any, batch_size: int | None) -> Any:
-        x = self._inputs(where, x)
-        batch_size = batch_size or next(leaves(x)).shape[0]
-        self._check_batches(where, (x, None, None), batch_size)
+    def _predict(
+        self,
+        where: str,
+        x: Any,
+        batch_size: int | None,
+        verbose: str | int = 0,
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        feed = self._inputs_fed(where, x, batch_size, steps)
         found: list[list[numpy.ndarray[Any, Any]]] = []
-        with Switch("grad_enabled", False):
-            for batch in Batches(tuple(leaves(x)), batch_size):
-                outputs = self(rebuild(x, map(as_input, batch)), training=False)
+        with Switch("grad_enabled", False), self._watched(where, feed, callbacks, verbose) as hooks:
+            self.stop_predicting = False
+            hooks.call("on_predict_begin", {})
+            for done, (inputs, _, _) in enumerate(feed.epoch()):
+                hooks.call("on_predict_batch_begin", done, {})
+                outputs = self(mapped(as_input, inputs), training=False)
                 found.append([to_host(y.data) for y in leaves(outputs)])
-        return rebuild(outputs, map(numpy.concatenate, zip(*found, strict=True)))
+                hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
+                if self.stop_predicting:
+                    break
+            feed.end(len(found), is_whole=not self.stop_predicting)
+            hooks.call("on_predict_end", {})
+        return rebuild(outputs, (_joined(where, parts) for parts in zip(*found, strict=True)))
 
     def train_on_batch(
         self,
@@ -215,16 +366,17 @@ class Trainer(Stepping):
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch. Returns what `evaluate` does, for this batch as it was before the step."""
-        rows = self._prepare("train_on_batch", x, y, sample_weight, train=True)
-        rows = self._weighted("train_on_batch", rows, class_weight)
-        self._reset()
-        self._take(self._step("train", rows)(*leaves(rows)))
-        return self._as_asked(self._results(), return_dict)
+        rows = self._prepare("train_on_batch", x, y, sample_weight, ALL, train=True)
+        return self._on_batch("train", self._weighted("train_on_batch", rows, class_weight), return_dict)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """What `evaluate` returns, for one batch."""
-        rows = self._prepare("test_on_batch", x, y, sample_weight)
-        return self._as_asked(self._evaluate(rows, next(leaves(rows[0])).shape[0]), return_dict)
+        return self._on_batch("test", self._prepare("test_on_batch", x, y, sample_weight, ALL), return_dict)
+
+    def _on_batch(self, step: str, rows: Rows, return_dict: bool) -> Any:
+        self._reset()
+        self._take(self._step(step)(*rows))
+        return self._as_asked(self._results(), return_dict)
 
     def to(self, target: str | Device) -> Any:
         """Moves the model and the state of its optimizer to a device; returns the model."""
@@ -245,5 +397,25 @@ def _check_verbose(where: str, value: Any) -> None:
         raise choice(where, "verbose", value, ("auto", "0", "1", "2"))
 
 
-def _batch_size(where: str, value: int | None) -> int:
-    return check_integer(where, "batch_size", 32 if value is None else value, 1)
+def _check_counts(where: str, **counts: Any) -> None:
+    for name, value in counts.items():
+        if value is not None:
+            check_integer(where, name, value, 1)
+
+
+def _validated(frequency: Any) -> Callable[[int], bool]:
+    """Says after which epochs, counted from 0, to validate."""
+    if isinstance(frequency, (list, tuple)):
+        wanted = "validation_freq to be an integer, or a list of epochs counted from 1"
+        chosen = check_integers("fit", wanted, frequency)
+        return lambda epoch: epoch + 1 in chosen
+    every = check_integer("fit", "validation_freq", frequency, 1)
+    return lambda epoch: (epoch + 1) % every == 0
+
+
+def _joined(where: str, parts: Sequence[Any]) -> Any:
+    shapes = sorted({part.shape[1:] for part in parts})
+    if len(shapes) > 1:
+        expected, hint = "outputs of one shape but for their rows", "predict batches of different lengths one by one."
+        raise ShapeError(message(where, expected, f"rows of shapes {' and '.join(map(str, shapes[:2]))}", hint))
+    return numpy.concatenate(parts)
