@@ -1,4 +1,4 @@
-"""BackupAndRestore: a training that was killed ends bit for bit as one that was not; files that are damaged or foreign."""
+"""BackupAndRestore: a training that was killed ends bit for bit as a whole one; files that are damaged or foreign."""
 
 import json
 import os
@@ -32,7 +32,6 @@ EPOCHS, STEPS = 6, 5
 RANDOM = np.random.default_rng(6)
 X = RANDOM.normal(size=(36, 3))
 Y = (X.sum(axis=1) > 0).astype(int)
-JIT = pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
 
 
 def made(jit=True, optimizer=None):
@@ -111,19 +110,17 @@ def whole(tmp_path_factory):
     return found
 
 
-@JIT
-@pytest.mark.parametrize(("save_freq", "place"), [
-    ("epoch", ("on_epoch_begin", 3)),
-    ("epoch", ("on_epoch_end", 2)),
-    ("epoch", ("on_train_batch_begin", 0, 3)),  # before the first backup
-    ("epoch", ("on_train_batch_end", 4, 1)),
-    (1, ("on_train_batch_end", 2, 2)),
-    (1, ("on_train_batch_begin", 3, 0)),
-    (1, ("on_test_begin", 3)),
-    (2, ("on_train_batch_end", 2, 4)),
-    (3, ("on_train_batch_end", 3, 1)),
-    (7, ("on_train_batch_begin", 4, 2)),
-    (100, ("on_epoch_end", 5)),
+@pytest.mark.parametrize(("jit", "save_freq", "place"), [
+    (True, "epoch", ("on_epoch_begin", 3)),
+    (False, "epoch", ("on_epoch_end", 2)),
+    (True, "epoch", ("on_train_batch_begin", 0, 3)),  # before the first backup
+    (False, "epoch", ("on_train_batch_end", 4, 1)),
+    (True, 1, ("on_train_batch_begin", 3, 0)),
+    (True, 1, ("on_test_begin", 3)),
+    (True, 2, ("on_train_batch_end", 2, 4)),
+    (False, 3, ("on_train_batch_end", 3, 1)),
+    (True, 7, ("on_train_batch_begin", 4, 2)),
+    (False, 100, ("on_epoch_end", 5)),
 ])  # fmt: skip
 def test_an_interrupted_training_ends_as_a_whole_one(jit, save_freq, place, whole, tmp_path):
     for kill in (Kill(*place), None):
@@ -338,13 +335,14 @@ def test_states_that_cannot_be_kept(tmp_path):
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
+    kept = {"n": 3, "x": float("nan"), "text": "é", "none": None, "array": np.arange(6.0).reshape(2, 3).T}
+    kept |= {"list": [np.float32(0.1), np.array(7), True], "nested": {"a.b": {"c": np.zeros(0)}}}
+
     class Own(Callback):
-        kept = {"n": 3, "x": float("nan"), "text": "é", "none": None, "array": np.arange(6.0).reshape(2, 3).T}  # noqa: RUF012
-        kept = {**kept, "list": [np.float32(0.1), np.array(7), True], "nested": {"a.b": {"c": np.zeros(0)}}}
         found = None
 
         def state_dict(self):
-            return self.kept
+            return kept
 
         def load_state_dict(self, values):
             self.found = values
@@ -353,9 +351,9 @@ def test_a_state_comes_back_as_it_was(tmp_path):
         fit(made(), tmp_path, BackupAndRestore(tmp_path / "b"), Own(), Kill("on_epoch_begin", 2))
     own = Own()
     fit(made(), tmp_path, BackupAndRestore(tmp_path / "b"), own)
-    assert list(own.found) == list(own.kept)
-    np.testing.assert_equal(own.found["array"], own.kept["array"])
-    np.testing.assert_equal(own.found["nested"], own.kept["nested"])
+    assert list(own.found) == list(kept)
+    np.testing.assert_equal(own.found["array"], kept["array"])
+    np.testing.assert_equal(own.found["nested"], kept["nested"])
     assert str(own.found["x"]) == "nan"
     assert (own.found["n"], own.found["text"], own.found["none"]) == (3, "é", None)
     assert own.found["list"] == [float(np.float32(0.1)), 7, True]
@@ -371,8 +369,7 @@ def test_a_full_disk_leaves_the_backup(tmp_path, monkeypatch):
 
     backup = BackupAndRestore(tmp_path / "b", double_checkpoint=True)
     with pytest.raises(OSError, match=r"No space left on device: '.*b.next.safetensors'"):
-        model = made()
-        model.fit(X, Y, epochs=EPOCHS, verbose=0, callbacks=[LambdaCallback(on_epoch_end=full), backup])
+        made().fit(X, Y, epochs=EPOCHS, verbose=0, callbacks=[LambdaCallback(on_epoch_end=full), backup])
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["backup.safetensors", "previous.safetensors"]
     assert json.loads(read_weights(tmp_path / "b" / "backup.safetensors")[1]["backup"])["progress"]["epoch"] == 3
@@ -398,3 +395,28 @@ def test_it_is_called_first(tmp_path):
 def test_what_a_backup_refuses(arguments, kind, match):
     with pytest.raises(kind, match=match):
         BackupAndRestore(*arguments)
+
+
+@pytest.mark.gpu
+def test_on_cuda(tmp_path):
+    """The best weights and a backup there, and the same training as on the CPU."""
+
+    def train(device, *callbacks):
+        tg.seed(1)
+        model = Sequential([Input((3,)), Dense(2, activation="tanh"), BatchNormalization(), Dense(1)])
+        model.compile(Adam(0.1), "mse")
+        model.to(device)
+        stop = EarlyStopping("loss", patience=9, restore_best_weights=True)
+        options = {"batch_size": 4, "epochs": 2, "verbose": 0}
+        history = model.fit(X[:8], X[:8, :1], callbacks=[*callbacks, stop], **options)
+        assert model.device.kind == device
+        return model.get_weights(), history.history["loss"]
+
+    whole, losses = train("cuda")
+    for one, other in zip(whole, train("cpu")[0], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    with pytest.raises(KeyboardInterrupt):
+        train("cuda", BackupAndRestore(tmp_path, 1), Kill("on_train_batch_end", 1, 1))
+    again, found = train("cuda", BackupAndRestore(tmp_path, 1))
+    assert found == losses
+    assert all(np.array_equal(a, b) for a, b in zip(again, whole, strict=True))

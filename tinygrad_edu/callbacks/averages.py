@@ -27,25 +27,28 @@ class SwapEMAWeights(Callback):
         self.swap_on_epoch = check_bool("SwapEMAWeights", "swap_on_epoch", swap_on_epoch)
         self._weights: list[Any] | None = None  # while the averages stand in for them
 
-    def _put_averages(self, logs: Logs | None = None) -> None:
+    def _optimizer(self) -> Any:
         optimizer = optimizer_of(self)
         if not getattr(optimizer, "use_ema", False):
             found = "one that keeps no averages"
             raise ValueError(message("SwapEMAWeights", "an optimizer with use_ema=True", found))
-        if self._weights is None and optimizer.parameters:
+        return optimizer
+
+    def _put_averages(self, logs: Logs | None = None) -> None:
+        optimizer = self._optimizer()
+        if self._weights is None and optimizer.iterations:  # there are averages since the first step
             self._weights = [p.data.copy() for p in optimizer.parameters]
             optimizer.finalize_variable_values()
 
     def _put_weights(self, logs: Logs | None = None) -> None:
         if self._weights is not None:
-            for p, array in zip(self.model.optimizer.parameters, self._weights, strict=True):
+            for p, array in zip(self._optimizer().parameters, self._weights, strict=True):
                 p.assign_(to_device(array, p.device))
             self._weights = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._put_weights()  # which an interrupted training may have left here
-        self._put_averages()
-        self._put_weights()
+        self._optimizer()
+        self._put_weights()  # an interrupted training may have left the averages
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._put_weights()
