@@ -48,10 +48,9 @@ class SwapEMAWeights(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._optimizer()
-        self._put_weights()  # an interrupted training may have left the averages
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        self._put_weights()
+        self._put_weights()  # also those that an interrupted training left here
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if self.swap_on_epoch:
