@@ -139,11 +139,14 @@ class Jit:
         self.plans = [plan, *(other for other in self.plans if not other.is_stale())][: self.cache_size]
         self._traced += 1
         if self._traced == self.cache_size + 1:
-            warnings.warn(
-                f"jit {self.name}: traced for more than {self.cache_size} kinds of arguments, which costs more than "
-                "it saves; pad batches to a few shapes, pass numbers by position, and keep attributes as they are",
-                stacklevel=4,
-            )
+            self._warn()
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"jit {self.name}: traced for more than {self.cache_size} kinds of arguments, which costs more than "
+            "it saves; pad batches to a few shapes, pass numbers by position, and keep attributes as they are",
+            stacklevel=5,
+        )
 
 
 def jit(function: Callable[..., Any] | None = None, *, cache_size: int = 32, fuse: bool = True) -> Any:

@@ -115,9 +115,9 @@ class Prepared(ActivatedLayer):
 
     def _look_at_first(self, feed: Feed, train: bool = False) -> None:
         """Makes the model ready for batches like the first one."""
-        place = f"{feed.where}, batch 0"
+        place, batch = f"{feed.where}, batch 0", feed.first()
         with in_batch(place):
-            self._prepare(place, *unpacked(place, feed.first()), ALL, train=train)
+            self._prepare(place, *unpacked(place, batch), ALL, train=train)
 
     def _cut_into_batches(
         self, where: str, rows: Rows, batch_size: int | None, steps: int | None, shuffle: bool = False

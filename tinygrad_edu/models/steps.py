@@ -12,7 +12,7 @@ from typing import Any
 from .. import metrics as metrics_
 from ..autograd import Tensor
 from ..errors import ShapeError, TraceError, message
-from ..jit import jit, weakly
+from ..jit import Jit, jit, weakly
 from ..state import Switch, state
 from ..tree import leaves, mapped
 from .heads import results_of
@@ -300,9 +300,33 @@ class _Steps(dict[Any, Any]):
         return _Steps()
 
 
+class _Recording(Jit):
+    """A step under jit. Once batches of more shapes came than recordings are kept, those of other shapes run without;
+    every 32nd is recorded after all, so that shapes that nobody uses any more make room."""
+
+    misses = 0
+
+    def _trace(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        if len([plan for plan in self.plans if not plan.is_stale()]) < self.cache_size:
+            return super()._trace(args, static)
+        self.misses += 1
+        if self.misses % 32 == 0:
+            return super()._trace(args, static)
+        if self.misses == 1:
+            self._warn()
+        return self.function(*args)
+
+    def _warn(self) -> None:
+        if not self.misses:
+            super()._warn()
+        elif self.misses == 1:
+            text = f"{self.name}: batches of more than {self.cache_size} shapes; most of the others run without jit"
+            warnings.warn(f"{text}. Pad sequences to a few lengths, and drop or pad short batches.", stacklevel=6)
+
+
 def _recorded(model: Stepping, batch: Callable[..., Any]) -> Callable[..., Any]:
     """The step under jit; one that cannot be recorded runs without if `compile(jit="auto")` was asked for."""
-    step = jit(batch, cache_size=8)
+    step = _Recording(batch, cache_size=8, fuse=True)
     step.name = f"{model.where} fit"
     if model._jit is True:
         return step

@@ -82,7 +82,7 @@ class Trainer(Stepping):
         self,
         x: Any,
         y: Any = None,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: str | int = "auto",
         callbacks: Any = None,
