@@ -221,6 +221,20 @@ def test_tables_that_do_not_fit(tmp_path):
         CSVLogger(path, separator="")
 
 
+def test_logs_of_several_numbers(board_package, tmp_path):
+    """As of a metric that gives a number for each class."""
+
+    class Several(Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["val_f1"] = np.array([0.25, 0.5]) * (epoch + 1)
+
+    fit(made(), Several(), CSVLogger(tmp_path / "log.csv"), TensorBoard(tmp_path), epochs=2)
+    assert [json.loads(row["val_f1"]) for row in read(tmp_path / "log.csv")] == [[0.25, 0.5], [0.5, 1.0]]
+    assert numbers(tmp_path / "validation", "epoch_f1_1") == [0.5, 1.0]
+    with pytest.raises(ValueError, match="'val_f1' to be a number, received 2 of them"):
+        fit(made(), Several(), ModelCheckpoint(tmp_path / "x.safetensors", "val_f1", save_best_only=True, mode="max"))
+
+
 # TensorBoard
 
 

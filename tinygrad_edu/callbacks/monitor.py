@@ -6,8 +6,6 @@ import math
 import types
 from typing import Any
 
-import numpy
-
 from ..errors import check_number, choice, message
 from .base import Callback, Logs
 
@@ -57,7 +55,11 @@ class Monitor(Callback):
         """
         logs = logs or {}
         if self.monitor in logs:
-            return float(logs[self.monitor])
+            value = as_plain(logs[self.monitor])
+            if isinstance(value, list):
+                hint = "choose a metric that averages."
+                raise ValueError(message(self.where, f"{self.monitor!r} to be a number", f"{len(value)} of them", hint))
+            return float(value)
         has_none = not any(name.startswith("val_") for name in logs)
         if self.monitor.startswith("val_") and has_none and self.params.get("validates"):
             return None
@@ -98,6 +100,6 @@ def check_rate(where: str, name: str, value: Any) -> float:
     return check_number(where, name, value, "above 0", lambda v: v > 0)
 
 
-def as_float(value: Any) -> Any:
-    """A tensor or an array without axes as a number."""
-    return value.item() if hasattr(value, "item") and not isinstance(value, numpy.generic) else value
+def as_plain(value: Any) -> Any:
+    """A tensor or an array as a number, or as nested lists."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import check_integer, check_number, message
 from .base import Callback, Logs
-from .monitor import Monitor, as_float, check_verbose
+from .monitor import Monitor, as_plain, check_verbose
 
 
 def optimizer_of(callback: Callback) -> Any:
@@ -54,7 +54,7 @@ class LearningRateScheduler(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = optimizer_of(self)
         arguments = (epoch, float(optimizer.learning_rate)) if self._takes_rate else (epoch,)
-        rate = as_float(self.schedule(*arguments))
+        rate = as_plain(self.schedule(*arguments))
         wanted = "of at least 0"
         optimizer.learning_rate = check_number("LearningRateScheduler", "a rate", rate, wanted, lambda v: v >= 0)
         if self.verbose:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import check_bool, message
 from .base import Callback, Logs
-from .monitor import as_float
+from .monitor import as_plain
 
 MISSING = "NA"
 
@@ -62,7 +62,7 @@ class CSVLogger(Callback):
                 raise ValueError(message("CSVLogger", "a file of its own, whose first column is 'epoch'", found))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        values = {"epoch": epoch, **{name: as_float(value) for name, value in (logs or {}).items()}}
+        values = {"epoch": epoch, **{name: as_plain(value) for name, value in (logs or {}).items()}}
         if not self._columns:
             self._columns = columns_for(values)
             self._write(self._columns, "a" if self.append else "w")

@@ -15,7 +15,7 @@ import numpy
 
 from ..errors import check_bool, check_integer, choice, message
 from .base import Callback, Logs
-from .monitor import unwatched
+from .monitor import as_plain, unwatched
 
 
 class TensorBoard(Callback):
@@ -77,7 +77,10 @@ class TensorBoard(Callback):
     def _scalars(self, folder: str, values: Mapping[str, Any], name: str, step: int) -> None:
         scalar = self._package().summary.scalar
         for key, value in values.items():
-            self._write(folder, scalar(name.format(key), float(value)), step)
+            several = numpy.ravel(as_plain(value))
+            for i, number in enumerate(several):
+                tag = name.format(key) if len(several) == 1 else f"{name.format(key)}_{i}"
+                self._write(folder, scalar(tag, float(number)), step)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._close()  # what an interrupted training left
