@@ -17,7 +17,15 @@ from callback_cases import BOARDS, board
 
 import tinygrad_edu as tg
 from tinygrad_edu import models
-from tinygrad_edu.callbacks import Callback, CSVLogger, LearningRateScheduler, ModelCheckpoint, TensorBoard
+from tinygrad_edu.callbacks import (
+    Callback,
+    CallbackList,
+    CSVLogger,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    TensorBoard,
+)
 from tinygrad_edu.files import write_atomically
 from tinygrad_edu.layers import BatchNormalization, Dense, Input
 from tinygrad_edu.models import Sequential
@@ -134,6 +142,9 @@ def test_a_name_that_is_missed_later_loses_nothing(tmp_path):
     """Another callback could have put it into the logs."""
     model, script = made(), Script([1.0])
     path = str(tmp_path / "{epoch}-{val_f1:.2f}.safetensors")
+    put = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(val_f1=0.5))
+    fit(made(), put, ModelCheckpoint(path), epochs=1)
+    assert names(tmp_path) == ["1-0.50.safetensors"]
     with pytest.raises(ValueError, match=r"received 'val_f1'.* The model was saved to '.*1-val_f1.safetensors'"):
         fit(model, script, ModelCheckpoint(path))
     assert same(models.load_model(tmp_path / "1-val_f1.safetensors").get_weights(), script.weights[0])
@@ -174,6 +185,12 @@ def test_a_folder_in_place_of_the_file(tmp_path):
     with pytest.raises(OSError, match=r"x\.safetensors"):
         fit(made(), ModelCheckpoint(tmp_path / "x.safetensors"))
     assert names(tmp_path) == ["x.safetensors"]
+
+
+@pytest.mark.parametrize("argument", ["epoch", 2])
+def test_batches_are_not_watched_for_nothing(argument, board_package):
+    given = [ModelCheckpoint("x.safetensors", save_freq=argument), TensorBoard(update_freq=argument)]
+    assert len(CallbackList(given, made(), {}).named("on_train_batch_end")) == (0 if argument == "epoch" else 2)
 
 
 # CSVLogger

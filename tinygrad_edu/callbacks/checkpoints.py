@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import check_bool, check_integer, check_number, choice, message
 from .base import Callback, Logs
+from .functions import LambdaCallback
 from .monitor import Monitor, check_verbose, unwatched
 
 SUFFIX = ".safetensors"
@@ -75,8 +76,10 @@ class ModelCheckpoint(Monitor):
         self._logs_are_known = False
 
     def set_callbacks(self, callbacks: Sequence[Callback]) -> None:
-        own = (callback for callback in callbacks if not type(callback).__module__.startswith(__package__))
-        self._logs_are_known = not any(own) and not any(hasattr(c, "functions") for c in callbacks)
+        ours = [
+            type(c).__module__.startswith(f"{__package__}.") and not isinstance(c, LambdaCallback) for c in callbacks
+        ]
+        self._logs_are_known = all(ours)  # others may add to them
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._batches = 0

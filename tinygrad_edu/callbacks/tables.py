@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +50,8 @@ class CSVLogger(Callback):
         self._columns: list[str] = []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        import csv
+
         path = Path(self.filename)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._columns = []
@@ -73,6 +74,8 @@ class CSVLogger(Callback):
         self._write([values.get(name, MISSING) for name in self._columns], "a")
 
     def _write(self, row: list[Any], mode: str) -> None:
+        import csv
+
         with open(self.filename, mode, newline="", encoding="utf-8") as file:
             csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(row)
 
