@@ -190,6 +190,35 @@ def test_a_state_kept_from_batch_to_batch(tmp_path):
     assert train(BackupAndRestore(tmp_path, 1)) == train()
 
 
+def test_batches_that_draw_random_numbers(tmp_path):
+    """As augmented images do: the draws of data, dropout and other callbacks take turns."""
+
+    class Noisy:
+        def __len__(self):
+            return STEPS
+
+        def __iter__(self):
+            for i in default_generator.permutation(STEPS).tolist():
+                x = X[i * 6 : i * 6 + 6]
+                yield x + default_generator.normal(x.shape), Y[i * 6 : i * 6 + 6]
+
+    class Shake(Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            kernel = self.model.layers[0].kernel
+            kernel.assign_(kernel + tg.normal(kernel.shape) * 0.01)
+
+    def train(*callbacks):
+        model = made()
+        history = model.fit(Noisy(), epochs=3, verbose=0, callbacks=[Shake(), *callbacks])
+        return [w.tolist() for w in model.get_weights()], history.history
+
+    whole = train()
+    for save_freq in (1, 3, "epoch"):
+        with pytest.raises(KeyboardInterrupt):
+            train(BackupAndRestore(tmp_path / "b", save_freq), Kill("on_train_batch_end", 1, 3))
+        assert train(BackupAndRestore(tmp_path / "b", save_freq)) == whole
+
+
 def test_a_step_with_two_optimizers(tmp_path):
     class Two(Model):
         def __init__(self):

@@ -16,13 +16,15 @@ from typing import Any
 import numpy
 
 from ..autograd import Tensor
-from ..backend import default_generator, to_device, to_host
+from ..backend import to_device, to_host
 from ..errors import check_bool, check_names, message
 from ..files import read_weights, write_weights
 from ..optimizers import Optimizer
 from ..tree import leaves
 from .base import Callback, Logs
 from .checkpoints import check_frequency
+from .monitor import unwatched
+from .resumption import Progress
 
 ARRAY = "array of the file"
 """The key that stands in the JSON for an array, with its name."""
@@ -69,6 +71,9 @@ class BackupAndRestore(Callback):
         self._others: list[Callback] = []
         self._found: dict[str, Any] | None = None
         self._epoch: int | None = None
+        self._due: Progress | None = None
+        if self.save_freq == "epoch":
+            unwatched(self, "on_train_batch_end")
 
     def set_callbacks(self, callbacks: Sequence[Callback]) -> None:
         self._others = [callback for callback in callbacks if callback is not self]
@@ -76,7 +81,7 @@ class BackupAndRestore(Callback):
     # When
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._batches, self._epoch = 0, None
+        self._batches, self._epoch, self._due = 0, None, None
         self._found = self._read()
         if self._found is not None:
             self._check(self._found)
@@ -87,25 +92,27 @@ class BackupAndRestore(Callback):
         first, self._epoch = self._epoch is None, epoch
         if self._found is not None and not self._found["progress"]["batch"]:
             self._restore_last(self._found)
-        if first:
-            return
-        self._batches += 1
-        if self.save_freq == "epoch" or self._batches >= self.save_freq:
-            self._save()
+        elif not first and (self.save_freq == "epoch" or self._due is not None):
+            self._save(self.model.progress)
 
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         if self._found is not None:
             self._restore_last(self._found)
-            return
-        self._batches += batch > 0
-        if self.save_freq != "epoch" and self._batches >= self.save_freq:
-            self._save()
+        elif self._due is not None:
+            self._save(self._due)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self._batches += 1
+        if self._batches == self.save_freq:
+            # saved when the other callbacks have done what they do after a batch; but the data of the next one may
+            # draw random numbers before that
+            self._due = self.model.progress
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self._found is not None:  # nothing was left to do
             self._restore_last(self._found)
         if not self.delete_checkpoint:
-            self._save()
+            self._save(self.model.progress)
             return
         for path in (self._path, self._next, self._previous):
             path.unlink(missing_ok=True)
@@ -114,12 +121,11 @@ class BackupAndRestore(Callback):
 
     # What
 
-    def _save(self) -> None:
-        self._batches = 0
+    def _save(self, progress: Progress) -> None:
+        self._batches, self._due = 0, None
         content = {
-            "progress": dataclasses.asdict(self.model.progress),
+            "progress": dataclasses.asdict(progress),
             "steps": self.params["steps"],
-            "generator": default_generator.state,
             "model": {name: to_host(t.data) for name, t in self._tensors()},
             "optimizers": [[type(one).__name__, one.state_dict()] for one in self._optimizers()],
             "metrics": [metric.name for metric in self.model.metrics],
@@ -175,7 +181,6 @@ class BackupAndRestore(Callback):
     def _restore_last(self, content: dict[str, Any]) -> None:
         """Restores again: other callbacks began to change what was restored when the training began."""
         self._restore(content)
-        default_generator.state = tuple(content["generator"])
         self._found = None
 
     def _restore(self, content: Mapping[str, Any]) -> None:
