@@ -13,6 +13,7 @@ import pytest
 from argument_cases import CASES, VALIDATION, X, Y, batches, build, close, run
 
 import tinygrad_edu as tg
+from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.models import Sequential
 
 KERAS = json.loads((Path(__file__).parent / "golden" / "arguments.json").read_text())
@@ -118,7 +119,7 @@ def test_refused(call, options, kind, text):
 
 def test_batches_that_differ_are_not_joined():
     model = Sequential([tg.layers.Input((None, 2)), tg.layers.Activation("relu")])
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ShapeError) as caught:
         model.predict(np.ones((3, n, 2)) for n in (4, 5))
     assert str(caught.value) == (
         "predict: expected outputs of one shape but for their rows, received rows of shapes (4, 2) and (5, 2). "

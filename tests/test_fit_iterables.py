@@ -34,7 +34,8 @@ class Batches:
         self.began += 1
         try:
             for i in range(0, N, self.size):
-                yield tg.tree.mapped(lambda a: a[i : i + self.size], self.arrays)
+                rows = slice(i, i + self.size)
+                yield tg.tree.mapped(lambda a, rows=rows: a[rows], self.arrays)
         finally:
             self.closed += 1
 

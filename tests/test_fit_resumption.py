@@ -202,12 +202,33 @@ def test_progress_where_nothing_trains():
 def test_data_that_is_too_short_to_go_on():
     model = made(True)
     model.progress = Progress(0, 7, (0, 0, 0))
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="at least 7 batches") as caught:
         model.fit(X, Y, batch_size=SIZE, verbose=0)
     assert str(caught.value) == (
         "fit: expected at least 7 batches, which are done, received 5. "
         "Hint: go on with the data that the training began with."
     )
+
+
+def test_metrics_that_are_others():
+    model = made(True)
+    model.progress = Progress(0, 1, (0, 0, 0), metrics=[[1.0, 2.0]])
+    with pytest.raises(ValueError, match="Sequential fit: expected progress with 4 states of metrics, received 2"):
+        model.fit(X, Y, batch_size=SIZE, verbose=0)
+
+
+def test_after_an_interrupt_by_the_keyboard():
+    """Its own place is set, in the same process."""
+    data = DATA["arrays"]
+    known, whole = at_once(lambda: made(True), data)
+    tg.seed(3)
+    model = made(True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(**data(), epochs=4, verbose=0, callbacks=Keep("on_train_batch_end", (1, 3)))
+    model.progress = model.progress
+    history = model.fit(**data(), epochs=4, verbose=0)
+    same(whole, model)
+    assert history.history["loss"] == known.history["loss"][1:]
 
 
 def test_a_place_that_lacks_something():

@@ -86,6 +86,8 @@ class ProgressBar(Bar):
     def __init__(self, lines_only: bool = False):
         self.lines_only = lines_only
         self._first: int | None = None
+        if lines_only or not is_terminal():  # nobody watches the batches, so they are not looked at
+            self.on_train_batch_end = super().on_train_batch_end  # type: ignore[method-assign]
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._first = None

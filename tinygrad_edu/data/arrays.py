@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -69,11 +69,23 @@ class Batches:
         return -(-self.rows // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        order = default_generator.permutation(self.rows, device_of(self.arrays[0])) if self.shuffle else None
-        for start in range(0, self.rows, self.batch_size):
-            part = slice(start, start + self.batch_size)
-            if order is None:
-                yield tuple(None if array is None else array[part] for array in self.arrays)
-            else:
-                rows = order[part]
-                yield tuple(None if array is None else array.take(rows, axis=0) for array in self.arrays)
+        if not self.shuffle:
+            yield from _batches_of(self.arrays, self.rows, self.batch_size)
+            return
+        order = default_generator.permutation(self.rows, device_of(self.arrays[0]))
+        row = sum(array.nbytes // self.rows for array in self.arrays if array is not None)
+        at_once = self.batch_size * max(1, GATHERED // max(1, row * self.batch_size))  # rows of several batches
+        for start in range(0, self.rows, at_once):
+            rows = order[start : start + at_once]
+            gathered = [None if array is None else array.take(rows, axis=0) for array in self.arrays]
+            yield from _batches_of(gathered, rows.shape[0], self.batch_size)
+
+
+GATHERED = 2**18
+"""Bytes that are brought into the new order at once, if a batch has less."""
+
+
+def _batches_of(arrays: Sequence[Any], rows: int, size: int) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, rows, size):
+        part = slice(start, start + size)
+        yield tuple([None if array is None else array[part] for array in arrays])

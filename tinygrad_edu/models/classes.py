@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from ..backend import array_module
+import numpy
+
+from ..backend import Device, array_module
 from ..errors import ShapeError, check_cast, check_integer, check_number, message
 from ..losses import check_probabilities, check_values
 
 Rows = tuple[Any, Any, Any]
 """Inputs, targets and sample weights as `fit` uses them: checked, cast, on the model's device; trees of arrays or
 None."""
+
+
+class Target(NamedTuple):
+    """Where a model's data go, and the dtype of floats among them."""
+
+    device: Device
+    dtype: numpy.dtype[Any]
 
 
 def weigh_classes(

@@ -18,7 +18,7 @@ from ..layers.base import as_texts
 from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
-from .classes import Rows, kind_of, weigh_classes
+from .classes import Rows, Target, kind_of, weigh_classes
 from .feeding import ALL, Feed, feed_of_rows, gives_batches, in_batch, passes_of, refuse, rows_per_batch, unpacked
 from .heads import Head, by_name, make_heads
 
@@ -64,6 +64,10 @@ class Prepared(ActivatedLayer):
         """How many rows each batch must have; None if there may be any number."""
         return None
 
+    def _target(self) -> Target:
+        """What data become; kept for all batches of a call, because it takes a walk through the layers."""
+        return Target(self.device, self.dtype)
+
     # Data
 
     def _feed(
@@ -88,7 +92,7 @@ class Prepared(ActivatedLayer):
         if share:
             rows, kept = self._split(rows, share)
             self._check_batches(where, kept, batch_size or 32)
-        rows = self._weighted(where, rows, class_weight)
+        rows = self._weighted(where, rows, class_weight, self._target())
         return self._cut_into_batches(where, rows, batch_size, steps, shuffle), kept
 
     def _iterated(
@@ -103,13 +107,17 @@ class Prepared(ActivatedLayer):
         """The batches that something yields, each checked and converted when it comes."""
         self._check_compiled(where, "train" if train else "test")
 
+        target: Target | None = None
+
         def convert(batch: Any, number: int) -> Rows:
+            nonlocal target
+            target = target or self._target()
             place = f"{where}, batch {number}"
             with in_batch(place):
                 x, y, weight = unpacked(place, batch)
-                x = self._inputs(place, x)
-                rows = self._with_targets(place, x, y, weight, self._shapes(x))
-                return self._weighted(place, rows, class_weight, whole=False)
+                x = self._inputs(place, x, target)
+                rows = self._with_targets(place, x, y, weight, self._shapes(x), target)
+                return self._weighted(place, rows, class_weight, target, whole=False)
 
         return Feed(where, passes_of(source, shuffle), convert, steps, looks_ahead=True)
 
@@ -129,13 +137,17 @@ class Prepared(ActivatedLayer):
     def _inputs_fed(self, where: str, x: Any, batch_size: int | None, steps: int | None) -> Feed:
         """The batches of a prediction."""
         if not gives_batches(where, "x", x):
-            return self._cut_into_batches(where, (self._inputs(where, x), None, None), batch_size, steps)
+            return self._cut_into_batches(
+                where, (self._inputs(where, x, self._target()), None, None), batch_size, steps
+            )
         refuse(where, "x", batch_size=batch_size)
+
+        target = self._target()
 
         def convert(batch: Any, number: int) -> Rows:
             place = f"{where}, batch {number}"
             with in_batch(place):
-                return self._inputs(place, unpacked(place, batch)[0]), None, None
+                return self._inputs(place, unpacked(place, batch)[0], target), None, None
 
         return Feed(where, passes_of(x), convert, steps)
 
@@ -179,7 +191,8 @@ class Prepared(ActivatedLayer):
         """Checks and converts the data of one call, once; after this no batch is looked at again."""
         self._check_compiled(where, "train" if train else "test")
         self._has_penalties = True
-        x = self._inputs(where, x)
+        target = self._target()
+        x = self._inputs(where, x, target)
         rows = next(leaves(x)).shape[0]
         shapes = self._shapes(x, min(rows_per_batch(rows, batch_size, steps), rows))
         self._has_penalties = bool(self.losses)  # now that all layers are built
@@ -189,7 +202,7 @@ class Prepared(ActivatedLayer):
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
             self.optimizer.build(trained, shared=True)  # with other models that have the same layers
-        return self._with_targets(where, x, y, sample_weight, shapes)
+        return self._with_targets(where, x, y, sample_weight, shapes, target)
 
     def _shapes(self, x: Any, batch_size: int | None = None) -> list[tuple[int, ...]]:
         """The shapes of the outputs for one row; none where the model is made of steps of one's own."""
@@ -197,22 +210,29 @@ class Prepared(ActivatedLayer):
             return []
         return self._make_ready(x, batch_size or next(leaves(x)).shape[0])
 
-    def _with_targets(self, where: str, x: Any, y: Any, sample_weight: Any, shapes: Sequence[tuple[int, ...]]) -> Rows:
+    def _with_targets(
+        self, where: str, x: Any, y: Any, sample_weight: Any, shapes: Sequence[tuple[int, ...]], target: Target
+    ) -> Rows:
         """Converted inputs with their targets and weights, checked and converted as well."""
         rows = next(leaves(x))
         if self._given[0] is None:
-            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a), _arrays(y))
+            y = y if y is None else mapped(lambda a: self._as_data(where, "y", a, target.dtype), _arrays(y))
             for a in leaves(y):
                 check_lengths(where, x=rows, y=a)
         else:
             several = self._each(where, "y", y)
-            made = [self._targets(where, *part, rows) for part in zip(self._heads, several, shapes, strict=True)]
+            made = [
+                self._targets(where, *part, rows, target.dtype)
+                for part in zip(self._heads, several, shapes, strict=True)
+            ]
             y = made if len(made) > 1 else made[0]
         if sample_weight is not None:
             given = self._each(where, "sample_weight", sample_weight, share=True) if self._heads else [sample_weight]
-            weights = [None if a is None else self._weights(where, a, rows) for a in given]
+            weights = [None if a is None else self._weights(where, a, rows, target.dtype) for a in given]
             sample_weight = weights if len(weights) > 1 else weights[0]
-        return x, y, sample_weight
+        return x, *(
+            mapped(lambda a: a if a is None else to_device(a, target.device), tree) for tree in (y, sample_weight)
+        )
 
     def _check_compiled(self, where: str, step: str) -> None:
         where, hint = f"{self.where} {where}", "for example model.compile(optimizer='adam', loss='mse')."
@@ -239,7 +259,7 @@ class Prepared(ActivatedLayer):
         expected = f"{what} to be {form} for the outputs {', '.join(names)}"
         raise ValueError(message(where, expected, f"{type(value).__name__}"))
 
-    def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any) -> Any:
+    def _targets(self, where: str, head: Head, y: Any, shape: tuple[int, ...], rows: Any, dtype: Any) -> Any:
         name = f"y[{head.name!r}]" if head.name else "y"
         if head.loss is None:
             return None
@@ -247,32 +267,35 @@ class Prepared(ActivatedLayer):
             raise ValueError(message(where, f"targets {name}", "None"))
         y = as_rows(where, name, y)
         check_lengths(where, x=rows, **{name: y})
-        return to_device(head.loss.prepare(y, (y.shape[0], *shape), self.dtype), self.device)
+        return head.loss.prepare(y, (y.shape[0], *shape), dtype)
 
-    def _weights(self, where: str, weights: Any, rows: Any) -> Any:
-        weights = as_rows(where, "sample_weight", weights, self.dtype)
+    def _weights(self, where: str, weights: Any, rows: Any, dtype: Any) -> Any:
+        weights = as_rows(where, "sample_weight", weights, dtype)
         check_lengths(where, x=rows, sample_weight=weights)
-        return to_device(losses.check_weights(where, weights, rows.shape[0]), self.device)
+        return losses.check_weights(where, weights, rows.shape[0])
 
-    def _as_data(self, where: str, name: str, value: Any, dtype: Any = None) -> Any:
+    def _as_data(self, where: str, name: str, value: Any, floats: Any, dtype: Any = None) -> Any:
         """An array for a step: floats in the model's dtype, unless another is asked for."""
         if dtype == "object":
             return as_texts(where, value)
         array = as_rows(where, name, value, dtype)
-        array = as_rows(where, name, array, self.dtype) if dtype is None and array.dtype.kind == "f" else array
-        return to_device(array, self.device)
+        return as_rows(where, name, array, floats) if dtype is None and array.dtype.kind == "f" else array
 
-    def _inputs(self, where: str, x: Any) -> Any:
+    def _inputs(self, where: str, x: Any, target: Target) -> Any:
         """The inputs as arrays on the model's device, in the form in which `call` takes them."""
         dtypes = self.input_dtypes
         x = self._in_form(x) if dtypes else _arrays(x)
         several = [x] if len(dtypes) == 1 else list(leaves(x))
-        kinds: list[Any] = [kind or self.dtype for kind in dtypes] or [None] * len(several)
+        kinds: list[Any] = [kind or target.dtype for kind in dtypes] or [None] * len(several)
         if len(several) == 1:
-            kinds = [kinds[0] or numpy.dtype(self.input_dtype or self.dtype)]
+            kinds = [kinds[0] or numpy.dtype(self.input_dtype or target.dtype)]
         names = ["x"] if len(several) == 1 else [f"x[{i}]" for i in range(len(several))]
-        made = [self._as_data(where, *part) for part in zip(names, several, kinds, strict=True)]
+        made = [
+            self._as_data(where, name, a, target.dtype, kind)
+            for name, a, kind in zip(names, several, kinds, strict=True)
+        ]
         check_lengths(where, **dict(zip(names, made, strict=True)))
+        made = [a if a.dtype == object else to_device(a, target.device) for a in made]
         # one number a row, as Keras has it
         made = [a.reshape(-1, 1) if a.ndim == 1 and self._is_column(i) else a for i, a in enumerate(made)]
         return self._on_host(made[0]) if len(dtypes) == 1 else rebuild(x, iter(made))
@@ -289,7 +312,7 @@ class Prepared(ActivatedLayer):
         """The input after the layers that are not for a step, such as lookups of texts."""
         return x
 
-    def _weighted(self, where: str, rows: Rows, class_weight: Any, whole: bool = True) -> Rows:
+    def _weighted(self, where: str, rows: Rows, class_weight: Any, target: Target, whole: bool = True) -> Rows:
         """The rows, which are the whole data or one of its batches, weighted by class as well."""
         if class_weight is None:
             return rows
@@ -299,7 +322,7 @@ class Prepared(ActivatedLayer):
         if y is None:
             raise ValueError(message(f"{where} class_weight", "targets y", "None"))
         shapes = self._make_ready(x)
-        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], self.dtype, whole)
+        return x, *weigh_classes(where, y, weight, class_weight, shapes[0], target.dtype, whole)
 
     @property
     def _stateful(self) -> list[Any]:

@@ -286,7 +286,7 @@ class Stepping(Prepared):
 
 def tensors_of(metric: metrics_.Metric) -> list[Tensor]:
     """What a metric has gathered."""
-    return [value for value in leaves(vars(metric)) if isinstance(value, Tensor)]
+    return list({id(value): value for value in leaves(vars(metric)) if isinstance(value, Tensor)}.values())
 
 
 STEPS = {name: getattr(Stepping, name) for name in ("train_step", "test_step", "compute_loss", "compute_metrics")}
@@ -330,7 +330,8 @@ def _recorded(model: Stepping, batch: Callable[..., Any]) -> Callable[..., Any]:
     step.name = f"{model.where} fit"
     if model._jit is True:
         return step
-    weak, run = weakref.ref(model), step
+    weak = weakref.ref(model)
+    run: Callable[..., Any] = step
 
     def guarded(*rows: Any) -> Any:
         nonlocal run

@@ -12,6 +12,7 @@ import numpy
 from .. import optimizers
 from ..backend import Device, default_generator, to_device, to_host
 from ..callbacks import CallbackList, History, LazyLogs, Progress, ProgressBar, StepBar
+from ..callbacks.progress import is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
@@ -256,9 +257,13 @@ class Trainer(Stepping):
         if place.skipped or place.batch:
             default_generator.state = now
         if place.metrics is not None:
-            for metric, values in zip(self.metrics, place.metrics, strict=True):
-                for t, value in zip(tensors_of(metric), values, strict=True):
-                    t.assign_(to_device(numpy.asarray(value, t.dtype), t.device))
+            gathered = [t for metric in self.metrics for t in tensors_of(metric)]
+            values = [value for of_one in place.metrics for value in of_one]
+            if len(gathered) != len(values):
+                expected = f"progress with {len(gathered)} states of metrics"
+                raise ValueError(message(f"{self.where} fit", expected, f"{len(values)}", "compile it as it was."))
+            for t, value in zip(gathered, values, strict=True):
+                t.assign_(to_device(numpy.asarray(value, t.dtype), t.device))
         return place.batch
 
     # Use
@@ -299,7 +304,8 @@ class Trainer(Stepping):
     def _watched(self, where: str, feed: Feed, callbacks: Any, verbose: Any) -> Iterator[CallbackList]:
         """The callbacks of one call; at its end bar and feed are closed."""
         bar = StepBar()
-        watching = [*([] if callbacks is None else leaves(callbacks)), *([bar] if verbose in (1, "auto") else [])]
+        shows = verbose in (1, "auto") and is_terminal()
+        watching = [*([] if callbacks is None else leaves(callbacks)), *([bar] if shows else [])]
         try:
             yield CallbackList(watching, self, {"epochs": 1, "steps": feed.steps, "verbose": verbose}, where)
         finally:
@@ -367,7 +373,9 @@ class Trainer(Stepping):
     ) -> Any:
         """One step on one batch. Returns what `evaluate` does, for this batch as it was before the step."""
         rows = self._prepare("train_on_batch", x, y, sample_weight, ALL, train=True)
-        return self._on_batch("train", self._weighted("train_on_batch", rows, class_weight), return_dict)
+        return self._on_batch(
+            "train", self._weighted("train_on_batch", rows, class_weight, self._target()), return_dict
+        )
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """What `evaluate` returns, for one batch."""
