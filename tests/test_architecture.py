@@ -19,6 +19,7 @@ PARTS = CORE + " initializers regularizers constraints losses metrics layers opt
 ALLOWED = {
     "errors": "",
     "tree": "",
+    "files": "errors",
     "state": "errors",
     "backend": "errors state",
     "kernels": "errors backend",
@@ -36,12 +37,12 @@ ALLOWED = {
     "data": CORE,
     "datasets": "errors data",
     "utils": CORE,
-    "callbacks": CORE + " metrics optimizers",
-    "models": PARTS + " callbacks jit tree",
+    "callbacks": CORE + " metrics optimizers files tree",
+    "models": PARTS + " callbacks jit tree files",
     "face": PARTS + " datasets utils callbacks models jit kernels",
     "optable": "backend ops",
     "checks": CORE + " optable",
-    "cli": PARTS + " datasets callbacks models face checks",
+    "cli": PARTS + " datasets callbacks models face checks files",
 }
 
 
@@ -170,7 +171,7 @@ def test_importing_the_package_is_light():
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=PACKAGE.parent, text=True)
     loaded = {name.split(".")[0] for name in printed.split()}
     assert "tinygrad_edu" in loaded
-    assert loaded & {"scipy", "rich", "cupy", "cupyx", "matplotlib", "torch", "safetensors"} == set()
+    assert loaded & {"scipy", "rich", "cupy", "cupyx", "matplotlib", "torch", "safetensors", "tensorboardX"} == set()
 
 
 # The checks above hold only if the checker sees what it should: these run it on small made-up packages.

@@ -22,9 +22,9 @@ from .callbacks import History
 from .callbacks.progress import is_terminal
 from .datasets import digits
 from .errors import choice, message
+from .files import write_atomically
 from .layers import Dense, Dropout, Flatten, Input
 from .models import Sequential
-from .models.saving import write_atomically
 from .optimizers import Adam
 
 INTERRUPTED = 130

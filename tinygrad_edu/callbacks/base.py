@@ -21,7 +21,8 @@ class Callback:
 
     Attributes:
         model: the model in training.
-        params: {"epochs": ..., "steps": batches per epoch, or None where nobody knows, "verbose": ...}.
+        params: {"epochs": ..., "steps": batches per epoch, or None where nobody knows, "verbose": ...}; of `fit` also
+            "validates": whether there is a validation.
 
     >>> import tinygrad_edu as tg
     >>> class Print(tg.callbacks.Callback):
@@ -31,12 +32,25 @@ class Callback:
 
     model: Any = None
     params: Mapping[str, Any] = {}
+    is_first = False
+    """Whether it is called before those that are not, wherever it stands in the list."""
 
     def set_model(self, model: Any) -> None:
         self.model = model
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         self.params = params
+
+    def set_callbacks(self, callbacks: Sequence[Callback]) -> None:
+        """Is given all callbacks of the training, in the order of their calls."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a training needs to go on in another process: by name numbers, texts, None, arrays, or lists of them.
+        `BackupAndRestore` keeps it; what can be computed again is left out."""
+        return {}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Takes over what `state_dict` returned; called after `on_train_begin`, more than once."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Before the first epoch."""
@@ -123,10 +137,12 @@ class CallbackList:
             for name in dir(callback):
                 if name.startswith("on_") and name not in hooks:
                     raise choice(where, f"the hooks of {type(callback).__name__}", name, hooks)
+        callbacks = sorted(callbacks, key=lambda callback: not callback.is_first)
         self._hooks = {name: [hook for callback in callbacks for hook in _own(callback, name)] for name in hooks}
         for callback in callbacks:
             callback.set_model(model)
             callback.set_params(params)
+            callback.set_callbacks(callbacks)
 
     def call(self, hook: str, *arguments: Any) -> None:
         for method in self._hooks[hook]:
@@ -164,6 +180,13 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "epoch": self.epoch}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        self.history = {name: list(numbers) for name, numbers in values["history"].items()}
+        self.epoch = list(values["epoch"])
 
     def __repr__(self) -> str:
         return f"<History of {len(self.epoch)} epochs: {', '.join(self.history)}>"

@@ -268,14 +268,14 @@ class Model(Trainer):
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Writes the weights to a safetensors file, whole or not at all."""
-        from .saving import write_weights
+        from ..files import write_weights
 
         write_weights(self.state_dict(), path)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Reads the weights from a file written by `save_weights` or `save`: all of them, or none. See
         `load_state_dict`."""
-        from .saving import read_weights
+        from ..files import read_weights
 
         self.load_state_dict(read_weights(path)[0])
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
-
-import numpy
 
 from ..autograd import Tensor
 from ..errors import message
+from ..files import FORMAT, VERSION, Path_, read_weights, write_weights
 from ..layers import Layer
 from ..layers.activations import name_of
 from ..layers.base import check_shape, map_shapes
@@ -21,12 +17,8 @@ from ..layers.config import class_name, deserialize, serialize
 from ..state import use_dtype
 from . import model, sequential
 
-FORMAT = "tinygrad_edu"
-VERSION = "1"
 FUNCTIONS = ("activation", "function", "mask", "output_shape")
 """Arguments of layers that may be functions, which are saved by name."""
-Path_ = str | os.PathLike[str]
-Arrays = dict[str, numpy.ndarray[Any, Any]]
 
 
 def save_model(saved: model.Model, path: Path_) -> None:
@@ -123,48 +115,3 @@ def freeze(loaded: Layer, layers: Collection[str] = (), weights: Collection[str]
 
 def _with_rows(shape: Any) -> tuple[int | None, ...]:
     return (None, *check_shape("load_model", "build_shape", shape))
-
-
-def write_weights(arrays: Arrays, path: Path_, metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file under another name and then renames it, so that `path` is never half written."""
-    from safetensors.numpy import save
-
-    # safetensors writes the bytes of a transposed array in the wrong order, so all are made contiguous
-    contiguous = {name: numpy.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
-    write_atomically(path, save(contiguous, {"format": FORMAT, "format_version": VERSION, **(metadata or {})}))
-
-
-def write_atomically(path: Path_, content: bytes) -> None:
-    """Writes a file so that `path` holds the old content or the whole new one; makes its folder if that is missing."""
-    target = Path(os.path.realpath(path))  # a link stays one
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def read_weights(path: Path_) -> tuple[Arrays, dict[str, str]]:
-    """Arrays and metadata of a safetensors file. Raises FileNotFoundError, or ValueError if it is no such file."""
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(message("load", "a file", f"{os.fspath(path)!r}, which is none"))
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, AttributeError, KeyError, TypeError) as error:  # the last ones: dtypes NumPy lacks
-        raise ValueError(message("load", "a safetensors file", f"{os.fspath(path)!r}: {error}")) from error

@@ -150,7 +150,8 @@ class Trainer(Stepping):
                 self._look_at_first(feed, train=True)
             if held_out is not None:
                 self._check_loss("fit validation_data", "test")
-            hooks = CallbackList(watching, self, {"epochs": epochs, "steps": feed.steps, "verbose": verbose})
+            params = {"epochs": epochs, "steps": feed.steps, "verbose": verbose, "validates": held_out is not None}
+            hooks = CallbackList(watching, self, params)
             self.stop_training, self.history, self._place = False, history, Place(initial_epoch, feed)
             hooks.call("on_train_begin", {})
             logs: dict[str, float] = {}
