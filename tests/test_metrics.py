@@ -186,7 +186,7 @@ def test_a_mask_tells_which_values_of_a_function_count(function):
     mask = np.arange(3) < np.array([[1], [3], [2], [1]])
     predictions = tg.tensor(p)
     predictions.mask = tg.tensor(mask)
-    metric = metrics.FunctionMetric(function)
+    metric = metrics.MeanMetricWrapper(function)
     metric.update_state(y, predictions, sample_weight=[1.0, 2.0, 0.0, 1.0])
     weights = mask * np.array([[1.0], [2.0], [0.0], [1.0]])
     np.testing.assert_allclose(metric.result(), (abs(y - p).mean(axis=-1) * weights).sum() / weights.sum())
@@ -195,6 +195,6 @@ def test_a_mask_tells_which_values_of_a_function_count(function):
 def test_a_mask_that_fits_no_values_is_told():
     predictions = tg.ones((4, 3, 2))
     predictions.mask = tg.ones((4, 3)) > 0
-    metric = metrics.FunctionMetric(lambda y, p: abs(y - p).mean())
+    metric = metrics.MeanMetricWrapper(lambda y, p: abs(y - p).mean())
     with pytest.warns(UserWarning, match=r"the mask of shape \(4, 3\) fits no values of shape \(4,\): all"):
         metric.update_state(np.zeros((4, 3, 2)), predictions)

@@ -10,6 +10,7 @@ import numpy
 from .. import optimizers
 from ..backend import Device, to_host
 from ..callbacks import Callback, CallbackList, History, LazyLogs, ProgressBar
+from ..callbacks.progress import as_text
 from ..data import Batches
 from ..errors import check_integer, choice
 from ..state import Switch
@@ -34,6 +35,7 @@ class Trainer(Stepping):
         loss: Any = None,
         loss_weights: Any = None,
         metrics: Any = None,
+        weighted_metrics: Any = None,
         jit: str | bool = "auto",
     ) -> None:
         """Chooses how to train.
@@ -46,6 +48,8 @@ class Trainer(Stepping):
             loss_weights: the factors of the losses of several outputs in their sum; a list or dict, 1 by default.
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred); for several
                 outputs a list or dict of such lists.
+            weighted_metrics: as `metrics`, for metrics that get the sample weights, and in training those of the
+                classes. One with a name that is taken is reported as "weighted_" and that name.
             jit: whether steps are recorded and replayed (see `tinygrad_edu.jit`); "auto" does so where it can, and
                 else warns once, with the reason. Python code of your own layers, losses and metrics then runs only
                 when a step is recorded. Tensors, learning rates and attributes of layers are looked at in each batch,
@@ -57,8 +61,8 @@ class Trainer(Stepping):
         if jit not in ("auto", True, False):
             raise choice("compile", "jit", jit, ("auto", "True", "False"))
         chosen = None if optimizer is None else optimizers.get(optimizer)
-        metrics = [metrics] if isinstance(metrics, str) else metrics
-        given = (loss, loss_weights, metrics)
+        metrics, weighted_metrics = ([m] if isinstance(m, str) else m for m in (metrics, weighted_metrics))
+        given = (loss, loss_weights, metrics, weighted_metrics)
         several = isinstance(loss, (dict, list, tuple)) and len(loss) > 1
         names = self.output_names or ([] if several else [""])
         heads = make_heads(names, *given) if names else []
@@ -182,7 +186,7 @@ class Trainer(Stepping):
         self._check_batches("evaluate", rows, batch_size)
         results = self._evaluate(rows, batch_size)
         if verbose not in (0, "auto"):
-            print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
+            print(as_text(results))
         return self._as_asked(results, return_dict)
 
     def predict(self, x: Any, batch_size: int | None = 32, verbose: str | int = 0) -> Any:
