@@ -14,7 +14,7 @@ class Accuracy(MeanMetric):
     """How often predictions equal the targets."""
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        return per_row(y_pred == losses.match_shapes(self.name, y_true, y_pred.shape))
+        return y_pred == losses.match_shapes(self.name, y_true, y_pred.shape)
 
 
 class BinaryAccuracy(MeanMetric):
@@ -26,7 +26,7 @@ class BinaryAccuracy(MeanMetric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
-        return per_row((y_pred > self.threshold) == y_true)
+        return (y_pred > self.threshold) == y_true
 
 
 class CategoricalAccuracy(MeanMetric):
@@ -105,7 +105,3 @@ def is_id(ids: Any, classes: int) -> Any:
     """Where these are whole numbers from 0 to below the number of classes."""
     known = ops.logical_and(ids >= 0, ids < classes)
     return known if ids.dtype.kind in "iub" else ops.logical_and(known, ops.floor(ids) == ids)
-
-
-def per_row(values: Any) -> Any:
-    return ops.mean(values.astype("float64"), axis=-1) if values.ndim > 1 else values

@@ -39,7 +39,7 @@ class ProbabilityMetric(ThresholdMetric):
         return ops.ceil(y_pred * float(len(self.thresholds) - 1))
 
     def outcomes(self) -> tuple[Any, Any, Any, Any]:
-        outside = ops.sum(self.counts[..., -1])
+        outside = ops.sum(self._counts[..., -1])
         if state.trace is None and outside.item() > 0.0:
             hint = "end in a sigmoid or softmax" + (", or say from_logits=True." if hasattr(self, "curve") else ".")
             raise ValueError(message(self.name, "predictions in [0, 1]", "some outside", hint))
@@ -115,9 +115,9 @@ class AUC(ProbabilityMetric):
             expected = f"predictions of {len(self.label_weights)} labels, as label_weights has them"
             raise ShapeError(message(self.name, expected, f"shape {y_pred.shape}"))
         if self.multi_label:
-            if self.counts is None:
+            if self._counts is None:
                 super().make_counts(y_pred.shape[1:])
-            check_outputs(self.name, self.counts[0, :, 0], y_pred.shape[1])
+            check_outputs(self.name, self._counts[0, :, 0], y_pred.shape[1])
         super().update(y_true, y_pred, weights)
 
     def add(self, positive: Any, y_pred: Any, weights: Any) -> None:
@@ -133,7 +133,7 @@ class AUC(ProbabilityMetric):
         found = super().slots(y_pred)
         if not self.multi_label:
             return found
-        labels, slots = self.counts.shape[1:]
+        labels, slots = self._counts.shape[1:]
         return found + as_tensor(slots * numpy.arange(labels), y_pred)
 
     def slots_inside(self, y_pred: Any) -> Any:
@@ -142,7 +142,7 @@ class AUC(ProbabilityMetric):
         return ThresholdMetric.slots(self, y_pred)
 
     def compute(self) -> Any:
-        if self.counts is None:
+        if self._counts is None:
             return as_tensor(0.0)
         tp, fp, tn, fn = self.outcomes()
         if self.curve == "PR" and self.summation_method == "interpolation":

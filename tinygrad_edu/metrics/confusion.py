@@ -41,11 +41,11 @@ class ThresholdMetric(Metric):
         self.thresholds = tuple(thresholds)
         self.top_k = None if top_k is None else check_integer(self.name, "top_k", top_k, 1)
         self.class_id = None if class_id is None else check_integer(self.name, "class_id", class_id, 0)
-        self.counts: Any = None
+        self._counts: Any = None
         self.make_counts(())
 
     def make_counts(self, labels: tuple[int, ...]) -> None:
-        self.counts = self.add_weight((2, *labels, len(self.thresholds) + 1 + self.extra_slots), name="counts")
+        self._counts = self.add_weight((2, *labels, len(self.thresholds) + 1 + self.extra_slots), name="counts")
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
@@ -63,9 +63,9 @@ class ThresholdMetric(Metric):
     def add(self, positive: Any, y_pred: Any, weights: Any) -> None:
         """Counts elements whose targets are positive or not."""
         self.to(y_pred.device)
-        slots = self.slots(y_pred).astype("int64") + positive.astype("int64") * (self.counts.size // 2)
+        slots = self.slots(y_pred).astype("int64") + positive.astype("int64") * (self._counts.size // 2)
         weights = ops.ones_like(y_pred).astype("float64") if weights is None else weights
-        self.counts.assign_(self.counts + sums_by(slots.reshape(-1), weights.reshape(-1), self.counts.shape))
+        self._counts.assign_(self._counts + sums_by(slots.reshape(-1), weights.reshape(-1), self._counts.shape))
 
     def slots(self, y_pred: Any) -> Any:
         """How many of the thresholds each prediction exceeds; NaN exceeds none."""
@@ -76,7 +76,7 @@ class ThresholdMetric(Metric):
 
     def outcomes(self) -> tuple[Any, Any, Any, Any]:
         """True positives, false positives, true negatives, false negatives: each (..., thresholds)."""
-        counts = self.counts[..., : len(self.thresholds) + 1]
+        counts = self._counts[..., : len(self.thresholds) + 1]
         above = ops.flip(ops.cumsum(ops.flip(counts, axis=-1), axis=-1), axis=-1)[..., 1:]
         below = ops.cumsum(counts, axis=-1)[..., :-1]
         places = numpy.argsort(numpy.argsort(self.thresholds, kind="stable"), kind="stable")

@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import losses, ops
 from ..errors import check_integer, choice
-from .accuracy import per_row
 from .base import MeanMetric, Metric, check_outputs, element_weights, masked_weights, ratio
 
 
@@ -17,7 +16,7 @@ class MeanSquaredError(MeanMetric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         difference = _difference(self.name, y_true, y_pred)
-        return per_row(difference * difference)
+        return _per_row(difference * difference)
 
 
 class RootMeanSquaredError(MeanSquaredError):
@@ -36,7 +35,7 @@ class MeanAbsoluteError(MeanMetric):
     """The mean of the absolute differences."""
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        return per_row(abs(_difference(self.name, y_true, y_pred)))
+        return _per_row(abs(_difference(self.name, y_true, y_pred)))
 
 
 class MeanAbsolutePercentageError(MeanMetric):
@@ -45,7 +44,7 @@ class MeanAbsolutePercentageError(MeanMetric):
     def values(self, y_true: Any, y_pred: Any) -> Any:
         error = abs(_difference(self.name, y_true, y_pred))
         size = ops.maximum(abs(_as_floats(self.name, y_true, y_pred)), losses.EPSILON)
-        return 100.0 * per_row(error / size)
+        return 100.0 * _per_row(error / size)
 
 
 class MeanSquaredLogarithmicError(MeanMetric):
@@ -54,7 +53,7 @@ class MeanSquaredLogarithmicError(MeanMetric):
     def values(self, y_true: Any, y_pred: Any) -> Any:
         pair = y_pred.astype("float64"), _as_floats(self.name, y_true, y_pred)
         p, y = (ops.log(ops.maximum(a, losses.EPSILON) + 1.0) for a in pair)
-        return per_row(ops.square(p - y))
+        return _per_row(ops.square(p - y))
 
 
 class LogCoshError(MeanMetric):
@@ -65,7 +64,7 @@ class LogCoshError(MeanMetric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         difference = _difference(self.name, y_true, y_pred)
-        return per_row(difference + ops.softplus(-2.0 * difference) - math.log(2.0))
+        return _per_row(difference + ops.softplus(-2.0 * difference) - math.log(2.0))
 
 
 class CosineSimilarity(MeanMetric):
@@ -174,3 +173,7 @@ def _as_floats(where: str, y_true: Any, y_pred: Any) -> Any:
 def _difference(where: str, y_true: Any, y_pred: Any) -> Any:
     """In float64, in which unsigned integers do not wrap."""
     return y_pred.astype("float64") - losses.match_shapes(where, y_true, y_pred.shape)
+
+
+def _per_row(values: Any) -> Any:
+    return ops.mean(values, axis=-1) if values.ndim > 1 else values
