@@ -1,7 +1,10 @@
 """Metrics with targets, predictions and what scikit-learn says of them. Needs only NumPy, so that Keras can run the
 same cases (golden/make_metrics.py)."""
 
+# ruff: noqa: E501 -- the table has a case a line
+
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -85,16 +88,18 @@ def pr_interpolated(sk, y, p, w):
     """The integral of precision over recall, where true positives grow evenly with all positives."""
     from scipy.integrate import quad
 
+    def precision(s, right, more_right, positive, more_positive):
+        return (right + s * more_right) / (positive + s * more_positive)
+
     p, w = p.reshape(-1), np.ones(len(y)) if w is None else w
     at = np.unique(np.append(p, 2.0))
     tp = np.array([w[(p >= t) & (y == 1)].sum() for t in at])
     every = np.array([w[p >= t].sum() for t in at])
     area = 0.0
-    for i in range(len(at) - 1):
-        more, steps = every[i] - every[i + 1], tp[i] - tp[i + 1]
-        if steps:
-            function = lambda s, i=i, more=more, steps=steps: (tp[i + 1] + s * steps) / (every[i + 1] + s * more) * steps
-            area += quad(function, 1e-14, 1, epsabs=1e-13, epsrel=1e-13)[0]
+    for (tp1, every1), (tp0, every0) in pairwise(zip(tp, every, strict=True)):
+        if tp1 > tp0:
+            steps = tp0, tp1 - tp0, every0, every1 - every0
+            area += (tp1 - tp0) * quad(precision, 1e-14, 1, steps, epsabs=1e-13, epsrel=1e-13)[0]
     return area / w[y == 1].sum()
 
 
@@ -180,7 +185,10 @@ def log_loss(sk, y, p, w):
 
 def confusion(normalize):
     return lambda sk, y, p, w: sk.confusion_matrix(
-        y, p.argmax(axis=1) if p.ndim > 1 and p.shape[1] > 1 else p.reshape(-1) > 0.5, sample_weight=w, normalize=normalize
+        y,
+        p.argmax(axis=1) if p.ndim > 1 and p.shape[1] > 1 else p.reshape(-1) > 0.5,
+        sample_weight=w,
+        normalize=normalize,
     )
 
 

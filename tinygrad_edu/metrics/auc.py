@@ -216,7 +216,7 @@ class _BestAt(ProbabilityMetric):
 
     def compute(self) -> Any:
         given, sought = self.shares(*self.outcomes())
-        return ops.max(ops.where(given >= self.value, sought, 0.0))
+        return ops.max(ops.where(given < self.value, 0.0, sought))  # NaN stays NaN
 
     def shares(self, tp: Any, fp: Any, tn: Any, fn: Any) -> tuple[Any, Any]:
         """What is given and what is sought, for each threshold."""
