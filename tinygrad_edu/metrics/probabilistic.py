@@ -57,7 +57,11 @@ class SparseCategoricalCrossentropy(MeanMetric):
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         ids, y_pred = ids_of(self.name, y_true, y_pred.shape), y_pred.astype("float64")
-        logs = ops.log_softmax(y_pred) if self.from_logits else losses._log_probabilities(y_pred)
+        if self.from_logits:
+            logs = ops.log_softmax(y_pred)
+        else:
+            shares = y_pred / ops.sum(y_pred, axis=-1, keepdims=True)
+            logs = ops.log(ops.clip(shares, losses.EPSILON, 1.0 - losses.EPSILON))
         known = is_id(ids, y_pred.shape[-1])
         places = ops.expand_dims(ops.where(known, ids, 0).astype("int64"), -1)
         values = ops.where(known, -gather_along(logs, places, logs.ndim - 1)[..., 0], float("nan"))
