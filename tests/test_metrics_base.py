@@ -470,6 +470,25 @@ def test_an_id_of_no_class_in_fit_makes_nan():
         metrics.SparseCategoricalCrossentropy()([3], [[0.5, 0.25, 0.25]])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int64", "bool"])
+def test_predictions_that_are_no_float32(dtype):
+    y, p = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1], dtype)
+    for make in (metrics.AUC, lambda: metrics.AUC(thresholds=[0.2, 0.9]), lambda: metrics.PrecisionAtRecall(0.5)):
+        assert make()(y, p) == make()(y, p.astype("float64"))
+    np.testing.assert_array_equal(metrics.Precision([0.2, 0.7])(y, p), [2 / 3, 2 / 3])
+    fine = (np.arange(512) / 511).astype("float16")
+    assert metrics.AUC()(np.arange(512) % 2, fine) == metrics.AUC()(np.arange(512) % 2, fine.astype("float32"))
+
+
+def test_a_class_that_the_loss_ignores_by_name():
+    loss = SPARSE(ignore_class=-1)
+    ids, scores = [0, -1, 1], [[0.5, 0.5], [0.9, 0.1], [0.25, 0.75]]
+    mean = -np.log([0.5, 0.75]).mean()
+    assert metrics.get("sparse_categorical_accuracy", loss, 2)(ids, scores) == 1.0
+    assert metrics.get("sparse_categorical_crossentropy", loss, 2)(ids, scores) == pytest.approx(mean, rel=1e-12)
+    assert metrics.get("perplexity", loss, 2)(ids, scores) == pytest.approx(np.exp(mean), rel=1e-12)
+
+
 def test_top_k_as_keras_counts_ties():
     scores = [[0.3, 0.3, 0.3, 0.1]]
     assert [metrics.SparseTopKCategoricalAccuracy(k)([2], scores) for k in (1, 2)] == [1.0, 1.0]
@@ -528,7 +547,7 @@ ERRORS = [
     (lambda: metrics.MeanMetric().update_state([1.0], [1.0]), NotImplementedError, "MeanMetric defines no values(y_true, y_pred)"),
     (lambda: metrics.Metric().add_weight("total"), TypeError, "Metric.add_weight: expected the shape of a state as a tuple, received 'total'. Hint: say name=..."),
     (lambda: metrics.Metric().add_weight((), "random"), ValueError, "Metric.add_weight: expected initializer to be one of 'ones', 'zeros', received 'random'."),
-    (lambda: AsDict().later()(), TypeError, "as_dict: expected result() to give a number or an array, received dict."),
+    (lambda: AsDict().later()(), TypeError, "as_dict: expected a number or an array as the result, received dict."),
     (lambda: metrics.BinaryAccuracy(threshold=np.nan), ValueError, "binary_accuracy: expected threshold to be a number that is finite, received nan."),
     (lambda: metrics.TopKCategoricalAccuracy(0), ValueError, "top_k_categorical_accuracy: expected k to be an integer of at least 1, received 0."),
     (lambda: metrics.Precision(1.5), ValueError, "Precision: expected each threshold to be a number in [0, 1], received 1.5."),

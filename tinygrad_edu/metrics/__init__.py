@@ -64,6 +64,12 @@ _OF_ANY = (
     RootMeanSquaredError, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy,
 )  # fmt: skip
 
+_OF_IDS: dict[Any, str] = {
+    SparseCategoricalAccuracy: "ignore_class", SparseCategoricalCrossentropy: "ignore_class",
+    Perplexity: "mask_token_id",
+}  # fmt: skip
+"""Metrics that can leave out a class, and the argument for it."""
+
 METRICS: dict[str, type[Metric]] = {
     **{snake_case(kind.__name__): kind for kind in (*_OF_BITS, *_OF_SIGMOID, *_OF_SOFTMAX, *_OF_ANY)},
     "bce": BinaryCrossentropy,
@@ -87,7 +93,8 @@ def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
     it is.
 
     "accuracy" and "crossentropy" are those that fit: binary for a binary cross-entropy or a single output, else sparse
-    categorical for class ids, else categorical. A metric by name knows when the outputs are logits.
+    categorical for class ids, else categorical. A metric by name knows when the outputs are logits, and which class the
+    loss ignores.
 
     Raises ValueError for an unknown name, and for one that needs other probabilities than the loss makes of logits.
     """
@@ -117,8 +124,9 @@ def _named(name: str, loss: losses.Loss, outputs: int) -> Metric:
         options = _for_logits(kind, outputs)
     elif kind in (F1Score, FBetaScore) and outputs == 1:
         options = {"threshold": 0.5}
-    if by_loss and isinstance(loss, losses.SparseCategoricalCrossentropy):
-        options["ignore_class"] = loss.ignore_class
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is not None and kind in _OF_IDS:
+        options[_OF_IDS[kind]] = ignored
     if kind is ConfusionMatrix:
         options["num_classes"] = max(outputs, 2)
     return kind(name=name, **options)

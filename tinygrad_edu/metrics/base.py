@@ -267,7 +267,7 @@ def as_result(where: str, value: Any) -> Any:
     if isinstance(array, (bool, int, float, numpy.generic)) or getattr(array, "shape", None) == ():
         return float(array)
     if not hasattr(array, "dtype"):
-        raise TypeError(message(where, "result() to give a number or an array", type(value).__name__))
+        raise TypeError(message(where, "a number or an array as the result", type(value).__name__))
     return to_host(array)
 
 

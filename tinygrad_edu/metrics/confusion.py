@@ -50,6 +50,8 @@ class ThresholdMetric(Metric):
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
         weights = masked_weights(self.name, y_pred, y_pred.shape, weights)
+        if y_pred.dtype not in ("float32", "float64"):
+            y_pred = y_pred.astype("float32")
         if self.top_k is not None:
             y_pred = _top_k(y_pred, self.top_k)
         if self.class_id is not None:

@@ -106,8 +106,9 @@ class Trainer(Stepping):
             sample_weight: a factor on the loss of each row; a list or dict for several outputs.
             initial_epoch: where to go on counting.
 
-        The loss and the metrics are means over the rows; metrics are not weighted. Raises ValueError (ShapeError for
-        shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out of range.
+        The loss and most metrics are means over the rows; of the metrics only `weighted_metrics` are weighted. Raises
+        ValueError (ShapeError for shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out
+        of range.
         KeyboardInterrupt comes through; the model can be used and `model.history` holds the epochs that were finished.
         """
         batch_size = _batch_size("fit", batch_size)
