@@ -165,7 +165,8 @@ class History(Callback):
     """What `fit` returns: the logs of every epoch.
 
     Attributes:
-        history: a list per name, such as {"loss": [0.9, 0.5], "val_loss": [1.0, 0.7]}.
+        history: a list per name, such as {"loss": [0.9, 0.5], "val_loss": [1.0, 0.7]}; of arrays for a metric whose
+            result is one.
         epoch: the numbers of the epochs.
     """
 

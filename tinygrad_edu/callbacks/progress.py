@@ -169,8 +169,14 @@ def as_short_text(logs: Logs) -> str:
     return "  ".join(parts)
 
 
-def as_number(value: float) -> str:
-    """`0.1234`; `2.35e+19` and `1.20e-05` where four decimals would be too long or show nothing."""
+def as_number(value: Any) -> str:
+    """`0.1234`; `2.35e+19` and `1.20e-05` where four decimals would be too long or show nothing. Of an array up to six
+    numbers are shown, of a larger one its shape."""
+    if getattr(value, "ndim", 0):
+        shown = (
+            " ".join(map(as_number, value.tolist())) if value.ndim == 1 and value.size <= 6 else f"array {value.shape}"
+        )
+        return f"[{shown}]"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 

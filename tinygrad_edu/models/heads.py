@@ -21,16 +21,18 @@ class Head:
         loss: a name, a loss, a function, or None for an output without one.
         weight: the factor of its loss in the sum.
         given: its metrics, as `compile` got them.
+        weighted: those that get the sample weights.
     """
 
-    def __init__(self, name: str, loss: Any, weight: Any, given: Sequence[Any]):
-        self.name, self.given = name, given
+    def __init__(self, name: str, loss: Any, weight: Any, given: Sequence[Any], weighted: Sequence[Any] = ()):
+        self.name, self.given, self.given_weighted = name, given, weighted
         self.loss = None if loss is None else losses.get(loss)
         if self.loss is not None and self.loss.reduction == "none":
             raise ValueError(message("compile", "a loss that is reduced to one number", "reduction='none'"))
         self.weight = check_number("compile", "loss_weights", weight, "of at least 0", lambda v: v >= 0)
         self.mean = metrics.Mean("loss")
         self.metrics: list[metrics.Metric] = []
+        self.weighted: list[metrics.Metric] = []
         self.make_metrics(1)
 
     @property
@@ -39,14 +41,30 @@ class Head:
 
     def make_metrics(self, outputs: int) -> None:
         """Chooses the metrics for so many outputs a row."""
-        if self.loss is None and self.given:
+        if self.loss is None and (self.given or self.given_weighted):
             raise ValueError(message("compile", f"a loss for the output {self.name!r} with metrics", "none"))
-        made = [metrics.get(metric, self.loss, outputs) for metric in self.given]  # type: ignore[arg-type]
-        names = ["loss", *(metric.name for metric in made)]
-        if len(set(names)) < len(names):
-            raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
-        if [(type(metric), metric.name) for metric in made] != [(type(metric), metric.name) for metric in self.metrics]:
-            self.metrics = made  # else the old ones hold what this epoch has gathered
+        made, weighted = (
+            [metrics.get(metric, self.loss, outputs) for metric in given]  # type: ignore[arg-type]
+            for given in (self.given, self.given_weighted)
+        )
+        for some in (made, weighted):
+            names = ["loss", *(metric.name for metric in some)]
+            if len(set(names)) < len(names):
+                raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
+        for metric in made:
+            if any(metric is other for other in weighted):
+                expected = "a metric either in metrics or in weighted_metrics"
+                raise ValueError(message("compile", expected, f"{metric.name!r} in both"))
+        kinds = [[_kind_of(metric) for metric in some] for some in (made, weighted, self.metrics, self.weighted)]
+        if kinds[:2] != kinds[2:]:
+            self.metrics, self.weighted = made, weighted  # else the old ones hold what this epoch has gathered
+
+    def update_metrics(self, y: Tensor, output: Tensor, weight: Tensor | None) -> None:
+        """Adds a batch to the metrics; `weight` is for the weighted ones only."""
+        for metric in self.metrics:
+            metric.add_batch(y, output)
+        for metric in self.weighted:
+            metric.add_batch(y, output, weight)
 
     def takes_logits(self, split: bool, activation: Any) -> bool:
         """Whether the loss is to be computed from what comes before that last activation: it wants its
@@ -93,43 +111,61 @@ class Head:
         return value, loss.count(y, mask, weight)
 
 
+def _kind_of(metric: metrics.Metric) -> Any:
+    """What two metrics of one name have in common if they measure the same: their class and settings."""
+    return type(metric), {name: v for name, v in vars(metric).items() if isinstance(v, (bool, int, float, str))}
+
+
 def results_of(heads: Sequence[Head]) -> dict[str, metrics.Metric]:
-    """The mean losses, if there are several, and the metrics of all heads by the names of their results; a name that is
-    taken gets a number, as "dense_mae_1"."""
+    """The mean losses, if there are several, and the metrics of all heads by the names of their results, the weighted
+    ones last. As in Keras, a name that is taken gets a number, as "dense_mae_1", or is "weighted_mae"."""
     several = sum(head.loss is not None for head in heads) > 1
     found: dict[str, metrics.Metric] = {}
+
+    def note(base: str, metric: metrics.Metric) -> None:
+        free = (f"{base}_{i}" if i else base for i in range(len(found) + 1))
+        found[next(name for name in free if name not in found)] = metric
+
     for head in heads:
-        own = [("loss", head.mean)] if several and head.loss is not None else []
-        for name, metric in [*own, *((metric.name, metric) for metric in head.metrics)]:
-            base = f"{head.prefix}{name}"
-            free = (f"{base}_{i}" if i else base for i in range(len(found) + 1))
-            found[next(name for name in free if name not in found)] = metric
+        if several and head.loss is not None:
+            note(f"{head.prefix}loss", head.mean)
+        for metric in head.metrics:
+            note(f"{head.prefix}{metric.name}", metric)
+    for head in heads:
+        for metric in head.weighted:
+            taken = f"{head.prefix}{metric.name}" in found
+            note(f"{head.prefix}{'weighted_' if taken else ''}{metric.name}", metric)
     return found
 
 
-def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any) -> list[Head]:
+def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any, weighted: Any = None) -> list[Head]:
     """A head for each output of these names. A loss, a name or a function is for all; lists go by position, dicts by
     name."""
     if len(names) == 1:
         single = [_only(names[0], what, value) for what, value in (("loss", loss), ("loss_weights", loss_weights))]
         weight = 1.0 if single[1] is None else single[1]
-        return [Head("", single[0], weight, _as_list(_only(names[0], "metrics", given)))]
+        lists = [_as_list(_only(names[0], what, value)) for what, value in _both(given, weighted)]
+        return [Head("", single[0], weight, *lists)]
     if loss is not None and all(one is None for one in leaves(loss)):
         raise ValueError(message("compile", "a loss for at least one output", "none"))
     losses_ = _each(names, "loss", loss) if isinstance(loss, (dict, list, tuple)) else [loss] * len(names)
     weights = _each(names, "loss_weights", loss_weights)
-    metrics_ = _each(names, "metrics", given)
+    metrics_, weighted_ = (map(_as_list, _each(names, what, value)) for what, value in _both(given, weighted))
     return [
-        Head(name, one, 1.0 if weight is None else weight, _as_list(own))
-        for name, one, weight, own in zip(names, losses_, weights, metrics_, strict=True)
+        Head(name, one, 1.0 if weight is None else weight, *own)
+        for name, one, weight, *own in zip(names, losses_, weights, metrics_, weighted_, strict=True)
     ]
+
+
+def _both(given: Any, weighted: Any) -> tuple[tuple[str, Any], tuple[str, Any]]:
+    return ("metrics", given), ("weighted_metrics", weighted)
 
 
 def _only(name: str, what: str, value: Any) -> Any:
     """What is given for the only output: as it is, in a list, or by its name."""
     if isinstance(value, Mapping):
         return _each([name], what, value)[0]
-    if what != "metrics" and isinstance(value, (list, tuple)):
+    if "metrics" not in what and isinstance(value, (list, tuple)):
         return _each([name], what, value)[0]
     return value
 

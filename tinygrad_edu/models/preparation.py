@@ -27,8 +27,8 @@ class Prepared(ActivatedLayer):
     """What knows its inputs and outputs well enough to check data for them."""
 
     optimizer: optimizers.Optimizer | None = None
-    _given: tuple[Any, Any, Any] = (None, None, None)
-    """The loss, its weights and the metrics as `compile` got them."""
+    _given: tuple[Any, Any, Any, Any] = (None, None, None, None)
+    """The loss, its weights, the metrics and the weighted metrics as `compile` got them."""
     _heads: list[Head] = []  # noqa: RUF012 -- replaced, never written into
     _ready: dict[Any, list[tuple[int, ...]]] = {}  # noqa: RUF012 -- replaced by `compile`
     """Shapes of a row of each output, by what they depend on: what has been checked since `compile`."""

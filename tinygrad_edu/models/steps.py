@@ -70,7 +70,7 @@ class Stepping(Prepared):
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
         total, rest, *parts = self._forward(x, y, weight, training=True)
         self.optimizer.minimize(total)
-        self._track(rest, y, *parts)
+        self._track(rest, y, weight, *parts)
         return None
 
     def _test_batch(self, x: Any, y: Any, weight: Any) -> Any:
@@ -79,7 +79,7 @@ class Stepping(Prepared):
                 self._noted = Penalties()
                 return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
             _, rest, *parts = self._forward(x, y, weight, training=False)
-            self._track(rest, y, *parts)
+            self._track(rest, y, weight, *parts)
         return None
 
     def _checked(self, step: str, logs: Any) -> Any:
@@ -127,27 +127,29 @@ class Stepping(Prepared):
         """What belongs to one output among targets or weights."""
         return tree if len(self._heads) == 1 or tree is None else tree[number]
 
-    def _track(self, rest: Tensor | None, y: Any, values: Any, counts: Any, outputs: Any) -> None:
+    def _track(self, rest: Tensor | None, y: Any, weight: Any, values: Any, counts: Any, outputs: Any) -> None:
         """Adds a batch to the mean losses and the metrics."""
+        weight = weight if any(head.weighted for head in self._heads) else None
         masks = [getattr(output, "mask", None) for output in outputs]
         rest = None if rest is None else rest.detach()
-        given = rest, values, counts, y, [output.detach() for output in outputs], masks
+        given = rest, values, counts, y, weight, [output.detach() for output in outputs], masks
         if state.trace is not None:
             self._counted(*given)
             return
         shapes = [output.shape for output in outputs]
         if self._count_up is None:
             # recorded for the usual shape also in a step without jit: it costs a tenth; a user's own metric runs as is
-            used = {type(metric) for head in self._heads for metric in head.metrics}
-            known = used <= set(metrics_.METRICS.values())
+            known = all(metrics_.is_own(metric) for head in self._heads for metric in (*head.metrics, *head.weighted))
             self._count_up = shapes, jit(weakly(self._counted)) if known else self._counted
         usual, count_up = self._count_up
         (count_up if shapes == usual else self._counted)(*given)
 
-    def _counted(self, rest: Tensor | None, values: Any, counts: Any, y: Any, outputs: Any, masks: Any) -> None:
+    def _counted(
+        self, rest: Tensor | None, values: Any, counts: Any, y: Any, weight: Any, outputs: Any, masks: Any
+    ) -> None:
         self._count_losses(rest, values, counts, outputs[0].shape[0])
         for i, head in enumerate(self._heads):
-            if not head.metrics:
+            if not head.metrics and not head.weighted:
                 continue
             split, activation = self._last_of(i)
             output = outputs[i]
@@ -155,8 +157,8 @@ class Stepping(Prepared):
                 output = activation(output)
             if masks[i] is not None:
                 output.mask = masks[i]
-            for metric in head.metrics:
-                metric.update_state(Tensor(self._part(y, i)), output)
+            own = self._part(weight, i)
+            head.update_metrics(Tensor(self._part(y, i)), output, None if own is None else Tensor(own))
 
     def _count_losses(self, rest: Tensor | None, values: Any, counts: Any, rows: int) -> None:
         """Adds a batch to the mean losses: one loss, with the penalties, counts in "loss". Several count each in a mean
@@ -178,11 +180,15 @@ class Stepping(Prepared):
     def _reset(self) -> None:
         self._logs = None
         for metric in self.metrics:
+            if not metrics_.is_own(metric):  # those go where the values are
+                metric.to(self.device)
             metric.reset_state()
 
     def _take(self, logs: Mapping[str, Any] | None) -> None:
         """Keeps what a step returned: None, or the results by name where it is one's own."""
-        self._logs = None if logs is None else lambda: {name: float(value) for name, value in logs.items()}
+        self._logs = (
+            None if logs is None else lambda: {name: metrics_.as_result(name, value) for name, value in logs.items()}
+        )
 
     def _results(self) -> dict[str, float]:
         return self._results_later()()
@@ -203,7 +209,7 @@ class Stepping(Prepared):
 
         return results
 
-    def _compiled_metrics(self) -> dict[str, metrics_.Metric]:
+    def _compiled_metrics(self) -> dict[str, Any]:
         if self._mean_loss is None:
             self._mean_loss = metrics_.Mean("loss")
         return {"loss": self._mean_loss, **results_of(self._heads)}
@@ -288,14 +294,8 @@ class Stepping(Prepared):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Updates the metrics of `compile`, and returns their results so far by name."""
         for i, (head, output) in enumerate(zip(self._heads, leaves(y_pred), strict=True)):
-            for metric in head.metrics:
-                metric.update_state(self._part(y, i), output)
+            head.update_metrics(self._part(y, i), output, self._part(sample_weight, i))
         return {name: metric.result() for name, metric in results_of(self._heads).items()}
-
-
-def tensors_of(metric: metrics_.Metric) -> list[Tensor]:
-    """What a metric has gathered."""
-    return list({id(value): value for value in leaves(vars(metric)) if isinstance(value, Tensor)}.values())
 
 
 STEPS = {name: getattr(Stepping, name) for name in ("train_step", "test_step", "compute_loss", "compute_metrics")}

@@ -12,7 +12,7 @@ import numpy
 from .. import optimizers
 from ..backend import Device, default_generator, to_device, to_host
 from ..callbacks import CallbackList, History, LazyLogs, Progress, ProgressBar, StepBar
-from ..callbacks.progress import is_terminal
+from ..callbacks.progress import as_text, is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
@@ -20,7 +20,7 @@ from .classes import Rows
 from .feeding import ALL, Feed, Place
 from .heads import make_heads
 from .preparation import as_input
-from .steps import Stepping, tensors_of
+from .steps import Stepping
 
 
 class Trainer(Stepping):
@@ -41,6 +41,7 @@ class Trainer(Stepping):
         loss: Any = None,
         loss_weights: Any = None,
         metrics: Any = None,
+        weighted_metrics: Any = None,
         jit: str | bool = "auto",
     ) -> None:
         """Chooses how to train.
@@ -53,6 +54,8 @@ class Trainer(Stepping):
             loss_weights: the factors of the losses of several outputs in their sum; a list or dict, 1 by default.
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred); for several
                 outputs a list or dict of such lists.
+            weighted_metrics: as `metrics`, for metrics that get the sample weights, and in training those of the
+                classes. One with a name that is taken is reported as "weighted_" and that name.
             jit: whether steps are recorded and replayed (see `tinygrad_edu.jit`); "auto" does so where it can, and
                 else warns once, with the reason. Python code of your own layers, losses and metrics then runs only
                 when a step is recorded. Tensors, learning rates and attributes of layers are looked at in each batch,
@@ -64,8 +67,8 @@ class Trainer(Stepping):
         if jit not in ("auto", True, False):
             raise choice("compile", "jit", jit, ("auto", "True", "False"))
         chosen = None if optimizer is None else optimizers.get(optimizer)
-        metrics = [metrics] if isinstance(metrics, str) else metrics
-        given = (loss, loss_weights, metrics)
+        metrics, weighted_metrics = ([m] if isinstance(m, str) else m for m in (metrics, weighted_metrics))
+        given = (loss, loss_weights, metrics, weighted_metrics)
         several = isinstance(loss, (dict, list, tuple)) and len(loss) > 1
         names = self.output_names or ([] if several else [""])
         heads = make_heads(names, *given) if names else []
@@ -123,11 +126,11 @@ class Trainer(Stepping):
             validation_batch_size: rows per batch of the validation; None means `batch_size`.
             validation_freq: validates after every so many epochs; or a list of those to validate after, counted from 1.
 
-        The loss and the metrics are means over the rows; metrics are not weighted. Raises ValueError (ShapeError for
-        shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out of range; errors in a batch
-        of an iterable name its number. Warns of data that ends before `steps_per_epoch`; that of an iterator ends the
-        training. KeyboardInterrupt comes through; the model can be used and `model.history` holds the epochs that were
-        finished.
+        The loss and most metrics are means over the rows; of the metrics only `weighted_metrics` are weighted. Raises
+        ValueError (ShapeError for shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out
+        of range; errors in a batch of an iterable name its number. Warns of data that ends before `steps_per_epoch`;
+        that of an iterator ends the training. KeyboardInterrupt comes through; the model can be used and
+        `model.history` holds the epochs that were finished.
         """
         epochs = check_integer("fit", "epochs", epochs, 1)
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
@@ -243,7 +246,7 @@ class Trainer(Stepping):
         if isinstance(place, Progress):
             return place
         now = default_generator.state
-        gathered = [[to_host(t.data).tolist() for t in tensors_of(metric)] for metric in self.metrics]
+        gathered = [[to_host(t.data).tolist() for t in metric.variables] for metric in self.metrics]
         began = now if place.generator_state is None else place.generator_state
         return Progress(place.epoch, place.batch, began, place.skipped, now, gathered if place.batch else None)
 
@@ -261,7 +264,7 @@ class Trainer(Stepping):
         if place.skipped or place.batch:
             default_generator.state = now
         if place.metrics is not None:
-            gathered = [t for metric in self.metrics for t in tensors_of(metric)]
+            gathered = [t for metric in self.metrics for t in metric.variables]
             values = [value for of_one in place.metrics for value in of_one]
             if len(gathered) != len(values):
                 expected = f"progress with {len(gathered)} states of metrics"
@@ -301,7 +304,7 @@ class Trainer(Stepping):
                 self._look_at_first(feed)
             results = self._evaluate(feed, hooks)
         if verbose not in (0, "auto"):
-            print(" - ".join(f"{name}: {value:.4f}" for name, value in results.items()))
+            print(as_text(results))
         return self._as_asked(results, return_dict)
 
     @contextmanager
