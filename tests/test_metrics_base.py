@@ -147,6 +147,7 @@ def test_metrics_of_logits():
             metrics.CategoricalCrossentropy,
             metrics.SparseCategoricalCrossentropy,
             metrics.Perplexity,
+            metrics.KLDivergence,
         ):
             continue
         of_logits, of_probabilities = metrics.get(name, binary, 1), metrics.get(name, losses.BinaryCrossentropy(), 1)
@@ -533,6 +534,8 @@ ERRORS = [
     (lambda: metrics.get("auc", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'auc', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.get("precision", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'precision', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.get("perplexity", BINARY_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'perplexity', received the logits of a sigmoid. Hint: end the model in a sigmoid, without from_logits."),
+    (lambda: metrics.get("kl_divergence", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'kl_divergence', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
+    (lambda: metrics.Hinge()([2.0], [0.5]), ValueError, "hinge: expected targets -1 and 1, or else 0 and 1, received 2.0."),
     (lambda: compiled(weighted_metrics=["mae", "mae"]), ValueError, "compile: expected metrics with different names, received mae, mae."),
     (lambda: compiled(metrics=[TWICE], weighted_metrics=[TWICE]), ValueError, "compile: expected a metric either in metrics or in weighted_metrics, received 'twice' in both."),
     (lambda: compiled(weighted_metrics={"other": ["mae"]}), ValueError, "compile: expected each name in weighted_metrics to be one of 'same', received 'other'."),

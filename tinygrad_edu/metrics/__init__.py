@@ -27,9 +27,14 @@ from .overlap import BinaryIoU, ConfusionMatrix, IoU, MeanIoU, OneHotIoU, OneHot
 from .probabilistic import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
+    CategoricalHinge,
+    Hinge,
+    KLDivergence,
     LossMetric,
     Perplexity,
+    Poisson,
     SparseCategoricalCrossentropy,
+    SquaredHinge,
 )
 from .reduction import Mean, MeanMetricWrapper, Sum
 from .regression import (
@@ -45,20 +50,26 @@ from .regression import (
 
 __all__ = [
     "AUC", "METRICS", "Accuracy", "BinaryAccuracy", "BinaryCrossentropy", "BinaryIoU", "CategoricalAccuracy",
-    "CategoricalCrossentropy", "ConfusionMatrix", "CosineSimilarity", "F1Score", "FBetaScore", "FalseNegatives",
-    "FalsePositives", "IoU", "LogCoshError", "LossMetric", "Mean", "MeanAbsoluteError",
+    "CategoricalCrossentropy", "CategoricalHinge",
+    "ConfusionMatrix", "CosineSimilarity", "F1Score", "FBetaScore", "FalseNegatives",
+    "FalsePositives", "Hinge",
+    "IoU", "KLDivergence", "LogCoshError", "LossMetric", "Mean", "MeanAbsoluteError",
     "MeanAbsolutePercentageError", "MeanIoU", "MeanMetric", "MeanMetricWrapper", "MeanSquaredError",
-    "MeanSquaredLogarithmicError", "Metric", "OneHotIoU", "OneHotMeanIoU", "Perplexity", "Precision",
+    "MeanSquaredLogarithmicError", "Metric", "OneHotIoU", "OneHotMeanIoU", "Perplexity", "Poisson",
+    "Precision",
     "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError",
     "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
-    "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity", "Sum", "TopKCategoricalAccuracy",
+    "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity",
+    "SquaredHinge", "Sum", "TopKCategoricalAccuracy",
     "TrueNegatives", "TruePositives", "as_result", "get",
 ]  # fmt: skip
 
 _OF_BITS = (BinaryAccuracy, BinaryIoU, FalseNegatives, FalsePositives, Precision, Recall, TrueNegatives, TruePositives)
 _OF_SIGMOID = (AUC, BinaryCrossentropy)
 _OF_SOFTMAX = (CategoricalCrossentropy, SparseCategoricalCrossentropy, Perplexity)
+_OF_PROBABILITIES = (KLDivergence,)
 _OF_ANY = (
+    CategoricalHinge, Hinge, Poisson, SquaredHinge,
     CategoricalAccuracy, ConfusionMatrix, CosineSimilarity, F1Score, FBetaScore, LogCoshError,
     MeanAbsoluteError, MeanAbsolutePercentageError, MeanSquaredError, MeanSquaredLogarithmicError, R2Score,
     RootMeanSquaredError, SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy,
@@ -71,7 +82,10 @@ _OF_IDS: dict[Any, str] = {
 """Metrics that can leave out a class, and the argument for it."""
 
 METRICS: dict[str, type[Metric]] = {
-    **{snake_case(kind.__name__): kind for kind in (*_OF_BITS, *_OF_SIGMOID, *_OF_SOFTMAX, *_OF_ANY)},
+    **{
+        snake_case(kind.__name__): kind
+        for kind in (*_OF_BITS, *_OF_SIGMOID, *_OF_SOFTMAX, *_OF_PROBABILITIES, *_OF_ANY)
+    },
     "bce": BinaryCrossentropy,
     "mae": MeanAbsoluteError,
     "mape": MeanAbsolutePercentageError,
@@ -142,7 +156,8 @@ def _by_loss(accuracy: bool, loss: losses.Loss, outputs: int) -> type[Metric]:
 
 def _check_logits(name: str, kind: type[Metric], loss: losses.Loss) -> None:
     binary = loss.logits_of == "sigmoid"
-    if (kind in _OF_SOFTMAX and binary) or (kind in (*_OF_SIGMOID, *_OF_BITS) and not binary):
+    others = (*_OF_PROBABILITIES, *(_OF_SOFTMAX if binary else (*_OF_SIGMOID, *_OF_BITS)))
+    if kind in others:
         hint = f"end the model in a {loss.logits_of}, without from_logits."
         found = f"the logits of a {loss.logits_of}"
         raise ValueError(message("compile", f"probabilities for the metric {name!r}", found, hint))

@@ -38,25 +38,69 @@ class BinaryCrossentropy(LossMetric):
 class CategoricalCrossentropy(LossMetric):
     """`losses.CategoricalCrossentropy` as a metric."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0):
-        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing), name)
+    def __init__(
+        self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+    ):
+        super().__init__(losses.CategoricalCrossentropy(from_logits, label_smoothing, axis=axis), name)
+
+
+class KLDivergence(LossMetric):
+    """`losses.KLDivergence` as a metric."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(losses.KLDivergence(), name)
+
+
+class Poisson(LossMetric):
+    """`losses.Poisson` as a metric."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(losses.Poisson(), name)
+
+
+class Hinge(LossMetric):
+    """`losses.Hinge` as a metric."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(losses.Hinge(), name)
+
+
+class SquaredHinge(LossMetric):
+    """`losses.SquaredHinge` as a metric."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(losses.SquaredHinge(), name)
+
+
+class CategoricalHinge(LossMetric):
+    """`losses.CategoricalHinge` as a metric."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(losses.CategoricalHinge(), name)
 
 
 class SparseCategoricalCrossentropy(MeanMetric):
     """`losses.SparseCategoricalCrossentropy` as a metric. In a step of `fit` with another loss, ids that cannot be make
     it NaN."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, ignore_class: int | None = None):
+    def __init__(
+        self,
+        name: str | None = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ):
         super().__init__(name)
-        self.from_logits, self.ignore_class = from_logits, ignore_class
+        self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
 
     def check(self, y_true: Any, y_pred: Any) -> None:
-        loss = losses.SparseCategoricalCrossentropy(self.from_logits, self.ignore_class, name=self.name)
+        options: Any = {"axis": self.axis, "name": self.name}
+        loss = losses.SparseCategoricalCrossentropy(self.from_logits, self.ignore_class, **options)
         loss.prepare(y_true, y_pred.shape, y_pred.dtype)
         loss.check_predictions(y_pred)
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
-        ids, y_pred = ids_of(self.name, y_true, y_pred.shape), y_pred.astype("float64")
+        ids, y_pred = self._ids(y_true, y_pred.shape), ops.moveaxis(y_pred.astype("float64"), self.axis, -1)
         if self.from_logits:
             logs = ops.log_softmax(y_pred)
         else:
@@ -68,7 +112,14 @@ class SparseCategoricalCrossentropy(MeanMetric):
         return values if self.ignore_class is None else ops.where(ops.equal(ids, self.ignore_class), 0.0, values)
 
     def kept(self, y_true: Any, shape: tuple[int, ...]) -> Any:
-        return None if self.ignore_class is None else ids_of(self.name, y_true, shape) != self.ignore_class
+        return None if self.ignore_class is None else self._ids(y_true, shape) != self.ignore_class
+
+    def _ids(self, y_true: Any, shape: tuple[int, ...]) -> Any:
+        """The ids for predictions of that shape."""
+        axis = self.axis % len(shape)
+        if y_true.ndim == len(shape):  # an axis of length 1 stands for the classes
+            y_true = ops.moveaxis(y_true, axis, -1)
+        return ids_of(self.name, y_true, (*shape[:axis], *shape[axis + 1 :], shape[axis]))
 
 
 class Perplexity(SparseCategoricalCrossentropy):
