@@ -7,12 +7,13 @@ from .adaptive import Adadelta, Adagrad, Adamax, Nadam
 from .base import Optimizer
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
 from .layerwise import Lamb, Muon
+from .lbfgs import LBFGS
 from .options import Options
 from .rules import SGD, Adam, AdamW, Lion, RMSprop
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__.lower(): kind
-    for kind in (SGD, Adadelta, Adagrad, Adam, AdamW, Adamax, Lamb, Lion, Muon, Nadam, RMSprop)
+    for kind in (LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Adamax, Lamb, Lion, Muon, Nadam, RMSprop)
 }
 
 
@@ -32,6 +33,6 @@ def get(optimizer: Any) -> Optimizer:
 
 
 __all__ = [
-    "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Muon", "Nadam",
+    "LBFGS", "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Muon", "Nadam",
     "Optimizer", "Options", "RMSprop", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "get", "global_norm",
 ]

@@ -58,6 +58,8 @@ class Optimizer:
     """The names in the state whose numbers are at least 0."""
     elementwise = True
     """Whether `apply` does the same to each element, whatever the parameter's shape."""
+    takes_function = False
+    """Whether `minimize` is given a function that returns the loss, to call it several times."""
 
     clipnorm, clipvalue, global_clipnorm = Option(), Option(), Option()
     use_ema, ema_momentum, ema_overwrite_frequency = Option(), Option(), Option()
