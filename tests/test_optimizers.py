@@ -11,7 +11,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import optimizers
 from tinygrad_edu.errors import GradientError, ShapeError
-from tinygrad_edu.optimizers import SGD, Adam, AdamW, RMSprop
+from tinygrad_edu.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
 
 A = np.random.default_rng(0).normal(size=(3, 4))
 START = np.random.default_rng(1).normal(size=4)
@@ -46,6 +46,24 @@ TORCH = {
     ),
     "adam": (lambda: Adam(0.05, 0.8, 0.95, 1e-12), lambda o, p: o.Adam(p, lr=0.05, betas=(0.8, 0.95), eps=1e-12)),
     "adamw": (lambda: AdamW(0.05, 0.3, epsilon=1e-12), lambda o, p: o.AdamW(p, lr=0.05, weight_decay=0.3, eps=1e-12)),
+    "adam, amsgrad": (
+        lambda: Adam(0.1, 0.5, 0.7, 1e-12, amsgrad=True),
+        lambda o, p: o.Adam(p, lr=0.1, betas=(0.5, 0.7), eps=1e-12, amsgrad=True),
+    ),
+    "adamw, amsgrad": (
+        lambda: AdamW(0.1, 0.3, 0.5, 0.7, 1e-12, True),
+        lambda o, p: o.AdamW(p, lr=0.1, betas=(0.5, 0.7), weight_decay=0.3, eps=1e-12, amsgrad=True),
+    ),
+    "adagrad": (
+        lambda: Adagrad(0.2, 0.5, 1e-16),
+        lambda o, p: o.Adagrad(p, lr=0.2, initial_accumulator_value=0.5, eps=0.0),
+    ),
+    "adadelta": (lambda: Adadelta(0.5, 0.9, 1e-4), lambda o, p: o.Adadelta(p, lr=0.5, rho=0.9, eps=1e-4)),
+    "adamax": (lambda: Adamax(0.05, 0.8, 0.95, 1e-12), lambda o, p: o.Adamax(p, lr=0.05, betas=(0.8, 0.95), eps=1e-12)),
+    "nadam": (
+        lambda: Nadam(0.05, 0.8, 0.95, 1e-8),
+        lambda o, p: o.NAdam(p, lr=0.05, betas=(0.8, 0.95), eps=1e-8, momentum_decay=1.0),
+    ),
 }
 
 
@@ -266,6 +284,15 @@ def test_state_out_of_range_changes_nothing(wrong):
         optimizer.load_state_dict(saved | wrong)
     assert (optimizer.iterations, optimizer.learning_rate) == (0, 0.001)
     assert not any(t.numpy().any() for t in optimizer.states[0].values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_without_axes(dtype):
+    parameters = [tg.tensor(value, dtype=dtype, requires_grad=True) for value in (1.0, 2.0)]
+    optimizer = SGD(0.25).build(parameters)
+    for _ in range(2):
+        optimizer.minimize(sum(p * p for p in parameters))
+    assert [p.item() for p in parameters] == [0.25, 0.5]
 
 
 def test_a_step_that_fails_changes_nothing():

@@ -53,7 +53,8 @@ class Stepping(Prepared):
         """What runs a batch (inputs, targets, weights): `_train_batch` or `_test_batch`, recorded and replayed if
         `compile` says so."""
         step = getattr(self, f"_{name}_batch")
-        if self._jit is False:
+        searches = name == "train" and getattr(self.optimizer, "takes_function", False)  # which depends on the values
+        if self._jit is False or searches:
             return step
         key = name, *(vars(self).get(part) for part in STEPS)
         if key not in self._steps:
@@ -68,10 +69,26 @@ class Stepping(Prepared):
             return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
-        total, rest, *parts = self._forward(x, y, weight, training=True)
-        self.optimizer.minimize(total)
+        if self.optimizer.takes_function:
+            rest, *parts = self._searched(x, y, weight)
+        else:
+            total, rest, *parts = self._forward(x, y, weight, training=True)
+            self.optimizer.minimize(total)
         self._track(rest, y, weight, *parts)
         return None
+
+    def _searched(self, x: Any, y: Any, weight: Any) -> Any:
+        """A step of an optimizer that asks for the loss several times; what is to be tracked of the first time."""
+        first: list[Any] = []
+
+        def loss() -> Tensor:
+            total, *rest = self._forward(x, y, weight, training=True)
+            first[:] = first or rest
+            return total
+
+        assert self.optimizer is not None
+        self.optimizer.minimize(loss)  # type: ignore[arg-type]
+        return first
 
     def _test_batch(self, x: Any, y: Any, weight: Any) -> Any:
         with Switch("grad_enabled", False):

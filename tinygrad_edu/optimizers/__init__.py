@@ -4,12 +4,18 @@ from typing import Any
 
 from ..errors import choice, message
 from . import schedules
+from .adaptive import Adadelta, Adagrad, Adamax, Nadam
 from .base import Optimizer
 from .clipping import clip_by_global_norm, clip_by_norm, clip_by_value, global_norm
+from .layerwise import Lamb, Muon
+from .lbfgs import LBFGS
 from .options import Options
-from .rules import SGD, Adam, AdamW, RMSprop
+from .rules import SGD, Adam, AdamW, Lion, RMSprop
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.__name__.lower(): kind
+    for kind in (LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Adamax, Lamb, Lion, Muon, Nadam, RMSprop)
+}
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -28,6 +34,7 @@ def get(optimizer: Any) -> Optimizer:
 
 
 __all__ = [
-    "OPTIMIZERS", "SGD", "Adam", "AdamW", "Optimizer", "Options", "RMSprop", "clip_by_global_norm", "clip_by_norm",
-    "clip_by_value", "get", "global_norm", "schedules",
+    "LBFGS", "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Muon", "Nadam",
+    "Optimizer", "Options", "RMSprop", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "get", "global_norm",
+    "schedules",
 ]

@@ -61,6 +61,8 @@ class Optimizer:
     """The names in the state whose numbers are at least 0."""
     elementwise = True
     """Whether `apply` does the same to each element, whatever the parameter's shape."""
+    takes_function = False
+    """Whether `minimize` is given a function that returns the loss, to call it several times."""
 
     clipnorm, clipvalue, global_clipnorm = Option(), Option(), Option()
     use_ema, ema_momentum, ema_overwrite_frequency = Option(), Option(), Option()
@@ -252,7 +254,8 @@ class Optimizer:
         if all(p.grad is None for p in self.parameters):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
-        gradients = [None if p.grad is None else p.grad.data for p in self.parameters]
+        # as tensors: jit takes an array without axes for a number
+        gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
         try:
             self._update(gradients)
         except TraceError as error:
@@ -262,10 +265,10 @@ class Optimizer:
             self._update = weakly(self._updated)
             self._update(gradients)
 
-    def _updated(self, gradients: list[Any]) -> None:
+    def _updated(self, gradients: list[Tensor | None]) -> None:
         """One step; under `jit`, so that it runs as few loops and changes all or nothing."""
         settled(self, "_segments", "_schedule")
-        found = {id(p): g for p, g in zip(self.parameters, gradients, strict=True)}
+        found = {id(p): None if g is None else g.data for p, g in zip(self.parameters, gradients, strict=True)}
         apart = self.clipnorm is not None
         updates = [update for segment in self._segments for update in segment.updates(found, apart)]
         calls = self.gradient_accumulation_steps

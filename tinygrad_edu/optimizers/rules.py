@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from .. import ops
-from ..errors import check_number
+from ..errors import check_bool, check_number
 from .base import Optimizer, State, at_least_zero, share
 from .options import Options
 from .schedules import LearningRateSchedule
@@ -43,6 +43,42 @@ class SGD(Optimizer):
         if self.nesterov:
             return parameter + self.momentum * momentum + move, {"momentum": momentum}
         return parameter + momentum, {"momentum": momentum}
+
+
+class Lion(Optimizer):
+    """Chen et al., "Symbolic discovery of optimization algorithms" (2023): each element moves by the learning rate.
+
+        p = p - learning_rate * sign(beta_1 * m + (1 - beta_1) * g)
+        m = beta_2 * m + (1 - beta_2) * g
+
+    The paper takes learning rates 3 to 10 times smaller than those of AdamW, and a weight decay that much larger.
+
+    >>> import tinygrad_edu as tg
+    >>> w = tg.tensor([4.0, -0.1], requires_grad=True)
+    >>> tg.optimizers.Lion(learning_rate=0.5).build([w]).minimize((w * w).sum())
+    >>> w
+    tensor([3.5, 0.4], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        weight_decay: float | None = None,
+        **options: Unpack[Options],
+    ):
+        super().__init__(learning_rate, weight_decay, **options)
+        self.beta_1 = check_number(self.where, "beta_1", beta_1, "in (0, 1]", lambda v: 0 < v <= 1)
+        self.beta_2 = share(self.where, "beta_2", beta_2)
+
+    def init(self, parameter: Any) -> State:
+        return {"momentum": ops.zeros_like(parameter)}
+
+    def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
+        direction = ops.sign(self.beta_1 * state["momentum"] + (1.0 - self.beta_1) * gradient)
+        momentum = self.beta_2 * state["momentum"] + (1.0 - self.beta_2) * gradient
+        return parameter - learning_rate * direction, {"momentum": momentum}
 
 
 class RMSprop(Optimizer):
@@ -97,7 +133,9 @@ class Adam(Optimizer):
         v = beta_2 * v + (1 - beta_2) * g^2
         p = p - learning_rate * sqrt(1 - beta_2^step) / (1 - beta_1^step) * m / (sqrt(v) + epsilon)
 
-    PyTorch adds its epsilon after the correction of v, so there it is larger by 1 / sqrt(1 - beta_2^step).
+    With `amsgrad` the root is that of the largest v so far: Reddi, Kale and Kumar, "On the convergence of Adam and
+    beyond" (2018). PyTorch adds its epsilon after the correction of v, so there it is larger by
+    1 / sqrt(1 - beta_2^step).
     """
 
     def __init__(
@@ -106,6 +144,7 @@ class Adam(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        amsgrad: bool = False,
         weight_decay: float | None = None,
         **options: Unpack[Options],
     ):
@@ -113,17 +152,22 @@ class Adam(Optimizer):
         self.beta_1 = share(self.where, "beta_1", beta_1)
         self.beta_2 = share(self.where, "beta_2", beta_2)
         self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
+        self.amsgrad = check_bool(self.where, "amsgrad", amsgrad)
 
-    never_negative = (*Optimizer.never_negative, "velocity")
+    never_negative = (*Optimizer.never_negative, "velocity", "velocity_hat")
 
     def init(self, parameter: Any) -> State:
-        return {"momentum": ops.zeros_like(parameter), "velocity": ops.zeros_like(parameter)}
+        names = ("momentum", "velocity", *["velocity_hat"] * self.amsgrad)
+        return {name: ops.zeros_like(parameter) for name in names}
 
     def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
         m = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
         v = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
+        new = {"momentum": m, "velocity": v}
+        if self.amsgrad:
+            v = new["velocity_hat"] = ops.maximum(state["velocity_hat"], v)
         rate = learning_rate * (1.0 - self.beta_2**step) ** 0.5 / (1.0 - self.beta_1**step)
-        return parameter - rate * m / (ops.sqrt(v) + self.epsilon), {"momentum": m, "velocity": v}
+        return parameter - rate * m / (ops.sqrt(v) + self.epsilon), new
 
 
 class AdamW(Adam):
@@ -137,6 +181,7 @@ class AdamW(Adam):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
+        amsgrad: bool = False,
         **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, **options)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, **options)
