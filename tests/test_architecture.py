@@ -32,7 +32,7 @@ ALLOWED = {
     "metrics": CORE + " losses",
     "layers": CORE + " initializers regularizers tree",
     "optimizers": CORE + " jit",
-    "data": CORE,
+    "data": CORE + " tree",
     "datasets": "errors data",
     "utils": CORE,
     "callbacks": CORE + " metrics optimizers",

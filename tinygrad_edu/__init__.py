@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from . import callbacks, datasets, initializers, layers, losses, metrics, models, optimizers, regularizers, utils
+from . import callbacks, data, datasets, initializers, layers, losses, metrics, models, optimizers, regularizers, utils
 from .autograd import (
     Function,
     GradcheckError,
@@ -32,7 +32,7 @@ from .state import default_dtype, use_dtype
 
 __all__ = [
     "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "Input", "Model",
-    "Sequential", "ShapeError", "Tensor", "TraceError", "callbacks", "checkpoint", "datasets", "default_device",
+    "Sequential", "ShapeError", "Tensor", "TraceError", "callbacks", "checkpoint", "data", "datasets", "default_device",
     "default_dtype", "device", "enable_grad", "grad", "gradcheck", "hessian", "hvp", "initializers", "jacobian",
     "jit", "jvp", "layers", "losses", "memory_in_use", "metrics", "models", "no_grad", "optimizers", "regularizers",
     "seed", "set_threads", "synchronize", "tensor", "use_device", "use_dtype", "utils", "value_and_grad", "vjp",
