@@ -242,15 +242,9 @@ class Dataset:
                 kept.append(pass_key(seed, 0))
             return kept[0]
 
-        if self._rows is not None and buffer_size >= len(self):
+        if self._rows is not None:
             arrays, order = self._rows
-
-            def shuffled() -> Order:
-                rows = order()
-                rows = numpy.arange(rows.start, rows.stop, rows.step) if isinstance(rows, range) else rows
-                return rows[stages.permutation(key(), len(rows))]
-
-            return Dataset._of_rows(arrays, shuffled, len(self))
+            return Dataset._of_rows(arrays, lambda: stages.shuffled_order(order(), buffer_size, key()), len(self))
         return Dataset(lambda: stages.shuffled(self._start(), buffer_size, key()), self._length)
 
     def repeat(self, count: int | None = None) -> Dataset:

@@ -10,6 +10,8 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any
 
+import numpy
+
 from ..backend import Generator as RandomGenerator
 from ..errors import check_integer
 from ..tree import mapped
@@ -138,6 +140,14 @@ def shuffled(source: Elements, size: int, key: int) -> Iterator[Any]:
         yield buffer[i]
 
 
+def shuffled_order(order: Order, size: int, key: int) -> Order:
+    """What `shuffled` does with elements, done with the numbers of rows."""
+    rows = numpy.arange(order.start, order.stop, order.step) if isinstance(order, range) else order
+    if size >= len(rows):
+        return rows[permutation(key, len(rows))]
+    return numpy.fromiter(shuffled(each(rows.tolist()), size, key), "int64", len(rows))
+
+
 def _integers(generator: RandomGenerator, high: int) -> Iterator[int]:
     while True:
         yield from generator.integers((1024,), 0, high, CPU).tolist()
@@ -173,7 +183,7 @@ def concatenated(sources: list[Elements]) -> Iterator[Any]:
 
 @stage
 def numbered(source: Elements, start: int) -> Iterator[Any]:
-    return enumerate(source, start)
+    return ((numpy.int64(number), element) for number, element in enumerate(source, start))
 
 
 @stage

@@ -8,7 +8,6 @@ was slower than a pipe that the buffers of arrays go through as they are.)
 from __future__ import annotations
 
 import pickle
-import random
 import signal
 import traceback
 from collections.abc import Callable, Generator
@@ -162,21 +161,20 @@ class Workers:
 def work(pipe: Connection, worker: int, workers: int) -> None:
     """What a worker process does: batches of one pass after the other, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the loader ends its workers
-    random.seed()
     try:
         while True:
             this, is_new = pipe.recv()
             payload = pipe.recv_bytes() if is_new else b""
-            try:
-                if is_new:
-                    reading, dtype = pickle.loads(payload)
-                    use_dtype(dtype)
-                for batch in range(worker, len(this), workers):
-                    send(pipe, (True, reading(this.batch(batch), this.key, batch)))
-            except (EOFError, ConnectionError):
-                raise
-            except Exception as error:
-                return send_error(pipe, error, worker)
+            for batch in range(worker, len(this), workers):
+                try:
+                    if payload:
+                        reading, dtype = pickle.loads(payload)
+                        use_dtype(dtype)
+                        payload = b""
+                    found = reading(this.batch(batch), this.key, batch)
+                except Exception as error:
+                    return send_error(pipe, error, worker)
+                send(pipe, (True, found))
     except (EOFError, ConnectionError):
         return None
 
