@@ -559,6 +559,8 @@ MISTAKES = [
     # while iterating
     (lambda: list(slow(3).map(lambda i: None)), TypeError, "numbers or texts"),
     (lambda: list(ragged.batch(2)), tg.ShapeError, r"\(1,\) and \(3,\)\. Hint: pad sequences"),
+    (lambda: list(Dataset.from_generator(lambda: [1, "a"]).batch(2)), TypeError, "either texts or numbers"),
+    (lambda: list(Dataset.from_generator(lambda: [1, "a"]).padded_batch(2)), TypeError, "either texts or numbers"),
     (lambda: list(Dataset.from_generator(lambda: [1, (1, 2)]).batch(2)), ValueError, "elements of one form"),
     (lambda: list(Dataset.from_generator(lambda: [(1,), (1, 2)]).batch(2)), ValueError, "elements of one form"),
     (lambda: list(Dataset.from_generator(lambda: [{"a": 1}, {"b": 1}]).batch(2)), ValueError, "elements of one form"),

@@ -374,9 +374,7 @@ class Dataset:
         Exceptions come through with their traceback. The thread ends with the iteration, also if that is left early.
         """
         check_integer("Dataset.prefetch", "buffer_size", buffer_size, 1)
-        return Dataset(
-            lambda: stages.passed_on(self._start(), lambda source: prefetched(source, buffer_size)), self._length
-        )
+        return Dataset(lambda: prefetched(self._start(), buffer_size), self._length)
 
     def cache(self) -> Dataset:
         """The same elements, kept in memory by the first pass that comes to the end. They cannot be written to.

@@ -15,6 +15,9 @@ from ..tree import leaves, mapped
 Order = range | numpy.ndarray
 """The numbers of rows, in the order in which they come."""
 
+KINDS = "fiubSU"
+"""The dtypes of elements: numbers and texts."""
+
 
 def as_element(where: str, value: Any) -> Any:
     """`value` with each leaf as a NumPy array, or a NumPy scalar if it is 0-d. Tuples and dicts are branches; tensors
@@ -22,6 +25,9 @@ def as_element(where: str, value: Any) -> Any:
 
     Raises TypeError for leaves that are no numbers or texts, ShapeError for lists with rows of different lengths.
     """
+    is_array = type(value) is numpy.ndarray or isinstance(value, numpy.generic)
+    if is_array and value.dtype.kind in KINDS:  # most are
+        return value[()]
     if isinstance(value, dict):
         return {key: as_element(where, branch) for key, branch in value.items()}
     if isinstance(value, tuple):
@@ -33,7 +39,7 @@ def as_element(where: str, value: Any) -> Any:
     except ValueError as error:
         hint = "a list counts as one array; several arrays are a tuple or a dict."
         raise ShapeError(message(where, "rows of one shape", str(error), hint)) from None
-    if array.dtype.kind not in "fiubSU":
+    if array.dtype.kind not in KINDS:
         found = type(value).__name__ if array.ndim == 0 else f"an array of dtype {array.dtype}"
         raise TypeError(message(where, "elements of numbers or texts, or tuples and dicts of them", found))
     return array[()]
@@ -108,11 +114,13 @@ def stacked(where: str, elements: Sequence[Any]) -> Any:
 
     def stack(arrays: Sequence[Any]) -> Any:
         try:
-            return numpy.stack(arrays)
+            batch = numpy.array(arrays)
         except ValueError:
             shapes = " and ".join(dict.fromkeys(str(array.shape) for array in arrays))
             hint = "pad sequences of unequal length (Dataset.padded_batch), crop or resize images."
             raise ShapeError(message(where, "elements of one shape", shapes, hint)) from None
+        _check_kinds(where, arrays, batch.dtype)
+        return batch
 
     return combined(where, stack, elements)
 
@@ -141,6 +149,7 @@ def padded(where: str, elements: Sequence[Any], shapes: Any, values: Any, length
             raise ShapeError(message(where, f"elements that fit into {wanted}", f"shape {tuple(largest)}"))
         sizes = [most if size is None else size for size, most in zip(wanted, largest, strict=True)]
         batch: Any = numpy.zeros((len(arrays), *sizes), numpy.result_type(*arrays))
+        _check_kinds(where, arrays, batch.dtype)
         if value is not None:
             batch[...] = check_cast(where, "padding_values", numpy.asarray(value), batch.dtype)
         for i, array in enumerate(arrays):
@@ -148,3 +157,9 @@ def padded(where: str, elements: Sequence[Any], shapes: Any, values: Any, length
         return batch
 
     return combined(where, pad, elements, shapes, values)
+
+
+def _check_kinds(where: str, arrays: Sequence[Any], dtype: Any) -> None:
+    """NumPy makes texts of numbers that stand beside texts."""
+    if dtype.kind in "US" and any(array.dtype.kind != dtype.kind for array in arrays):
+        raise TypeError(message(where, "either texts or numbers", "both"))

@@ -75,6 +75,8 @@ def _sizes(where: str, rows: int, test_size: Any, train_size: Any) -> tuple[int,
             counts.append(rounded(float(size) * rows))
         else:
             raise ValueError(message(where, expected, repr(size)))
+    if isinstance(test_size, float) and isinstance(train_size, float) and test_size + train_size > 1:
+        raise ValueError(message(where, "shares of at most 1 in sum", f"{test_size} and {train_size}"))
     test, train = counts
     if test is None:
         test = math.ceil(0.25 * rows) if train is None else rows - train

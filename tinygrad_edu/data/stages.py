@@ -201,8 +201,3 @@ def keeping(source: Elements, keep: Callable[[list[Any]], None]) -> Iterator[Any
         elements.append(element)
         yield element
     keep(elements)
-
-
-@stage
-def passed_on(source: Elements, follow: Callable[[Elements], Iterator[Any]]) -> Iterator[Any]:
-    return follow(source)

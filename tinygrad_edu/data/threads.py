@@ -1,11 +1,15 @@
-"""Work ahead in threads: prefetching, and functions called side by side."""
+"""Work ahead in threads: prefetching, and functions called side by side.
+
+Threads talk through `SimpleQueue` alone: it is written in C, so that Ctrl-C cannot leave a lock of it locked. They are
+daemons, so that a program can end while an iterator is left half-way.
+"""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 from ..state import state
@@ -13,19 +17,22 @@ from ..state import state
 
 def prefetched(
     source: Generator[Any, None, None], size: int, interrupt: Callable[[], None] = lambda: None
-) -> Iterator[Any]:
-    """The elements of `source`, of which a thread makes up to `size` ahead.
+) -> Generator[Any, None, None]:
+    """The elements of `source`, of which a thread makes up to `size` ahead, and which it closes.
 
     The thread ends when iteration does. If that is before the end, `interrupt` is called, to make a `source` that waits
     return. An exception of `source` is raised here, as it is.
     """
-    results: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-    free, stopped = threading.Semaphore(size), threading.Event()
+    results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+    places: SimpleQueue[None] = SimpleQueue()  # holds as many as elements may be made
+    is_wanted = True
 
-    def work(settings: tuple[Any, Any]) -> None:
-        adopt(settings)
+    def work() -> None:
         try:
-            while free.acquire() and not stopped.is_set():
+            while True:
+                places.get()
+                if not is_wanted:
+                    break
                 results.put((True, next(source)))
         except StopIteration:
             results.put((False, None))
@@ -34,22 +41,23 @@ def prefetched(
         finally:
             source.close()
 
-    # A daemon, so that a program can end while an iterator is left half-way.
-    thread = threading.Thread(target=work, args=(settings(),), name="prefetch", daemon=True)
-    thread.start()
+    for _ in range(size):
+        places.put(None)
+    thread = new_thread("prefetch", work)
     goes_on = True
     try:
+        thread.start()
         while goes_on:
             goes_on, found = results.get()
             if goes_on:
-                free.release()
+                places.put(None)
                 yield found
     finally:
-        stopped.set()
-        free.release()
+        is_wanted = False
+        places.put(None)
         if goes_on:
             interrupt()
-        thread.join()
+        join(thread)
     if found is not None:
         try:
             raise found
@@ -59,25 +67,60 @@ def prefetched(
 
 def called_ahead(source: Iterator[Any], function: Callable[[int, Any], Any], threads: int) -> Iterator[Any]:
     """`function(number, element)` of each element, in order, computed by that many threads."""
-    from concurrent.futures import Future, ThreadPoolExecutor
+    tasks: SimpleQueue[Any] = SimpleQueue()
+    is_wanted = True
 
-    pool = ThreadPoolExecutor(threads, "map", adopt, (settings(),))
-    pending: deque[Future[Any]] = deque()
+    def work() -> None:
+        while (task := tasks.get()) is not None:
+            number, element, result = task
+            try:
+                if is_wanted:
+                    result.put((function(number, element), None))
+            except BaseException as error:
+                result.put((None, error))
+            del task, element, result
+
+    def wait() -> Any:
+        found, error = pending.popleft().get()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+        return found
+
+    pool = [new_thread("map", work) for _ in range(threads)]
+    pending: deque[SimpleQueue[Any]] = deque()
     try:
+        for thread in pool:
+            thread.start()
         for number, element in enumerate(source):
-            pending.append(pool.submit(function, number, element))
+            result: SimpleQueue[Any] = SimpleQueue()
+            pending.append(result)
+            tasks.put((number, element, result))
             if len(pending) > threads:  # one is taken while all threads work
-                yield pending.popleft().result()
+                yield wait()
         while pending:
-            yield pending.popleft().result()
+            yield wait()
     finally:
-        pool.shutdown(cancel_futures=True)
+        is_wanted = False
+        for _ in pool:
+            tasks.put(None)
+        for thread in pool:
+            join(thread)
 
 
-def settings() -> tuple[Any, Any]:
-    """What a new thread takes over from this one."""
-    return state.dtype, state.device
+def new_thread(name: str, work: Callable[[], None]) -> threading.Thread:
+    """A thread with the default dtype and device of this one."""
+    dtype, device = state.dtype, state.device
+
+    def adopt() -> None:
+        state.dtype, state.device = dtype, device
+        work()
+
+    return threading.Thread(target=adopt, name=name, daemon=True)
 
 
-def adopt(settings: tuple[Any, Any]) -> None:
-    state.dtype, state.device = settings
+def join(thread: threading.Thread) -> None:
+    if thread.is_alive():  # not if Ctrl-C came as it was about to start
+        thread.join()
