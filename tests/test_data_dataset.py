@@ -313,6 +313,26 @@ def test_a_generator_may_draw():
     assert (elements(data.prefetch(3)), elements(data.prefetch(3))) == first
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        Dataset.from_generator(lambda: (tg.uniform((1,)) for _ in range(20))),
+        Dataset.range(10).shuffle(10).repeat(2),
+        slow(9).filter(lambda i: tg.uniform((1,)).item() < 0.5).repeat(3),
+    ],
+)
+def test_draws_of_the_program_in_between_change_nothing(data):
+    """Else a thread that is ahead by more or less would."""
+    tg.seed(1)
+    expected = elements(data)
+    tg.seed(1)
+    found = []
+    for element in data:
+        found.append(plain(element))
+        tg.uniform((1,))
+    assert found == expected
+
+
 def test_augmentation():
     images, labels = np.arange(2 * 4 * 4 * 1, dtype="float32").reshape(2, 4, 4, 1), np.array([3, 4])
     flip = tg.layers.RandomFlip("horizontal")

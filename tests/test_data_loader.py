@@ -303,6 +303,7 @@ def test_passes_inside_of_each_other():
     loader = DataLoader(np.arange(4), batch_size=2, num_workers=1)
     found = [(a.tolist(), b.tolist()) for a in loader for b in loader]
     assert found == list(itertools.product([[0, 1], [2, 3]], repeat=2))
+    assert len(multiprocessing.active_children()) == 1, "those of the inner passes have ended"
     loader.close()
 
 
@@ -411,10 +412,18 @@ def test_a_program(tmp_path):
     assert (done.stdout, done.stderr, done.returncode) == ("2\n", "", 0)
 
 
-def test_ctrl_c(tmp_path):
-    """The signal goes to all processes, as from a terminal; the workers say nothing and end."""
-    done = run(tmp_path, "os.killpg(0, signal.SIGINT)")
-    assert (done.stdout, done.stderr, done.returncode) == ("interrupted []\n", "", 0)
+@pytest.mark.parametrize(
+    ("deed", "printed"),
+    [
+        ("os.killpg(0, signal.SIGINT)", "interrupted []\n"),
+        ("[os.kill(process, signal.SIGINT) for process in processes]", "2\n"),
+    ],
+    ids=["to all", "to the workers"],
+)
+def test_ctrl_c(tmp_path, deed, printed):
+    """A terminal sends the signal to all processes: the workers say nothing, and end when the loader ends them."""
+    done = run(tmp_path, deed)
+    assert (done.stdout, done.stderr, done.returncode) == (printed, "", 0)
 
 
 def test_a_program_that_ends_half_way(tmp_path):
