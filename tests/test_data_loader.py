@@ -242,7 +242,7 @@ def test_workers_give_the_same(workers):
     assert len(expected[0]) == 8
     for one, other in zip(expected, found, strict=True):
         assert_equal_passes(one, other)
-    assert all(array.flags.writeable for array in flat(found[0][0]))
+    assert all(array.flags.writeable and array.dtype is np.dtype(array.dtype.str) for array in flat(found[0][0]))
 
 
 def test_large_and_empty_arrays_go_through_pipes():
@@ -297,6 +297,15 @@ def test_workers_live_on_and_see_changes():
 
 def with_process(samples):
     return [*samples, tg.uniform((1,)).dtype.itemsize, os.getpid()]
+
+
+def test_a_worker_that_has_no_batch_in_the_first_pass():
+    sampler = [0]
+    loader = DataLoader(np.arange(5), batch_size=2, sampler=sampler, num_workers=2)
+    assert [batch.tolist() for batch in loader] == [[0]]
+    sampler[:] = [4, 3, 2]
+    assert [batch.tolist() for batch in loader] == [[4, 3], [2]]
+    loader.close()
 
 
 def test_passes_inside_of_each_other():

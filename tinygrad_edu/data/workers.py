@@ -18,6 +18,7 @@ import numpy
 
 from ..errors import message
 from ..state import default_dtype, use_dtype
+from ..tree import mapped
 from .elements import Order, as_element, rows_of, stacked
 from .streams import all_streams
 
@@ -161,10 +162,11 @@ class Workers:
 def work(pipe: Connection, worker: int, workers: int) -> None:
     """What a worker process does: batches of one pass after the other, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the loader ends its workers
+    payload = b""  # what is not yet unpickled
     try:
         while True:
             this, is_new = pipe.recv()
-            payload = pipe.recv_bytes() if is_new else b""
+            payload = pipe.recv_bytes() if is_new else payload
             for batch in range(worker, len(this), workers):
                 try:
                     if payload:
@@ -206,4 +208,9 @@ def receive(pipe: Connection) -> Any:
     buffers = [bytearray(size) for size in sizes]
     for buffer in buffers:
         pipe.recv_bytes_into(buffer)
-    return pickle.loads(head, buffers=buffers)
+    return mapped(_with_own_dtype, pickle.loads(head, buffers=buffers))
+
+
+def _with_own_dtype(leaf: Any) -> Any:
+    """NumPy's own object for the dtype, which is faster to tell; pickle makes an equal one."""
+    return leaf.view(numpy.dtype(leaf.dtype.str)) if isinstance(leaf, numpy.ndarray) else leaf
