@@ -366,6 +366,16 @@ def test_dtype_and_device_of_threads():
             assert {x.dtype.name for x in data.prefetch(2)} == {"float64"}
 
 
+@pytest.mark.gpu
+def test_arrays_on_cuda_come_to_the_host():
+    on_cuda = tg.tensor([[1.0], [2.0]]).to("cuda")
+    for data in (Dataset.from_tensor_slices(on_cuda), Dataset.from_generator(lambda: [on_cuda.data[0], on_cuda[1]])):
+        assert elements(data) == [[1.0], [2.0]]
+    with tg.use_device("cuda"):  # orders and maps do not change with the device
+        found = [elements(Dataset.range(9).shuffle(n, seed=1).map(lambda i: tg.ones((1,)) * i)) for n in (4, 9)]
+    assert found == [elements(Dataset.range(9).shuffle(n, seed=1).map(lambda i: [float(i)])) for n in (4, 9)]
+
+
 # When work is done
 
 
