@@ -34,7 +34,7 @@ ALLOWED = {
     "metrics": CORE + " losses",
     "layers": CORE + " initializers regularizers constraints tree",
     "optimizers": CORE + " jit",
-    "data": CORE,
+    "data": CORE + " tree",
     "datasets": "errors data",
     "utils": CORE,
     "callbacks": CORE + " metrics optimizers files tree",

@@ -1,6 +1,7 @@
 """The engine: what backward accumulates, frees, refuses and costs."""
 
 import gc
+import pickle
 import sys
 import threading
 import tracemalloc
@@ -607,6 +608,16 @@ def test_a_parameter_updated_in_place_under_no_grad():
         total = tg.zeros(())
         total += 1.0
     assert total.item() == 1.0
+
+
+def test_arrays_that_were_pickled():
+    """Their dtypes equal NumPy's own, but are other objects."""
+    a = pickle.loads(pickle.dumps(np.array([1.0, 2.0], "float32")))
+    assert a.dtype is not np.dtype("float32")
+    x, w = tg.Tensor(a, requires_grad=True), tracked([3.0, 4.0], dtype="float32")
+    (w * x * x).mean().backward()
+    assert w.grad.tolist() == [0.5, 2.0]
+    assert x.grad.tolist() == [3.0, 8.0]
 
 
 def test_a_wrong_dtype_inside_the_graph_is_found_where_it_is_made(made):

@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from . import (
     callbacks,
     constraints,
+    data,
     datasets,
     initializers,
     layers,
@@ -44,7 +45,7 @@ from .state import default_dtype, use_dtype
 
 __all__ = [
     "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "Input", "Model",
-    "Sequential", "ShapeError", "Tensor", "TraceError", "callbacks", "checkpoint", "constraints", "datasets",
+    "Sequential", "ShapeError", "Tensor", "TraceError", "callbacks", "checkpoint", "constraints", "data", "datasets",
     "default_device", "default_dtype", "device", "enable_grad", "grad", "gradcheck", "hessian", "hvp",
     "initializers", "jacobian", "jit", "jvp", "layers", "losses", "memory_in_use", "metrics", "models", "no_grad",
     "optimizers", "regularizers", "seed", "set_threads", "synchronize", "tensor", "use_device", "use_dtype",

@@ -172,7 +172,7 @@ def propagate(
                 if type(edge) is Node:
                     if d.shape != edge.shape:
                         d = _fit(d, edge.shape, node, i)
-                    if d.dtype is not edge.dtype:
+                    if d.dtype is not edge.dtype and d.dtype != edge.dtype:  # pickle makes equal ones
                         raise _wrong(TypeError, node, i, f"dtype {edge.dtype}", d.dtype)
                     if edge in cotangents:
                         cotangents[edge] = cotangents[edge] + d
@@ -182,7 +182,7 @@ def propagate(
                 else:
                     if d.shape != edge.data.shape:
                         d = _fit(d, edge.data.shape, node, i)
-                    if d.dtype is not edge.data.dtype:
+                    if d.dtype is not edge.data.dtype and d.dtype != edge.data.dtype:
                         raise _wrong(TypeError, node, i, f"dtype {edge.data.dtype}", d.dtype)
                     if edge in found:
                         found[edge] += d
