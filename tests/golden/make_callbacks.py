@@ -16,8 +16,7 @@ import keras
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from callback_cases import BOARDS, board, decisions
-
-FILE = Path(__file__).with_name("callbacks.json")
+from recording import close, main
 
 
 class Summary:
@@ -89,16 +88,8 @@ def record():
         found = decisions(keras.callbacks, folder, (".keras", ".weights.h5"))
     found |= {"boards": boards(), "arguments": {name: arguments(name) for name in CALLBACKS}}
     # NaN is no JSON, and no decision is NaN
-    return json.loads(json.dumps({"version": keras.__version__, **found}, allow_nan=False))
+    return json.loads(json.dumps(found, allow_nan=False))
 
 
 if __name__ == "__main__":
-    found = record()
-    if "--check" not in sys.argv:
-        FILE.write_text(json.dumps(found) + "\n")
-        print(f"{len(found) - 1} cases of Keras {keras.__version__} in {FILE.name}, {FILE.stat().st_size:,} bytes")
-        sys.exit()
-    known = json.loads(FILE.read_text())
-    wrong = [name for name in found.keys() | known.keys() if name != "version" and found.get(name) != known.get(name)]
-    print(f"Keras {keras.__version__}: {len(found) - 1} cases compared with {FILE.name}", *wrong, sep="\n  differs: ")
-    sys.exit(1 if wrong else 0)
+    main(__file__, ".json", record(), close(0.0))

@@ -19,8 +19,7 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from layer_cases import F, every_case, leaves, mapped
-
-FILE = Path(__file__).with_name("keras.npz")
+from recording import main
 
 
 def compute(case):
@@ -58,7 +57,6 @@ def record():
     found = {name: array for case in cases for name, array in compute(case).items()}
     signatures = {case.layer.name: arguments(case.layer.name) for case in cases}
     found["arguments"] = numpy.array(json.dumps(signatures, default=str))
-    found["version"] = numpy.array(keras.__version__)
     return found
 
 
@@ -72,23 +70,6 @@ def difference(a, b):
     return float(abs(a.astype("float64") - b).max(initial=0)) / scale
 
 
-def check(found):
-    """Names of arrays that are not as in the file."""
-    with numpy.load(FILE) as known:
-        names = (found.keys() | set(known.files)) - {"version"}
-        both = found.keys() & set(known.files)
-        return sorted(name for name in names if name not in both or difference(found[name], known[name]) > 1e-5)
-
-
 if __name__ == "__main__":
     keras.utils.set_random_seed(0)
-    arrays = record()
-    if "--check" not in sys.argv:
-        numpy.savez_compressed(FILE, **arrays)
-        print(f"{len(arrays)} arrays of Keras {keras.__version__} in {FILE.name}, {FILE.stat().st_size:,} bytes")
-        sys.exit()
-    wrong = check(arrays)
-    print(
-        f"Keras {keras.__version__}: {len(arrays) - len(wrong)} arrays as in {FILE.name}", *wrong, sep="\n  differs: "
-    )
-    sys.exit(1 if wrong else 0)
+    main(__file__, ".npz", record(), lambda a, b: difference(a, b) <= 1e-5)

@@ -20,10 +20,9 @@ import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from loss_cases import CASES, REDUCTIONS
+from recording import close, main
 
 CASES = {name: case for name, case in CASES.items() if case.keras}
-
-FILE = Path(__file__).with_name("losses.npz")
 
 
 def compute(name, case):
@@ -57,28 +56,8 @@ def record():
         found |= compute(name, case)
     losses = {name: value for name, value in vars(keras.losses).items() if callable(value)}
     found["arguments"] = numpy.array(json.dumps({name: arguments(value) for name, value in sorted(losses.items())}))
-    found["version"] = numpy.array(keras.__version__)
     return found
 
 
-def check(found):
-    """Names of arrays that are not as in the file."""
-    with numpy.load(FILE) as file:
-        known = dict(file)
-    same = {
-        name
-        for name in found.keys() & known.keys()
-        if (found[name] == known[name] if found[name].dtype.kind == "U" else numpy.allclose(found[name], known[name]))
-    }
-    return sorted((found.keys() | known.keys()) - same - {"version"})
-
-
 if __name__ == "__main__":
-    arrays = record()
-    if "--check" not in sys.argv:
-        numpy.savez_compressed(FILE, **arrays)
-        print(f"{len(CASES)} cases of Keras {keras.__version__} in {FILE.name}, {FILE.stat().st_size:,} bytes")
-        sys.exit()
-    wrong = check(arrays)
-    print(f"Keras {keras.__version__}: {len(CASES)} cases compared with {FILE.name}", *wrong, sep="\n  differs: ")
-    sys.exit(1 if wrong else 0)
+    main(__file__, ".npz", record(), close(1e-5, 1e-8))

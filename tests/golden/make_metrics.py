@@ -14,8 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from metric_cases import BATCHES, CASES, WEIGHTS
-
-FILE = Path(__file__).with_name("metrics.npz")
+from recording import close, main
 
 
 def record():
@@ -34,16 +33,4 @@ def record():
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", message="You are passing weight as `float`")  # they are whole
-    found = record()
-    if "--check" not in sys.argv:
-        np.savez_compressed(FILE, version=keras.__version__, **found)
-        print(f"{len(found)} results of Keras {keras.__version__} in {FILE.name}, {FILE.stat().st_size:,} bytes")
-        sys.exit()
-    known = {name: value for name, value in np.load(FILE).items() if name != "version"}
-    wrong = sorted(
-        name
-        for name in found.keys() | known.keys()
-        if name not in found or name not in known or not np.allclose(found[name], known[name], rtol=1e-5, atol=1e-6)
-    )
-    print(f"Keras {keras.__version__}: {len(found)} results compared with {FILE.name}", *wrong, sep="\n  differs: ")
-    sys.exit(1 if wrong else 0)
+    main(__file__, ".npz", record(), close(1e-5, 1e-6))

@@ -15,8 +15,7 @@ import numpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from optimizer_cases import CASES, START, STEPS, gradient
-
-FILE = Path(__file__).with_name("optimizers.npz")
+from recording import close, main
 
 
 def kind(case):
@@ -44,28 +43,6 @@ def arrays():
     return found
 
 
-def check(found, known):
-    """Names of arrays that are not as in the file."""
-    return sorted(
-        name
-        for name in found.keys() | known.keys()
-        if name not in found or name not in known or not same(found[name], known[name])
-    )
-
-
-def same(a, b):
-    return a == b if a.dtype.kind == "U" else numpy.allclose(a, b, rtol=1e-10, atol=1e-12)
-
-
 if __name__ == "__main__":
     keras.config.set_floatx("float64")
-    record = arrays()
-    if "--check" not in sys.argv:
-        numpy.savez_compressed(FILE, version=keras.__version__, **record)
-        print(f"{len(CASES)} cases of Keras {keras.__version__} in {FILE.name}, {FILE.stat().st_size:,} bytes")
-        sys.exit()
-    known = dict(numpy.load(FILE))
-    del known["version"]
-    wrong = check(record, known)
-    print(f"Keras {keras.__version__}: {len(CASES)} cases compared with {FILE.name}", *wrong, sep="\n  differs: ")
-    sys.exit(1 if wrong else 0)
+    main(__file__, ".npz", arrays(), close(1e-10, 1e-12))

@@ -5,17 +5,14 @@ python tests/golden/make_schedules.py            # writes schedules.json
 python tests/golden/make_schedules.py --check    # compares with it, and fails on a difference
 """
 
-import json
 import sys
 from pathlib import Path
 
 import keras
-import numpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from recording import close, main
 from schedule_cases import CASES
-
-FILE = Path(__file__).with_name("schedules.json")
 
 
 def rates(name):
@@ -25,12 +22,4 @@ def rates(name):
 
 
 if __name__ == "__main__":
-    found = {name: rates(name) for name in CASES}
-    if "--check" not in sys.argv:
-        FILE.write_text(json.dumps({"version": keras.__version__, **found}) + "\n")
-        print(f"{len(CASES)} schedules of Keras {keras.__version__} in {FILE.name}, {FILE.stat().st_size:,} bytes")
-        sys.exit()
-    known = json.loads(FILE.read_text())
-    wrong = [name for name in CASES if name not in known or not numpy.allclose(found[name], known[name], atol=1e-7)]
-    print(f"Keras {keras.__version__}: {len(CASES)} schedules compared with {FILE.name}", *wrong, sep="\n  differs: ")
-    sys.exit(1 if wrong else 0)
+    main(__file__, ".json", {name: rates(name) for name in CASES}, close(1e-5, 1e-7))
