@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 BOUNDS = {"mlp": 0.93, "cnn": 0.9, "lstm": 0.95, "rare": 0.965}
-"""The accuracy that each program reaches, with Keras (1.0, 0.98, 1.0 and 0.98 in version 3.15.1) and with tinygrad_edu."""
+"""The accuracy that each program reaches, with Keras 3.15.1 (1.0, 0.98, 1.0 and 0.98) and with tinygrad_edu."""
 
 
 def source(name):
