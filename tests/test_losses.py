@@ -215,16 +215,27 @@ def test_weights_that_are_all_0_give_0():
     assert (value.item(), p.grad.item()) == (0.0, 0.0)
 
 
+class OwnStep(tg.models.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+    def test_step(self, data):
+        return super().test_step(data)
+
+
 @pytest.mark.parametrize("jit", [True, False])
-def test_a_mean_with_sample_weight_over_batches_is_that_of_all_rows(jit):
+@pytest.mark.parametrize("kind", [tg.models.Sequential, OwnStep])
+def test_a_mean_with_sample_weight_over_batches_is_that_of_all_rows(kind, jit):
     x, y = np.arange(7.0)[:, None], np.arange(7.0) ** 2
     weights = np.array([0.0, 0.0, 0.0, 1.0, 0.5, 3.0, 2.0])
-    model = tg.models.Sequential([tg.layers.Dense(1)])
-    model.compile("sgd", MeanSquaredError("mean_with_sample_weight"), jit=jit)
+    model = kind([tg.layers.Dense(1)])
+    model.compile(tg.optimizers.SGD(0.0), MeanSquaredError("mean_with_sample_weight"), jit=jit)
     model.build((None, 1))
     model.set_weights([np.array([[2.0]]), np.array([1.0])])
     wanted = np.average((2 * x[:, 0] + 1 - y) ** 2, weights=weights)
     assert model.evaluate(x, y, sample_weight=weights, batch_size=3, verbose=0) == pytest.approx(wanted, rel=1e-6)
+    history = model.fit(x, y, sample_weight=weights, batch_size=3, verbose=0).history
+    assert history["loss"] == pytest.approx([wanted], rel=1e-6)
 
 
 # Bad input, by type and text
