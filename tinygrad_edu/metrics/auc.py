@@ -108,16 +108,20 @@ class AUC(ProbabilityMetric):
         elif self.num_labels is not None:
             super().make_counts((check_integer("AUC", "num_labels", self.num_labels, 1),))
 
+    def make_states(self, shape: tuple[int, ...]) -> None:
+        if not self.multi_label:
+            return
+        if len(shape) != 1:
+            raise ShapeError(message(self.name, "predictions (n, labels)", f"rows of shape {shape}"))
+        if self._counts is None:
+            super().make_counts(shape)
+        check_outputs(self.name, self._counts[0, :, 0], shape[0])
+
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
-        if self.multi_label and y_pred.ndim != 2:
-            raise ShapeError(message(self.name, "predictions (n, labels)", f"shape {y_pred.shape}"))
         if self.label_weights is not None and y_pred.shape[-1:] != (len(self.label_weights),):
             expected = f"predictions of {len(self.label_weights)} labels, as label_weights has them"
             raise ShapeError(message(self.name, expected, f"shape {y_pred.shape}"))
-        if self.multi_label:
-            if self._counts is None:
-                super().make_counts(y_pred.shape[1:])
-            check_outputs(self.name, self._counts[0, :, 0], y_pred.shape[1])
+        self.make_states(y_pred.shape[1:])
         super().update(y_true, y_pred, weights)
 
     def add(self, positive: Any, y_pred: Any, weights: Any) -> None:
