@@ -215,6 +215,22 @@ def test_weights_that_are_all_0_give_0():
     assert (value.item(), p.grad.item()) == (0.0, 0.0)
 
 
+def test_losses_of_half_precision_are_those_of_single_precision():
+    for loss, y, p, wanted in (
+        (BinaryCrossentropy(), [[0.0, 1.0]], [[1.0, 0.0]], -np.log([2.0**-23, 1e-7]).mean()),  # 1 - 1e-7 in float32
+        (CategoricalCrossentropy(), [[0.0, 1.0]], [[1.0, 0.0]], -np.log(1e-7)),
+        (MeanSquaredError(), [[300.0, 0.0]], [[0.0, 0.0]], 45000.0),
+        (MeanSquaredError(), [[600.0, 0.0]], [[0.0, 0.0]], 180000.0),
+        (losses.Dice(axis=-1), [[0.0, 0.0]], [[0.0, 0.0]], 1.0),
+    ):
+        p = tg.tensor(np.array(p, "float16"), requires_grad=True)
+        value = loss(y, p, [1.0])
+        value.backward()
+        assert (value.dtype, p.grad.dtype) == ("float32", "float16")
+        assert value.item() == pytest.approx(wanted, rel=1e-6)
+        assert np.isfinite(p.grad.numpy()).all()
+
+
 class OwnStep(tg.models.Sequential):
     def train_step(self, data):
         return super().train_step(data)
