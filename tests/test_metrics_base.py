@@ -87,6 +87,8 @@ def test_what_the_function_of_a_metric_may_see_and_return():
     (losses.BinaryCrossentropy(from_logits=True), 1, metrics.BinaryAccuracy, 0.0),
     (losses.MeanSquaredError(), 1, metrics.BinaryAccuracy, 0.5),
     (losses.MeanSquaredError(), 3, metrics.CategoricalAccuracy, None),
+    (losses.Hinge(), 1, metrics.SignAccuracy, 0.0),
+    (losses.SquaredHinge(), 3, metrics.CategoricalAccuracy, None),
 ])  # fmt: skip
 def test_which_accuracy(loss, outputs, kind, threshold):
     for name in ("accuracy", "acc"):
@@ -94,6 +96,17 @@ def test_which_accuracy(loss, outputs, kind, threshold):
         assert type(metric) is kind
         assert metric.name == name
         assert getattr(metric, "threshold", None) == threshold
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("negative", [-1.0, 0.0])
+def test_accuracy_beside_a_hinge_loss_is_that_of_the_sign(negative, jit):
+    x = np.array([[0.2], [0.7], [-0.3], [-2.0], [0.1]])
+    y = np.array([1.0, 1.0, negative, negative, negative])
+    model = Sequential([Input((1,)), Dense(1, kernel_initializer="ones")])
+    for loss in ("hinge", "squared_hinge"):
+        model.compile(SGD(0.0), loss, metrics=["accuracy"], jit=jit)
+        assert model.evaluate(x, y, batch_size=2, verbose=0)[1] == pytest.approx(0.8)
 
 
 NAMES = {
