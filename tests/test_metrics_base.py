@@ -446,6 +446,28 @@ def test_weighted_metrics_of_several_outputs(form):
 # Values that cannot be
 
 
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize(("make", "received"), [
+    (lambda: metrics.AUC(), "some outside"), (lambda: metrics.MeanIoU(2), "others"),
+])  # fmt: skip
+def test_results_in_a_step_of_ones_own(make, received, jit):
+    class Own(Sequential):
+        def test_step(self, data):
+            metric.update_state(data[1], self(data[0]))
+            return {"score": metric.result()}
+
+    model = Own([Input((1,)), Dense(1, kernel_initializer="ones")])
+    for wrong in (False, True, False):
+        metric = make()
+        model.compile("sgd", "mse", jit=jit)
+        data = np.full((4, 1), 2.0 if wrong else 1.0), np.ones((4, 1))
+        if wrong:
+            with pytest.raises(ValueError, match=f"received {received}"):
+                model.evaluate(*data, verbose=0)
+        else:
+            assert 0.0 <= model.evaluate(*data, verbose=0, return_dict=True)["score"] <= 1.0
+
+
 def test_predictions_outside_of_the_probabilities():
     for p in (1.5, -0.1):
         metric = metrics.AUC()

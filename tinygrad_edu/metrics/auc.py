@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 
 from .. import losses, ops
+from ..autograd import check_array
 from ..errors import ShapeError, check_integer, check_number, choice, message
-from ..state import state
 from .base import as_tensor, check_outputs, ratio
 from .confusion import ThresholdMetric, check_thresholds
 
@@ -40,11 +40,14 @@ class ProbabilityMetric(ThresholdMetric):
 
     def outcomes(self) -> tuple[Any, Any, Any, Any]:
         outside = ops.sum(self._counts[..., -1])
-        if state.trace is None and outside.item() > 0.0:
-            hint = "end in a sigmoid or softmax" + (", or say from_logits=True." if hasattr(self, "curve") else ".")
-            raise ValueError(message(self.name, "predictions in [0, 1]", "some outside", hint))
+        check_array(outside.data, self._check_outside)
         tp, fp, tn, fn = (a + 0.0 * outside for a in super().outcomes())  # of NaN all is NaN
         return tp, fp, tn, fn
+
+    def _check_outside(self, outside: Any) -> None:
+        if outside > 0.0:
+            hint = "end in a sigmoid or softmax" + (", or say from_logits=True." if hasattr(self, "curve") else ".")
+            raise ValueError(message(self.name, "predictions in [0, 1]", "some outside", hint))
 
 
 CURVES = ("ROC", "PR", "PRGAIN")
