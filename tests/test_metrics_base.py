@@ -99,6 +99,15 @@ def test_which_accuracy(loss, outputs, kind, threshold):
 
 
 @pytest.mark.parametrize("jit", [True, False])
+def test_losses_as_metrics(jit):
+    model = compiled(metrics=[losses.MeanAbsoluteError(), losses.Huber(name="smooth")], jit=jit)
+    found = model.evaluate(X, Y, batch_size=16, verbose=0, return_dict=True)
+    errors = np.abs(X - Y).astype("float64")  # none above the delta of 1
+    assert found["mean_absolute_error"] == pytest.approx(errors.mean(), rel=1e-6)
+    assert found["smooth"] == pytest.approx((errors**2).mean() / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("jit", [True, False])
 @pytest.mark.parametrize("negative", [-1.0, 0.0])
 def test_accuracy_beside_a_hinge_loss_is_that_of_the_sign(negative, jit):
     x = np.array([[0.2], [0.7], [-0.3], [-2.0], [0.1]])

@@ -119,7 +119,7 @@ def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
         return metric
     if isinstance(metric, type) or not callable(metric):
         raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric)))
-    return MeanMetricWrapper(metric)
+    return MeanMetricWrapper(metric, snake_case(metric.name) if isinstance(metric, losses.Loss) else None)
 
 
 def _named(name: str, loss: losses.Loss, outputs: int) -> Metric:
