@@ -195,6 +195,7 @@ def confusion(normalize):
 CASES = {
     "accuracy": Case(lambda m: m.Accuracy(), IDS, GUESSED, lambda sk, y, p, w: sk.accuracy_score(y, p, sample_weight=w)),
     "binary_accuracy": Case(lambda m: m.BinaryAccuracy(threshold=0.25), BITS, P, lambda sk, y, p, w: sk.accuracy_score(y, p[:, 0] > 0.25, sample_weight=w)),
+    "sign_accuracy": Case(lambda m: m.SignAccuracy(), 2 * BITS - 1, P - 0.4, lambda sk, y, p, w: sk.accuracy_score(y, np.sign(p[:, 0]), sample_weight=w), keras=False),
     "binary_accuracy of columns": Case(lambda m: m.BinaryAccuracy(), LABELS, PL, of_rows(lambda y, p: ((p > 0.5) == y).mean(axis=1))),
     "categorical_accuracy": Case(lambda m: m.CategoricalAccuracy(), ONE_HOT, SCORES, lambda sk, y, p, w: sk.accuracy_score(y.argmax(1), p.argmax(1), sample_weight=w)),
     "sparse_categorical_accuracy": Case(lambda m: m.SparseCategoricalAccuracy(), IDS, SCORES, lambda sk, y, p, w: sk.accuracy_score(y, p.argmax(1), sample_weight=w)),

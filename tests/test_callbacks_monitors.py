@@ -123,6 +123,8 @@ def test_monitors_that_are_missing(make, tmp_path, monkeypatch):
         fit(made(), make("val_loss"), validation_data=None)
     with pytest.raises(ValueError, match="mode='auto' for 'val_score', which is not one of loss, accuracy"):
         fit(made(), make("val_score"))
+    with pytest.raises(ValueError, match="mode='auto' for 'val_score', which is a ConfusionMatrix"):
+        fit(made(metrics=[tg.metrics.ConfusionMatrix(2, name="score")]), make("val_score"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -185,6 +185,29 @@ def test_metrics_held_by_attributes_and_several_losses(jit):
         assert history.history == {name: values[1:] for name, values in known.history.items()}
 
 
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("last", [False, True])
+def test_metrics_whose_states_depend_on_the_number_of_outputs(last, jit):
+    classes = np.eye(3, dtype="float32")[RANDOM.integers(0, 3, N)]
+
+    def three():
+        model = Sequential([Input((3,)), Dense(3, activation="softmax")])
+        few = [tg.metrics.F1Score(), tg.metrics.R2Score(), tg.metrics.AUC(multi_label=True, name="areas")]
+        model.compile(
+            Adam(0.01), "categorical_crossentropy", metrics=few, weighted_metrics=[tg.metrics.FBetaScore()], jit=jit
+        )
+        return model
+
+    def data():
+        return {"x": X, "y": classes, "batch_size": SIZE}
+
+    known, whole = at_once(three, data)
+    _, history, model = continued(three, data, "on_train_batch_end", (1, 4 if last else 2))
+    same(whole, model)
+    for name, values in history.history.items():
+        np.testing.assert_array_equal(values, known.history[name][1:])
+
+
 def test_progress_where_nothing_trains():
     tg.seed(5)
     model = made(True)

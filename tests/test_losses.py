@@ -215,16 +215,43 @@ def test_weights_that_are_all_0_give_0():
     assert (value.item(), p.grad.item()) == (0.0, 0.0)
 
 
+def test_losses_of_half_precision_are_those_of_single_precision():
+    for loss, y, p, wanted in (
+        (BinaryCrossentropy(), [[0.0, 1.0]], [[1.0, 0.0]], -np.log([2.0**-23, 1e-7]).mean()),  # 1 - 1e-7 in float32
+        (CategoricalCrossentropy(), [[0.0, 1.0]], [[1.0, 0.0]], -np.log(1e-7)),
+        (MeanSquaredError(), [[300.0, 0.0]], [[0.0, 0.0]], 45000.0),
+        (MeanSquaredError(), [[600.0, 0.0]], [[0.0, 0.0]], 180000.0),
+        (losses.Dice(axis=-1), [[0.0, 0.0]], [[0.0, 0.0]], 1.0),
+    ):
+        p = tg.tensor(np.array(p, "float16"), requires_grad=True)
+        value = loss(y, p, [1.0])
+        value.backward()
+        assert (value.dtype, p.grad.dtype) == ("float32", "float16")
+        assert value.item() == pytest.approx(wanted, rel=1e-6)
+        assert np.isfinite(p.grad.numpy()).all()
+
+
+class OwnStep(tg.models.Sequential):
+    def train_step(self, data):
+        return super().train_step(data)
+
+    def test_step(self, data):
+        return super().test_step(data)
+
+
 @pytest.mark.parametrize("jit", [True, False])
-def test_a_mean_with_sample_weight_over_batches_is_that_of_all_rows(jit):
+@pytest.mark.parametrize("kind", [tg.models.Sequential, OwnStep])
+def test_a_mean_with_sample_weight_over_batches_is_that_of_all_rows(kind, jit):
     x, y = np.arange(7.0)[:, None], np.arange(7.0) ** 2
     weights = np.array([0.0, 0.0, 0.0, 1.0, 0.5, 3.0, 2.0])
-    model = tg.models.Sequential([tg.layers.Dense(1)])
-    model.compile("sgd", MeanSquaredError("mean_with_sample_weight"), jit=jit)
+    model = kind([tg.layers.Dense(1)])
+    model.compile(tg.optimizers.SGD(0.0), MeanSquaredError("mean_with_sample_weight"), jit=jit)
     model.build((None, 1))
     model.set_weights([np.array([[2.0]]), np.array([1.0])])
     wanted = np.average((2 * x[:, 0] + 1 - y) ** 2, weights=weights)
     assert model.evaluate(x, y, sample_weight=weights, batch_size=3, verbose=0) == pytest.approx(wanted, rel=1e-6)
+    history = model.fit(x, y, sample_weight=weights, batch_size=3, verbose=0).history
+    assert history["loss"] == pytest.approx([wanted], rel=1e-6)
 
 
 # Bad input, by type and text

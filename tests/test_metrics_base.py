@@ -87,6 +87,8 @@ def test_what_the_function_of_a_metric_may_see_and_return():
     (losses.BinaryCrossentropy(from_logits=True), 1, metrics.BinaryAccuracy, 0.0),
     (losses.MeanSquaredError(), 1, metrics.BinaryAccuracy, 0.5),
     (losses.MeanSquaredError(), 3, metrics.CategoricalAccuracy, None),
+    (losses.Hinge(), 1, metrics.SignAccuracy, 0.0),
+    (losses.SquaredHinge(), 3, metrics.CategoricalAccuracy, None),
 ])  # fmt: skip
 def test_which_accuracy(loss, outputs, kind, threshold):
     for name in ("accuracy", "acc"):
@@ -94,6 +96,26 @@ def test_which_accuracy(loss, outputs, kind, threshold):
         assert type(metric) is kind
         assert metric.name == name
         assert getattr(metric, "threshold", None) == threshold
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_losses_as_metrics(jit):
+    model = compiled(metrics=[losses.MeanAbsoluteError(), losses.Huber(name="smooth")], jit=jit)
+    found = model.evaluate(X, Y, batch_size=16, verbose=0, return_dict=True)
+    errors = np.abs(X - Y).astype("float64")  # none above the delta of 1
+    assert found["mean_absolute_error"] == pytest.approx(errors.mean(), rel=1e-6)
+    assert found["smooth"] == pytest.approx((errors**2).mean() / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("negative", [-1.0, 0.0])
+def test_accuracy_beside_a_hinge_loss_is_that_of_the_sign(negative, jit):
+    x = np.array([[0.2], [0.7], [-0.3], [-2.0], [0.1]])
+    y = np.array([1.0, 1.0, negative, negative, negative])
+    model = Sequential([Input((1,)), Dense(1, kernel_initializer="ones")])
+    for loss in ("hinge", "squared_hinge"):
+        model.compile(SGD(0.0), loss, metrics=["accuracy"], jit=jit)
+        assert model.evaluate(x, y, batch_size=2, verbose=0)[1] == pytest.approx(0.8)
 
 
 NAMES = {
@@ -433,6 +455,28 @@ def test_weighted_metrics_of_several_outputs(form):
 # Values that cannot be
 
 
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize(("make", "received"), [
+    (lambda: metrics.AUC(), "some outside"), (lambda: metrics.MeanIoU(2), "others"),
+])  # fmt: skip
+def test_results_in_a_step_of_ones_own(make, received, jit):
+    class Own(Sequential):
+        def test_step(self, data):
+            metric.update_state(data[1], self(data[0]))
+            return {"score": metric.result()}
+
+    model = Own([Input((1,)), Dense(1, kernel_initializer="ones")])
+    for wrong in (False, True, False):
+        metric = make()
+        model.compile("sgd", "mse", jit=jit)
+        data = np.full((4, 1), 2.0 if wrong else 1.0), np.ones((4, 1))
+        if wrong:
+            with pytest.raises(ValueError, match=f"received {received}"):
+                model.evaluate(*data, verbose=0)
+        else:
+            assert 0.0 <= model.evaluate(*data, verbose=0, return_dict=True)["score"] <= 1.0
+
+
 def test_predictions_outside_of_the_probabilities():
     for p in (1.5, -0.1):
         metric = metrics.AUC()
@@ -566,14 +610,14 @@ ERRORS = [
     (lambda: metrics.AUC(num_labels=2), ValueError, "AUC: expected num_labels only with multi_label=True, received 2."),
     (lambda: metrics.AUC(label_weights=[-1.0]), ValueError, "AUC: expected each of label_weights to be a number of at least 0, received -1.0."),
     (lambda: metrics.AUC(label_weights=[1.0])([[0, 1]], [[0.1, 0.2]]), ShapeError, "auc: expected predictions of 1 labels, as label_weights has them, received shape (1, 2)."),
-    (lambda: metrics.AUC(multi_label=True)([0], [0.1]), ShapeError, "auc: expected predictions (n, labels), received shape (1,)."),
+    (lambda: metrics.AUC(multi_label=True)([0], [0.1]), ShapeError, "auc: expected predictions (n, labels), received rows of shape ()."),
     (lambda: metrics.AUC(multi_label=True, num_labels=3)([[0, 1]], [[0.1, 0.2]]), ShapeError, "auc: expected predictions of 3 outputs, as before, received 2. Hint: a metric that has seen a batch stays with its number of outputs; make a new one."),
     (lambda: metrics.SensitivityAtSpecificity(1.5), ValueError, "SensitivityAtSpecificity: expected specificity to be a number in [0, 1], received 1.5."),
     (lambda: metrics.RecallAtPrecision(0.5, 0), ValueError, "RecallAtPrecision: expected num_thresholds to be an integer of at least 1, received 0."),
     (lambda: metrics.F1Score("mean"), ValueError, "f1_score: expected average to be one of 'None', 'macro', 'micro', 'weighted', received 'mean'."),
     (lambda: metrics.FBetaScore(beta=0.0), ValueError, "fbeta_score: expected beta to be a number above 0, received 0.0."),
     (lambda: metrics.F1Score(threshold=2), ValueError, "f1_score: expected threshold to be a number in [0, 1], received 2."),
-    (lambda: metrics.F1Score()([[1], [0]], [[0.5], [0.2]]), ShapeError, "f1_score: expected predictions (..., classes), received shape (2, 1). Hint: say threshold=0.5 for one output."),
+    (lambda: metrics.F1Score()([[1], [0]], [[0.5], [0.2]]), ShapeError, "f1_score: expected predictions (..., classes), received rows of shape (1,). Hint: say threshold=0.5 for one output."),
     (lambda: metrics.R2Score("mean"), ValueError, "r2_score: expected class_aggregation to be one of 'None', 'uniform_average', 'variance_weighted_average', received 'mean'."),
     (lambda: metrics.R2Score(num_regressors=-1), ValueError, "r2_score: expected num_regressors to be an integer of at least 0, received -1."),
     (lambda: metrics.IoU(2, [2]), ValueError, "io_u: expected target_class_ids from 0 to 1, received [2]."),

@@ -78,9 +78,9 @@ class Monitor(Callback):
         found = [m for m in metrics if m.name == name] or [m for m in metrics if name.endswith(f"_{m.name}")]
         kinds = {kind.__name__ for metric in found for kind in type(metric).__mro__}
         if bool(kinds & RISING) == bool(kinds & FALLING):
-            known = f"one of {', '.join(m.name for m in metrics)}" if not found else f"a {type(found[0]).__name__}"
+            known = f"a {type(found[0]).__name__}" if found else f"not one of {', '.join(m.name for m in metrics)}"
             expected = "mode='min' or mode='max', for a monitor whose better direction is not known"
-            raise ValueError(message(self.where, expected, f"mode='auto' for {self.monitor!r}, which is not {known}"))
+            raise ValueError(message(self.where, expected, f"mode='auto' for {self.monitor!r}, which is {known}"))
         return bool(kinds & RISING)
 
 

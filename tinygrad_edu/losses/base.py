@@ -199,12 +199,14 @@ class Loss:
         raise NotImplementedError(f"{type(self).__name__} defines no call(y_true, y_pred)")
 
     def compute(self, y_true: Any, y_pred: Any, sample_weight: Any = None, mask: Any = None) -> Any:
-        """The reduced loss of targets that `prepare` has seen; reads no value back from a device.
+        """The reduced loss of targets that `prepare` has seen; reads no value back from a device. It is in float32 for
+        predictions in float16, as in Keras: float16 ends at 65504 and has no 1 - 1e-7.
 
         `mask` (batch, time) says which values of a loss of that shape, or with more axes, count; the mean is over
         these. Warns if it fits none.
         """
         settled(self._user_made or self)  # the copy for logits does not last
+        y_true, y_pred, sample_weight = (_widened(a) for a in (y_true, y_pred, sample_weight))
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
             if values.shape[:1] != sample_weight.shape:
@@ -313,6 +315,10 @@ def check_weights(where: str, weights: Any, count: int) -> Any:
         raise ShapeError(message(where, f"sample weights of shape {(count,)}", f"shape {weights.shape}"))
     check_values(where, "finite sample weights of at least 0", weights, lambda xp, w: (w >= 0) & (w < float("inf")))
     return weights
+
+
+def _widened(a: Any) -> Any:
+    return a.astype("float32") if a is not None and a.dtype == "float16" else a
 
 
 def _as_tensor(value: Any, like: Any = None) -> Tensor:

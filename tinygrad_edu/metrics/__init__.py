@@ -15,6 +15,7 @@ from .accuracy import (
     Accuracy,
     BinaryAccuracy,
     CategoricalAccuracy,
+    SignAccuracy,
     SparseCategoricalAccuracy,
     SparseTopKCategoricalAccuracy,
     TopKCategoricalAccuracy,
@@ -58,7 +59,7 @@ __all__ = [
     "MeanSquaredLogarithmicError", "Metric", "OneHotIoU", "OneHotMeanIoU", "Perplexity", "Poisson",
     "Precision",
     "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision", "RootMeanSquaredError",
-    "SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
+    "SensitivityAtSpecificity", "SignAccuracy", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy",
     "SparseTopKCategoricalAccuracy", "SpecificityAtSensitivity",
     "SquaredHinge", "Sum", "TopKCategoricalAccuracy",
     "TrueNegatives", "TruePositives", "as_result", "get",
@@ -106,9 +107,9 @@ def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
     """The metric of that name, for a model with that loss and number of outputs per row; an object is given back as
     it is.
 
-    "accuracy" and "crossentropy" are those that fit: binary for a binary cross-entropy or a single output, else sparse
-    categorical for class ids, else categorical. A metric by name knows when the outputs are logits, and which class the
-    loss ignores.
+    "accuracy" and "crossentropy" are those that fit: binary for a binary cross-entropy or a single output (with a hinge
+    loss the accuracy of the sign), else sparse categorical for class ids, else categorical. A metric by name knows when
+    the outputs are logits, and which class the loss ignores.
 
     Raises ValueError for an unknown name, and for one that needs other probabilities than the loss makes of logits.
     """
@@ -118,7 +119,7 @@ def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
         return metric
     if isinstance(metric, type) or not callable(metric):
         raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric)))
-    return MeanMetricWrapper(metric)
+    return MeanMetricWrapper(metric, snake_case(metric.name) if isinstance(metric, losses.Loss) else None)
 
 
 def _named(name: str, loss: losses.Loss, outputs: int) -> Metric:
@@ -149,6 +150,8 @@ def _named(name: str, loss: losses.Loss, outputs: int) -> Metric:
 def _by_loss(accuracy: bool, loss: losses.Loss, outputs: int) -> type[Metric]:
     if isinstance(loss, losses.SparseCategoricalCrossentropy):
         return SparseCategoricalAccuracy if accuracy else SparseCategoricalCrossentropy
+    if accuracy and outputs == 1 and isinstance(loss, losses.Hinge):
+        return SignAccuracy
     if outputs == 1 or loss.logits_of == "sigmoid":
         return BinaryAccuracy if accuracy else BinaryCrossentropy
     return CategoricalAccuracy if accuracy else CategoricalCrossentropy

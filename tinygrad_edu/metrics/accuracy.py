@@ -29,6 +29,16 @@ class BinaryAccuracy(MeanMetric):
         return (y_pred > self.threshold) == y_true
 
 
+class SignAccuracy(BinaryAccuracy):
+    """How often a score above 0 meets a target of 1, or one below it a target of -1 or 0."""
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name, threshold=0.0)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        return super().values(ops.maximum(y_true, 0), y_pred)
+
+
 class CategoricalAccuracy(MeanMetric):
     """How often the highest score belongs to the class of a one-hot target."""
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 
 from .. import losses, ops
+from ..autograd import check_array
 from ..errors import ShapeError, check_integer, check_number, choice, message
-from ..state import state
 from .base import as_tensor, check_outputs, ratio
 from .confusion import ThresholdMetric, check_thresholds
 
@@ -40,11 +40,14 @@ class ProbabilityMetric(ThresholdMetric):
 
     def outcomes(self) -> tuple[Any, Any, Any, Any]:
         outside = ops.sum(self._counts[..., -1])
-        if state.trace is None and outside.item() > 0.0:
-            hint = "end in a sigmoid or softmax" + (", or say from_logits=True." if hasattr(self, "curve") else ".")
-            raise ValueError(message(self.name, "predictions in [0, 1]", "some outside", hint))
+        check_array(outside.data, self._check_outside)
         tp, fp, tn, fn = (a + 0.0 * outside for a in super().outcomes())  # of NaN all is NaN
         return tp, fp, tn, fn
+
+    def _check_outside(self, outside: Any) -> None:
+        if outside > 0.0:
+            hint = "end in a sigmoid or softmax" + (", or say from_logits=True." if hasattr(self, "curve") else ".")
+            raise ValueError(message(self.name, "predictions in [0, 1]", "some outside", hint))
 
 
 CURVES = ("ROC", "PR", "PRGAIN")
@@ -108,16 +111,20 @@ class AUC(ProbabilityMetric):
         elif self.num_labels is not None:
             super().make_counts((check_integer("AUC", "num_labels", self.num_labels, 1),))
 
+    def make_states(self, shape: tuple[int, ...]) -> None:
+        if not self.multi_label:
+            return
+        if len(shape) != 1:
+            raise ShapeError(message(self.name, "predictions (n, labels)", f"rows of shape {shape}"))
+        if self._counts is None:
+            super().make_counts(shape)
+        check_outputs(self.name, self._counts[0, :, 0], shape[0])
+
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
-        if self.multi_label and y_pred.ndim != 2:
-            raise ShapeError(message(self.name, "predictions (n, labels)", f"shape {y_pred.shape}"))
         if self.label_weights is not None and y_pred.shape[-1:] != (len(self.label_weights),):
             expected = f"predictions of {len(self.label_weights)} labels, as label_weights has them"
             raise ShapeError(message(self.name, expected, f"shape {y_pred.shape}"))
-        if self.multi_label:
-            if self._counts is None:
-                super().make_counts(y_pred.shape[1:])
-            check_outputs(self.name, self._counts[0, :, 0], y_pred.shape[1])
+        self.make_states(y_pred.shape[1:])
         super().update(y_true, y_pred, weights)
 
     def add(self, positive: Any, y_pred: Any, weights: Any) -> None:

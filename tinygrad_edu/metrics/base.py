@@ -57,6 +57,10 @@ class Metric:
         self._states = [*self._states, made]
         return made
 
+    def make_states(self, shape: tuple[int, ...]) -> None:
+        """Makes the states that depend on the shape of a row of predictions, if they are not made. `fit` knows that
+        before the first batch."""
+
     @property
     def variables(self) -> list[Tensor]:
         """The states."""

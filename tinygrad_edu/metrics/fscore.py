@@ -47,15 +47,17 @@ class FBetaScore(Metric):
         self.threshold = threshold
         self._counts: Sequence[Any] = ()
 
+    def make_states(self, shape: tuple[int, ...]) -> None:
+        if not shape or (shape[-1] == 1 and self.threshold is None):
+            hint = "say threshold=0.5 for one output."
+            raise ShapeError(message(self.name, "predictions (..., classes)", f"rows of shape {shape}", hint))
+        if not self._counts:
+            self._counts = [self.add_weight((shape[-1],)) for _ in range(3)]
+        check_outputs(self.name, self._counts[0], shape[-1])
+
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
-        if y_pred.ndim < 2 or (y_pred.shape[-1] == 1 and self.threshold is None):
-            hint = "say threshold=0.5 for one output."
-            raise ShapeError(message(self.name, "predictions (..., classes)", f"shape {y_pred.shape}", hint))
-        classes = y_pred.shape[-1]
-        if not self._counts:
-            self._counts = [self.add_weight((classes,)) for _ in range(3)]
-        check_outputs(self.name, self._counts[0], classes)
+        self.make_states(y_pred.shape[1:])
         weights = masked_weights(self.name, y_pred, y_pred.shape, weights)
         if self.threshold is None:
             highest = y_pred >= ops.max(y_pred, axis=-1, keepdims=True)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy
 
 from .. import losses, ops
+from ..autograd import check_array
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
-from ..state import state
 from .accuracy import is_id
 from .base import Metric, as_tensor, masked_weights, ratio, sums_by
 
@@ -36,10 +36,12 @@ class _Matrix(Metric):
 
     def matrix(self) -> Any:
         """The counts: rows are targets, columns predictions."""
-        if state.trace is None and self.counts[-1].item() > 0.0:
-            expected = f"class ids from 0 to {self.num_classes - 1}"
-            raise ValueError(message(self.name, expected, "others"))
+        check_array(self.counts[-1].data, self._check_others)
         return self.counts[:-1].reshape(self.num_classes, self.num_classes)
+
+    def _check_others(self, others: Any) -> None:
+        if others > 0.0:
+            raise ValueError(message(self.name, f"class ids from 0 to {self.num_classes - 1}", "others"))
 
 
 class ConfusionMatrix(_Matrix):

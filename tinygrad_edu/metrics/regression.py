@@ -121,16 +121,20 @@ class R2Score(Metric):
         self.samples, self.count = self.add_weight(name="samples"), self.add_weight(name="count")
         self._sums: Sequence[Any] = ()
 
+    def make_states(self, shape: tuple[int, ...]) -> None:
+        outputs = shape[-1] if shape else 1
+        if not self._sums:
+            self._sums = [self.add_weight((outputs,)) for _ in range(3)]
+        check_outputs(self.name, self._sums[0], outputs)
+
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         y = _as_floats(self.name, y_true, y_pred)
         error = ops.square(y_pred.astype("float64") - y)
         rows = y.shape[:-1] or y.shape
         w = masked_weights(self.name, y_pred, rows, weights)
         counted = masked_weights(self.name, y_pred, rows, None)
-        outputs = y.shape[-1] if y.ndim > 1 else 1
-        if not self._sums:
-            self._sums = [self.add_weight((outputs,)) for _ in range(3)]
-        check_outputs(self.name, self._sums[0], outputs)
+        self.make_states(y.shape[1:])
+        outputs = self._sums[0].size
         y, error = y.reshape(-1, outputs), error.reshape(-1, outputs)
         w = element_weights((y.shape[0], 1), ops.ones_like(y[:, 0]) if w is None else w.reshape(-1))
         self.to(y.device)

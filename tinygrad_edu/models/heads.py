@@ -59,6 +59,12 @@ class Head:
         if kinds[:2] != kinds[2:]:
             self.metrics, self.weighted = made, weighted  # else the old ones hold what this epoch has gathered
 
+    def make_states(self, shape: tuple[int, ...]) -> None:
+        """Makes the states that the metrics have for outputs of that shape a row, so that they can be set before the
+        first batch."""
+        for metric in (*self.metrics, *self.weighted):
+            metric.make_states(shape)
+
     def update_metrics(self, y: Tensor, output: Tensor, weight: Tensor | None) -> None:
         """Adds a batch to the metrics; `weight` is for the weighted ones only."""
         for metric in self.metrics:

@@ -358,6 +358,8 @@ class Prepared(ActivatedLayer):
                 known = [tuple(y.shape[1:]) for y in leaves(outputs)]
                 for i, (head, shape) in enumerate(zip(self._heads, known, strict=True)):
                     head.make_metrics(shape[-1] if shape else 1)
+                    if not (self._has_own_step("train") or self._has_own_step("test")):  # which may measure others
+                        head.make_states(shape)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
                         head.check_values(list(leaves(self(_first(x, fixed or 32), training=False)))[i])

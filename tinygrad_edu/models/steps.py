@@ -257,16 +257,16 @@ class Stepping(Prepared):
         outputs = self(x, training=True)
         loss = self.compute_loss(x, y, outputs, weight)
         self.optimizer.minimize(loss)
-        return self._mean_so_far(loss, x, y, outputs) | self.compute_metrics(x, y, outputs, weight)
+        return self._mean_so_far(loss, x, y, outputs, weight) | self.compute_metrics(x, y, outputs, weight)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluates one batch, as `train_step` trains on one."""
         x, y, weight = _parts_of(data)
         outputs = self(x, training=False)
         loss = self.compute_loss(x, y, outputs, weight, training=False)
-        return self._mean_so_far(loss, x, y, outputs) | self.compute_metrics(x, y, outputs, weight)
+        return self._mean_so_far(loss, x, y, outputs, weight) | self.compute_metrics(x, y, outputs, weight)
 
-    def _mean_so_far(self, loss: Any, x: Any, y: Any, outputs: Any) -> dict[str, Any]:
+    def _mean_so_far(self, loss: Any, x: Any, y: Any, outputs: Any, weight: Any) -> dict[str, Any]:
         """Adds what `compute_loss` returned to the mean loss."""
         mean, count = self._compiled_metrics()["loss"], next(leaves(x)).shape[0]
         heads = [head for head in self._heads if head.loss is not None]
@@ -274,18 +274,12 @@ class Stepping(Prepared):
         if apart:
             loss = functools.reduce(operator.add, self.losses, 0.0)
         elif len(heads) == 1 and y is not None:
-            count = next(count for count in self._counts(y, outputs) if count is not None)
+            i, output = next(pair for pair in enumerate(leaves(outputs)) if self._heads[pair[0]].loss is not None)
+            mask = getattr(output, "mask", None)
+            count = heads[0].loss.count(self._part(y, i), mask, self._part(weight, i))  # type: ignore[union-attr]
         if isinstance(loss, Tensor):
             mean.accumulate(loss.detach().astype("float64") * count, count)
         return {"loss": sum((head.mean.result() * head.weight for head in apart), start=mean.result())}
-
-    def _counts(self, y: Any, outputs: Any) -> list[Any]:
-        """How much the loss of each output weighs, None where there is none."""
-        parts = enumerate(zip(self._heads, leaves(outputs), strict=True))
-        return [
-            head.loss and head.loss.count(self._part(y, i), getattr(output, "mask", None))
-            for i, (head, output) in parts
-        ]
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
