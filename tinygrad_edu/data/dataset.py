@@ -65,6 +65,11 @@ class Dataset:
     def __bool__(self) -> bool:
         return True
 
+    @property
+    def is_infinite(self) -> bool:
+        """Whether a pass is known to have no end, as after `repeat()`."""
+        return self._length == math.inf
+
     # Sources
 
     @classmethod

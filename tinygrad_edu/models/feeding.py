@@ -99,6 +99,10 @@ class Indexed:
     def __len__(self) -> int:
         return len(self.data) if hasattr(type(self.data), "__len__") else self.data.num_batches
 
+    @property
+    def is_infinite(self) -> bool:
+        return length_of(self) is None
+
     def __iter__(self) -> Iterator[Any]:
         count = length_of(self)
         if count is None:
@@ -128,6 +132,8 @@ class Feed:
         steps: batches of an epoch, which then goes on where the last one ended; None: an epoch is a pass.
         looks_ahead: whether the model is made ready by the first batch, for no other data is known.
 
+    Raises ValueError for data that say they are infinite, without `steps`.
+
     Attributes:
         renews: whether there are more passes than one.
         passes: how many were begun.
@@ -143,6 +149,9 @@ class Feed:
         steps: int | None = None,
         looks_ahead: bool = False,
     ):
+        if steps is None and getattr(source, "is_infinite", False):
+            hint = "pass steps_per_epoch, validation_steps, or steps to evaluate and predict."
+            raise ValueError(message(where, "a number of steps, for the data have no end", "None", hint))
         self.where, self.source, self.convert, self.limit, self.looks_ahead = where, source, convert, steps, looks_ahead
         self.renews = not isinstance(source, Iterator)
         self.passes, self.skipped, self.generator_state = 0, 0, default_generator.state
