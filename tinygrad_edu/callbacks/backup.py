@@ -46,8 +46,9 @@ class BackupAndRestore(Callback):
     The file holds weights, buffers, the state of optimizers, metrics and other callbacks (their `state_dict`), the
     history, the state of the package's random numbers, and how far the training was; random numbers of NumPy or Python
     are not in it. Data with a seed of their own are to be made anew, for they count their passes; an order that is
-    drawn once (`reshuffle_each_iteration=False`) needs a seed. The file is written as a whole or not at all, and has a
-    checksum. Raises ValueError for one that is damaged, or of another model; delete it to begin anew.
+    drawn once (`reshuffle_each_iteration=False`) needs a seed. Validation data with a seed of their own draw from their
+    first pass again. The file is written as a whole or not at all, and has a checksum. Raises ValueError for one that
+    is damaged, or of another model; delete it to begin anew.
     """
 
     is_first = True
