@@ -6,6 +6,7 @@ texts."""
 import copy
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,13 @@ class Samples:
         return X[i], Y[i]
 
 
+class NumberedBatches(Samples, Sequence):
+    """What Keras 2's Sequence is taken for: its numbers never end."""
+
+    def __len__(self):
+        return 2
+
+
 NAN = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
 
 
@@ -91,6 +99,8 @@ NAN = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
     (fit, {"validation_data": iter([]), "validation_batch_size": 3}, ValueError, "fit: expected no validation_batch_size, for validation_data gives batches, received int 3. Hint: the batches have their sizes already."),
     (predict, {"x": iter([]), "batch_size": 3}, ValueError, "predict: expected no batch_size, for x gives batches, received int 3. Hint: the batches have their sizes already."),
     (fit, {"x": Samples(), "y": None}, TypeError, "fit: expected x to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end, received Samples."),
+    (fit, {"x": NumberedBatches(), "y": None}, TypeError, "fit: expected x to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end, received NumberedBatches."),
+    (fit, {"validation_data": NumberedBatches()}, TypeError, "fit: expected validation_data to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end, received NumberedBatches."),
     (fit, {"x": iter([]), "y": None}, ValueError, "fit: expected at least one batch, received none."),
     (fit, {"x": {1}, "y": None}, ValueError, "fit, batch 0: expected x with at least one row, received shape ()."),
     (fit, {"x": iter([None]), "y": None}, TypeError, "fit, batch 0: expected x to be an array of numbers, received NoneType. Hint: read generators into arrays first."),

@@ -106,3 +106,43 @@ def test_what_keras_has_at_the_top():
 
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     assert keras.Model(model.inputs, model.outputs).count_params() == 8
+
+
+class Rows(utils.PyDataset):
+    """As Keras programs have it."""
+
+    def __init__(self, x, y, batch_size, **options):
+        super().__init__(**options)
+        self.x, self.y, self.batch_size, self.passes = x, y, batch_size, 0
+
+    def __len__(self):
+        return len(self.x) // self.batch_size
+
+    def __getitem__(self, index):
+        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+        return self.x[rows], self.y[rows]
+
+    def on_epoch_end(self):
+        self.passes += 1
+
+
+def test_py_dataset():
+    x = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+    y = x.sum(axis=1)
+
+    def fit(*data, **options):
+        tg.seed(0)
+        model = tg.models.Sequential([tg.layers.Input((3,)), tg.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        history = model.fit(*data, epochs=2, shuffle=False, verbose=0, **options).history
+        return history, model.predict(data[0], batch_size=options.get("batch_size"), verbose=0).tolist()
+
+    data = Rows(x, y, 4)
+    assert fit(data) == fit(x, y, batch_size=4)
+    assert data.passes == 3
+    assert [len(x) for x, y in data] == [4, 4, 4]
+    with pytest.raises(TypeError, match="Rows: expected no options of PyDataset, received workers. Hint: a data.Data"):
+        Rows(x, y, 4, workers=2)
+    with pytest.raises(NotImplementedError, match="PyDataset defines no __getitem__"):
+        utils.PyDataset()[0]
+    assert not hasattr(utils, "Sequence")

@@ -1,9 +1,10 @@
-"""What Keras programs take from `keras.utils`: arrays prepared for training, and one seed for all generators."""
+"""What Keras programs take from `keras.utils`: arrays prepared for training, batches by number, and one seed for all
+generators."""
 
 from __future__ import annotations
 
+import collections.abc
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -14,7 +15,7 @@ from .backend import seed as seed_generator
 from .errors import ShapeError, check_integer, choice, message
 from .state import state
 
-__all__ = ["normalize", "pad_sequences", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "normalize", "pad_sequences", "set_random_seed", "to_categorical"]
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Any:
@@ -68,7 +69,7 @@ def normalize(x: Any, axis: int = -1, order: float = 2) -> Any:
 
 
 def pad_sequences(
-    sequences: Sequence[Any],
+    sequences: collections.abc.Sequence[Any],
     maxlen: int | None = None,
     dtype: Any = "int32",
     padding: str = "pre",
@@ -111,6 +112,43 @@ def pad_sequences(
             raise ShapeError(message("pad_sequences", expected, f"shape {kept.shape[1:]} in number {i}"))
         padded[i, slice(-len(kept), None) if padding == "pre" else slice(len(kept))] = kept
     return padded
+
+
+class PyDataset:
+    """The base class of data that give batches by their numbers, for `fit`, `evaluate` and `predict`.
+
+    A subclass defines `__len__`, how many batches a pass has, and `__getitem__(i)`: batch number i, as x, (x, y) or
+    (x, y, sample_weight). `on_epoch_end` is called after each pass. `fit` shuffles the order of the batches unless told
+    not to. Of Keras's arguments workers, use_multiprocessing and max_queue_size there is none: a `data.DataLoader`
+    makes batches in other processes.
+
+    >>> import numpy as np, tinygrad_edu as tg
+    >>> class Squares(PyDataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...     def __getitem__(self, i):
+    ...         x = np.arange(4.0 * i, 4.0 * i + 4.0)
+    ...         return x[:, None], x**2
+    >>> model = tg.models.Sequential([tg.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> model.fit(Squares(), epochs=2, verbose=0).epoch
+    [0, 1]
+    """
+
+    def __init__(self, **options: Any):
+        if options:
+            hint = "a data.DataLoader with num_workers makes batches in other processes."
+            raise TypeError(message(type(self).__name__, "no options of PyDataset", ", ".join(options), hint))
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} defines no __getitem__(index)")
+
+    def __iter__(self) -> collections.abc.Iterator[Any]:
+        """The batches of one pass, in order."""
+        return (self[i] for i in range(len(self)))  # type: ignore[arg-type]
+
+    def on_epoch_end(self) -> None:
+        """After each pass, for what is to change from one to the next."""
 
 
 def set_random_seed(seed: int) -> None:

@@ -31,12 +31,13 @@ def gives_batches(where: str, name: str, x: Any) -> bool:
         return False
     if is_indexed(x):
         return True
-    if isinstance(x, (Tensor, Mapping, Sequence)):
+    if isinstance(x, (Tensor, Mapping)):
         return False
-    if hasattr(x, "__getitem__") and not hasattr(x, "__iter__"):
+    # whose iteration is a try of all numbers, also that of a Sequence, ends nowhere if `__getitem__` takes any
+    if hasattr(x, "__getitem__") and getattr(type(x), "__iter__", Sequence.__iter__) is Sequence.__iter__:
         expected = f"{name} to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end"
         raise TypeError(message(where, expected, type(x).__name__))
-    return hasattr(x, "__iter__")
+    return hasattr(x, "__iter__") and not isinstance(x, Sequence)
 
 
 def is_indexed(x: Any) -> bool:

@@ -107,8 +107,9 @@ class Trainer(Stepping):
             x, y: inputs and targets, as tensors, arrays or lists, with a row per sample; lists or dicts of them for
                 several inputs or outputs. They are cast to the model's dtype and moved to its device. Or x alone gives
                 batches, each x, (x, y) or (x, y, sample_weight): an iterable such as a `data.Dataset`, of which each
-                epoch is a pass; a generator or other iterator, whose one pass `steps_per_epoch` cuts into epochs; or
-                what has `__len__`, `__getitem__` and `on_epoch_end`, as Keras's PyDataset.
+                epoch is a pass; a generator or other iterator, whose one pass `steps_per_epoch` cuts into epochs
+                (without it one that never ends, which nobody can know before, makes an epoch that never ends); or what
+                has `__len__`, `__getitem__` and `on_epoch_end`, as a `utils.PyDataset`.
             batch_size: rows per step of arrays; None means 32, or what makes `steps_per_epoch` steps of them.
             verbose: 0 is silent, 1 or "auto" shows a bar on a terminal and a line per epoch elsewhere, 2 lines only.
             callbacks: a `Callback`, or a list of them.
