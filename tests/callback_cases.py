@@ -59,7 +59,7 @@ class Model:
     def __init__(self):
         self.stop_training, self.metrics = False, []
         self.epoch, self.saved = -1, []
-        self.optimizer = SimpleNamespace(learning_rate=1.0, iterations=0)
+        self.optimizer = SimpleNamespace(learning_rate=1.0, iterations=0, _schedule=None)
 
     def get_weights(self):
         return [numpy.array(self.epoch)]

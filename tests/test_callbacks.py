@@ -58,6 +58,9 @@ def test_logs_are_read_only_when_somebody_looks():
     reads = []
     logs = LazyLogs(lambda: reads.append(1) or {"loss": 1.0})
     assert reads == []
+    assert repr(logs) == "{'loss': 1.0}"
+    reads.clear()
+    logs = LazyLogs(lambda: reads.append(1) or {"loss": 1.0})
     assert (logs["loss"], logs.get("loss"), list(logs), len(logs)) == (1.0, 1.0, ["loss"], 1)
     assert reads == [1]
 

@@ -146,6 +146,17 @@ def test_a_schedule_sets_the_rate_of_every_epoch(jit, capsys):
     assert first == "Epoch 1: LearningRateScheduler setting learning rate to 0.25."
 
 
+@pytest.mark.parametrize("callback", [
+    LearningRateScheduler(lambda epoch: 0.1), ReduceLROnPlateau(patience=100), LearningRateFinder(steps=3),
+])  # fmt: skip
+def test_a_rate_that_a_schedule_gives_is_refused_before_training(callback):
+    model = made(optimizer=SGD(tg.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)))
+    text = f"{type(callback).__name__}: expected an optimizer whose learning_rate is a number, to change it, received"
+    with pytest.raises(TypeError, match=f"^{text} ExponentialDecay"):
+        fit(model, callback)
+    assert model.optimizer.iterations == 0
+
+
 @pytest.mark.parametrize(("schedule", "kind", "match"), [
     (lambda epoch: -1.0, ValueError, "a rate to be a number of at least 0, received -1.0"),
     (lambda epoch, rate: math.nan, ValueError, "a rate to be a number of at least 0, received nan"),
@@ -273,6 +284,8 @@ def test_a_search_that_fit_has_too_few_batches_for():
         fit(model, LearningRateFinder(), epochs=2)
     finder = LearningRateFinder(steps=3)
     assert finder.suggestion is None
+    with pytest.raises(ValueError, match="LearningRateFinder plot: expected losses of a search, received none"):
+        finder.plot()
 
 
 def test_the_plot_of_a_search(tmp_path):

@@ -614,3 +614,10 @@ MISTAKES = [
 def test_mistakes(mistake, kind, text):
     with pytest.raises(kind, match=text):
         mistake()
+
+
+def test_repr():
+    data = Dataset.range(5).batch(2)
+    assert repr(data) == "<Dataset of 3 elements>"
+    assert repr(data.repeat()) == "<Dataset of endless elements>"
+    assert repr(data.unbatch()) == "<Dataset of an unknown number of elements>"

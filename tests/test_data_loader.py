@@ -471,3 +471,7 @@ def test_a_program_without_the_guard(tmp_path):
 def test_mistakes(make, kind, text):
     with pytest.raises(kind, match=text):
         make()
+
+
+def test_repr():
+    assert repr(DataLoader(Squares(5), 2)) == "<DataLoader of batches of 2 from Squares>"

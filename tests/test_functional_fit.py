@@ -989,3 +989,22 @@ def test_a_summary_of_a_subclass_names_attributes(capsys):
     text = capsys.readouterr().out
     assert "inner (LSTM)" in text
     assert "last (Dense)" in text
+
+
+def test_a_train_step_of_layers_that_are_not_built():
+    class Parts(Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = Sequential([Dense(1)])
+
+        def train_step(self, data):
+            loss = (self.inner(data) ** 2).mean()
+            self.optimizer.minimize(loss)
+            return {"loss": loss}
+
+    model = Parts()
+    model.compile()
+    with pytest.raises(
+        ValueError, match=r"Parts fit: expected a parameter to train, .* or compile\(optimizer=None\) if"
+    ):
+        model.fit(np.ones((4, 2)), verbose=0)

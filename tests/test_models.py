@@ -865,3 +865,10 @@ def test_a_copy_goes_on_as_the_model_would(jit, apart):
     assert not any(map(np.array_equal, weights(other), before))
     assert model.fit(x, y, epochs=3, verbose=0, shuffle=False).history == found
     assert all(map(np.array_equal, weights(model), weights(other)))
+
+
+def test_layers_that_are_not_in_a_list():
+    with pytest.raises(
+        TypeError, match=r"Sequential: expected name to be a text, .* Hint: give several layers in a li"
+    ):
+        Sequential(Dense(3), Dense(2))

@@ -211,6 +211,8 @@ def other_parameters():
     (lambda: SGD().build([tg.zeros((2,))]), TypeError, "SGD: expected leaf tensors that require grad, received float32[2]"),
     (lambda: SGD().build([weight() * 2.0]), TypeError, "expected leaf tensors that require grad"),
     (lambda: SGD().build([np.zeros(2)]), TypeError, "received ndarray"),
+    (lambda: setattr(SGD(), "lr", 0.1), AttributeError, "SGD: expected learning_rate, received lr, the name that Keras 2 had."),
+    (lambda: SGD().lr, AttributeError, "SGD: expected learning_rate, received lr, the name that Keras 2 had."),
     (lambda: SGD().step(), ValueError, "SGD: expected build(parameters) before step(), received no parameters"),
     (lambda: SGD().build([weight()]).step(), GradientError, "SGD step: expected gradients, received parameters without any. Hint: call loss.backward() first"),
     (lambda: optimizers.get("adm"), ValueError, "did you mean 'adam'?"),

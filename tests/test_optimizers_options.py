@@ -608,7 +608,7 @@ NAMES = "clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, ema_overwr
     (lambda: SGD(ema_overwrite_frequency=2), ValueError, "SGD: expected use_ema=True with ema_overwrite_frequency, received use_ema=False."),
     (lambda: SGD(gradient_accumulation_steps=1), ValueError, "SGD: expected gradient_accumulation_steps to be an integer of at least 2, received 1."),
     (lambda: SGD(gradient_accumulation_steps=2.0), TypeError, "SGD: expected gradient_accumulation_steps to be an integer of at least 2, received 2.0."),
-    (lambda: SGD(name="critic").step(), ValueError, "SGD 'critic': expected build(parameters) before step(), received no parameters."),
+    (lambda: SGD(name="critic").step(), ValueError, "SGD 'critic': expected build(parameters) before step(), received no parameters. Hint: for example optimizer.build(model.trainable_weights)."),
     (option_set, AttributeError, "SGD: expected clipnorm to stay what the optimizer was made with, received 2.0. Hint: make a new optimizer."),
     (lambda: SGD(gradient_accumulation_steps=2).build([weight()]).step(), GradientError, "SGD step: expected gradients, received parameters without any."),
     (lambda: SGD().build([weight()]).swap_ema(), ValueError, "SGD swap_ema: expected averages of parameters: use_ema=True, build, received use_ema=False."),

@@ -141,7 +141,7 @@ def test_py_dataset():
     assert fit(data) == fit(x, y, batch_size=4)
     assert data.passes == 3
     assert [len(x) for x, y in data] == [4, 4, 4]
-    with pytest.raises(TypeError, match="Rows: expected no options of PyDataset, received workers. Hint: a data.Data"):
+    with pytest.raises(TypeError, match="Rows: expected no options of PyDataset, received workers"):
         Rows(x, y, 4, workers=2)
     with pytest.raises(NotImplementedError, match="PyDataset defines no __getitem__"):
         utils.PyDataset()[0]

@@ -125,6 +125,9 @@ class LazyLogs(Mapping[str, float]):
     def __len__(self) -> int:
         return len(self._read())
 
+    def __repr__(self) -> str:
+        return repr(self._read())
+
 
 class CallbackList:
     """Calls a hook of each callback, in their order."""

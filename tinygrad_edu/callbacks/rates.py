@@ -13,7 +13,7 @@ from ..backend import default_generator, to_device, to_host
 from ..errors import check_integer, check_number, message
 from .base import Callback, Logs
 from .monitor import check_rate
-from .schedules import optimizer_of
+from .schedules import check_settable, optimizer_of
 
 
 class LearningRateFinder(Callback):
@@ -63,6 +63,7 @@ class LearningRateFinder(Callback):
         self._kept: Any = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        check_settable(self)
         batches, epochs = self.params["steps"], self.params["epochs"] - self.model.progress.epoch
         if batches is not None and batches * epochs < self.steps:
             found = f"{batches * epochs} in {epochs} epochs"
@@ -123,7 +124,10 @@ class LearningRateFinder(Callback):
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draws the smoothed loss over the rate, and the suggestion, with matplotlib; returns its figure, or writes it
-        to a file if there is a path. Raises ImportError without matplotlib."""
+        to a file if there is a path. Raises ImportError without matplotlib, ValueError before a search."""
+        if not self.losses:
+            hint = "fit the model with this callback first."
+            raise ValueError(message(f"{self.where} plot", "losses of a search", "none", hint))
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure

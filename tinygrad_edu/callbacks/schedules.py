@@ -19,6 +19,15 @@ def optimizer_of(callback: Callback) -> Any:
     return callback.model.optimizer
 
 
+def check_settable(callback: Callback) -> None:
+    """Raises TypeError if a schedule of the optimizer gives the learning rate, which is to be set."""
+    schedule = optimizer_of(callback)._schedule
+    if schedule is not None:
+        hint = "make the optimizer with a number."
+        expected = "an optimizer whose learning_rate is a number, to change it"
+        raise TypeError(message(type(callback).__name__, expected, repr(schedule), hint))
+
+
 def log_rate(callback: Callback, logs: Logs | None) -> None:
     """Adds "learning_rate" to the logs, for the callbacks that come after, and the history."""
     if isinstance(logs, dict):
@@ -33,7 +42,8 @@ class LearningRateScheduler(Callback):
             count from 0.
         verbose: 1 prints each rate.
 
-    Raises ValueError or TypeError if the function returns no number of at least 0.
+    Raises ValueError or TypeError if the function returns no number of at least 0, TypeError when the training begins
+    if the optimizer has a schedule.
 
     >>> import tinygrad_edu as tg
     >>> model = tg.models.Sequential([tg.layers.Dense(1, input_shape=(2,))])
@@ -50,6 +60,9 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
         self.verbose = check_verbose("LearningRateScheduler", verbose)
         self._takes_rate = _takes_two(schedule)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        check_settable(self)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = optimizer_of(self)
@@ -89,7 +102,7 @@ class ReduceLROnPlateau(Monitor):
         min_lr: the least rate.
 
     NaN is no improvement. Raises ValueError at the end of the first epoch if the logs lack `monitor`, and when the
-    training begins if mode="auto" cannot tell what is better.
+    training begins if mode="auto" cannot tell what is better; TypeError then if the optimizer has a schedule.
     """
 
     def __init__(
@@ -116,6 +129,7 @@ class ReduceLROnPlateau(Monitor):
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        check_settable(self)
         self._reset()
         self._rises()
 

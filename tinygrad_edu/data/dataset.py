@@ -65,6 +65,10 @@ class Dataset:
     def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        many = "an unknown number of" if self._length is None else "endless" if self.is_infinite else len(self)
+        return f"<Dataset of {many} elements>"
+
     @property
     def is_infinite(self) -> bool:
         """Whether a pass is known to have no end, as after `repeat()`."""

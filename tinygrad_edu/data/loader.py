@@ -95,6 +95,9 @@ class DataLoader:
         """The number of batches. Raises TypeError for a sampler without a length."""
         return count_batches(self._samples(), self.batch_size, self.drop_last)
 
+    def __repr__(self) -> str:
+        return f"<DataLoader of batches of {self.batch_size} from {type(self.dataset).__name__}>"
+
     def __iter__(self) -> Generator[Any, None, None]:
         key = self._passes.key(self.seed)
         order: Any

@@ -99,7 +99,8 @@ class Layer(Module):
         if not isinstance(trainable, (bool, numpy.bool_)):
             raise TypeError(message(self.where, "trainable to be True or False", repr(trainable)))
         if not (name is None or isinstance(name, str)):
-            raise TypeError(message(type(self).__name__, "name to be a text", repr(name)))
+            hint = "give several layers in a list." if isinstance(name, Layer) else ""
+            raise TypeError(message(type(self).__name__, "name to be a text", repr(name), hint))
         self._trainable = bool(trainable)
         shapes = {"input_shape": input_shape, "input_dim": input_dim, "batch_input_shape": batch_input_shape}
         given = [argument for argument, value in shapes.items() if value is not None]

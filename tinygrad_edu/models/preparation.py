@@ -203,6 +203,9 @@ class Prepared(ActivatedLayer):
             if not trained and self.parameters():
                 hint = "set trainable = True for the model, or for one of its layers."
                 raise ValueError(message(f"{self.where} {where}", "a parameter to train", "a model all frozen", hint))
+            if not trained and self._has_own_step("train"):
+                hint = "build its layers, or compile(optimizer=None) if train_step has optimizers of its own."
+                raise ValueError(message(f"{self.where} {where}", "a parameter to train", "none", hint))
             self.optimizer.build(trained, shared=True)  # with other models that have the same layers
         return self._with_targets(where, x, y, sample_weight, shapes, target)
 

@@ -113,6 +113,11 @@ class Optimizer:
         else:
             self._learning_rate = on_host(functools.partial(at_least_zero, self.where, "learning_rate"), value)
 
+    def _no_lr(self, *value: Any) -> Any:
+        raise AttributeError(message(self.where, "learning_rate", "lr, the name that Keras 2 had"))
+
+    lr = property(_no_lr, _no_lr)  # an attribute of this name would be set, and change nothing
+
     # What a subclass defines
 
     def init(self, parameter: Any) -> State:
@@ -250,7 +255,8 @@ class Optimizer:
         """Updates every parameter that has a gradient. Raises ValueError before `build`, GradientError before
         `backward`."""
         if not self.parameters:
-            raise ValueError(message(self.where, "build(parameters) before step()", "no parameters"))
+            hint = "for example optimizer.build(model.trainable_weights)."
+            raise ValueError(message(self.where, "build(parameters) before step()", "no parameters", hint))
         if all(p.grad is None for p in self.parameters):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
