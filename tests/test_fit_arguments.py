@@ -79,6 +79,7 @@ class NumberedBatches(Samples, Sequence):
         return 2
 
 
+ROWS = tg.data.Dataset.from_tensor_slices((X, Y))
 NAN = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
 
 
@@ -101,9 +102,15 @@ NAN = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
     (fit, {"x": Samples(), "y": None}, TypeError, "fit: expected x to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end, received Samples."),
     (fit, {"x": NumberedBatches(), "y": None}, TypeError, "fit: expected x to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end, received NumberedBatches."),
     (fit, {"validation_data": NumberedBatches()}, TypeError, "fit: expected validation_data to be arrays, or to give batches: by __iter__, or by __len__, __getitem__ and on_epoch_end, received NumberedBatches."),
+    (fit, {"x": len}, TypeError, "fit: expected x to be an array of numbers, received builtin_function_or_method. Hint: call it."),
+    (fit, {"x": {"a": X}}, TypeError, "fit: expected x to be an array of numbers, received dict. Hint: pass one of its arrays, for there is one input."),
+    (fit, {"y": (row for row in Y)}, TypeError, "fit: expected y to be an array of numbers, received generator. Hint: make an array of what it gives."),
+    (fit, {"x": ROWS, "y": None}, ShapeError, "fit, batch 0: Sequential: expected a batch of shape (None, 2), received shape (1,). Hint: each element is one row; make batches of them, as by Dataset.batch(32)."),
+    (fit, {"validation_data": ROWS}, ShapeError, "fit validation_data, batch 0: Sequential: expected a batch of shape (None, 2), received shape (1,). Hint: each element is one row; make batches of them, as by Dataset.batch(32)."),
+    (evaluate, {"x": iter([(X[:1], 0.5)]), "y": None}, ShapeError, "evaluate, batch 0: expected y with at least one row, received shape (). Hint: each element is one row; make batches of them, as by Dataset.batch(32)."),
     (fit, {"x": iter([]), "y": None}, ValueError, "fit: expected at least one batch, received none."),
     (fit, {"x": {1}, "y": None}, ValueError, "fit, batch 0: expected x with at least one row, received shape ()."),
-    (fit, {"x": iter([None]), "y": None}, TypeError, "fit, batch 0: expected x to be an array of numbers, received NoneType. Hint: read generators into arrays first."),
+    (fit, {"x": iter([None]), "y": None}, TypeError, "fit, batch 0: expected x to be an array of numbers, received NoneType."),
     (fit, {"validation_data": iter([])}, ValueError, "fit validation_data: expected at least one batch, received none."),
     (evaluate, {"x": iter([]), "y": None}, ValueError, "evaluate: expected at least one batch, received none."),
     (predict, {"x": iter([])}, ValueError, "predict: expected at least one batch, received none."),
@@ -115,7 +122,7 @@ NAN = np.where(np.arange(6).reshape(3, 2) == 4, np.nan, 1.0)
     (fit, of((X, np.repeat(Y, 2, axis=1))), ValueError, "fit, batch 1: MeanSquaredError: expected targets of the shape (10, 1) of the predictions, received shape (10, 2)."),
     (fit, of((NAN, Y[:3])), ValueError, "fit, batch 1: expected x of finite numbers, received NaN or inf in 1 of 3 rows. Hint: clean the data first, for example with numpy.nan_to_num."),
     (evaluate, of((X[:0], Y[:0])), ValueError, "evaluate, batch 1: expected x with at least one row, received shape (0, 2)."),
-    (predict, {"x": iter([X, "text"])}, TypeError, "predict, batch 1: expected x to be an array of numbers, received str. Hint: read generators into arrays first."),
+    (predict, {"x": iter([X, "text"])}, TypeError, "predict, batch 1: expected x to be an array of numbers, received str."),
     (fit, {"validation_data": of((X, Y[:3]))["x"]}, ValueError, "fit validation_data, batch 1: expected x and y with as many rows, received len(x) = 10, len(y) = 3."),
     (fit, of((X, Y), class_weight={-1: 2.0}), ValueError, "fit, batch 0 class_weight: expected targets that are whole class ids, received"),
 ])  # fmt: skip

@@ -344,3 +344,12 @@ def test_constraints_are_refused():
     w.constraint = tg.constraints.NonNeg()
     with pytest.raises(ValueError, match=r"LBFGS: expected parameters without constraints, received .*NonNeg"):
         LBFGS().build([w])
+
+
+def test_several_batches_are_warned_of():
+    model = models.Sequential([layers.Input((2,)), layers.Dense(1)])
+    model.compile("lbfgs", "mse")
+    with pytest.warns(
+        UserWarning, match=r"^Sequential fit: expected all rows in one batch for LBFGS, received 2 batches"
+    ):
+        model.fit(np.ones((40, 2)), np.ones(40), verbose=0)

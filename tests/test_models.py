@@ -872,3 +872,32 @@ def test_layers_that_are_not_in_a_list():
         TypeError, match=r"Sequential: expected name to be a text, .* Hint: give several layers in a li"
     ):
         Sequential(Dense(3), Dense(2))
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
+def test_a_loss_that_does_not_depend_on_the_weights(optimizer, jit):
+    model = Sequential([Input((3,)), Dense(1)])
+    model.compile(optimizer, lambda y_true, y_pred: tg.mean((y_pred.detach() - y_true) ** 2), jit=jit)
+    with pytest.raises(
+        GradientError, match=r"^Sequential fit: expected a loss that depends on the weights to train, rec"
+    ):
+        model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+
+
+def test_a_loss_that_is_not_finite_is_warned_of_once():
+    def fit(rate, **options):
+        tg.seed(0)
+        model = Sequential([Input((3,)), Dense(1, kernel_initializer="ones")])
+        model.compile(tg.optimizers.SGD(rate), "mse")
+        return model.fit(np.ones((4, 3)), np.zeros(4), epochs=4, verbose=0, **options).history["loss"]
+
+    text = r"^Sequential fit: expected a loss that is finite, received inf in epoch 2. Hint: choose a smaller learning"
+    with pytest.warns(UserWarning, match=text) as caught:
+        losses = fit(1e20)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert losses[0] == 9.0
+    assert not np.isfinite(losses[1:]).any()
+    assert len(fit(1e20, callbacks=tg.callbacks.TerminateOnNaN())) == 2
+    fit(0.01)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -25,8 +25,16 @@ def as_rows(where: str, name: str, value: Any, dtype: Any = None) -> Any:
         except ValueError as error:
             raise ShapeError(message(where, f"{name} with rows of one shape", str(error))) from None
     if array.dtype.kind not in "fiub":
-        hint = "read generators into arrays first." if array.ndim == 0 else ""
-        found = type(value).__name__ if array.ndim == 0 else f"dtype {array.dtype}"
+        found, hint = f"dtype {array.dtype}", ""
+        if array.ndim == 0:
+            one = array.item()
+            found = type(one).__name__
+            if isinstance(one, Iterator):
+                hint = "make an array of what it gives."
+            elif isinstance(one, Mapping):
+                hint = "pass one of its arrays, for there is one input."
+            elif callable(one):
+                hint = "call it."
         raise TypeError(message(where, f"{name} to be an array of numbers", found, hint))
     if array.ndim == 0 or array.shape[0] == 0:
         raise ShapeError(message(where, f"{name} with at least one row", f"shape {array.shape}"))

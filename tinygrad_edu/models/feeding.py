@@ -8,12 +8,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy
+
 from ..autograd import Tensor
 from ..backend import default_generator
 from ..callbacks import Progress
 from ..data import Batches
 from ..data.streams import Passes
-from ..errors import message
+from ..errors import ShapeError, message
 from ..tree import leaves, rebuild
 from .classes import Rows, kind_of
 
@@ -70,20 +72,26 @@ def unpacked(where: str, batch: Any) -> tuple[Any, Any, Any]:
     return (*batch, None, None)[:3]
 
 
-class in_batch:
-    """Puts the number of the batch before the text of an error in a `with` block."""
+def locate(error: Exception, place: str, batch: Any, shape: Sequence[int | None] | None) -> None:
+    """Puts the number of the batch before the text of an error, and a hint after it if the batch is a single row.
 
-    def __init__(self, place: str):
-        self.place = place
+    Args:
+        shape: that of a row of the input, where it is known.
+    """
+    if len(error.args) != 1:
+        return
+    text = str(error.args[0])
+    if not text.startswith(place):
+        text = f"{place}: {text}"
+    if isinstance(error, ShapeError) and _is_row(batch, shape) and "Hint: " not in text:
+        text += " Hint: each element is one row; make batches of them, as by Dataset.batch(32)."
+    error.args = (text,)
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (TypeError, ValueError)) and len(error.args) == 1:
-            text = str(error.args[0])
-            if not text.startswith(self.place):
-                error.args = (f"{self.place}: {text}",)
+def _is_row(batch: Any, shape: Sequence[int | None] | None) -> bool:
+    x, y, *_ = (*batch, None) if isinstance(batch, (tuple, list)) else (batch, None)
+    lacks_axis = shape is not None and getattr(x, "ndim", None) == len(shape) and tuple(shape) != (1,)
+    return lacks_axis or numpy.isscalar(y)
 
 
 def passes_of(source: Any, shuffle: bool = False) -> Iterable[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import metrics as metrics_
 from ..autograd import Tensor
-from ..errors import ShapeError, TraceError, message
+from ..errors import GradientError, ShapeError, TraceError, message
 from ..jit import Jit, jit, weakly
 from ..layers.penalties import Penalties
 from ..state import Switch, state
@@ -73,6 +73,7 @@ class Stepping(Prepared):
             rest, *parts = self._searched(x, y, weight)
         else:
             total, rest, *parts = self._forward(x, y, weight, training=True)
+            self._check_depends(total)
             self.optimizer.minimize(total)
         self._track(rest, y, weight, *parts)
         return None
@@ -83,12 +84,19 @@ class Stepping(Prepared):
 
         def loss() -> Tensor:
             total, *rest = self._forward(x, y, weight, training=True)
+            self._check_depends(total)
             first[:] = first or rest
             return total
 
         assert self.optimizer is not None
         self.optimizer.minimize(loss)  # type: ignore[arg-type]
         return first
+
+    def _check_depends(self, loss: Any) -> None:
+        if not loss.requires_grad:
+            hint = "compute it from y_pred by operations on tensors, without detach() and NumPy."
+            expected = "a loss that depends on the weights to train"
+            raise GradientError(message(f"{self.where} fit", expected, "one that does not", hint))
 
     def _test_batch(self, x: Any, y: Any, weight: Any) -> Any:
         with Switch("grad_enabled", False):

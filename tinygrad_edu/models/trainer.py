@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -11,7 +13,16 @@ import numpy
 
 from .. import optimizers
 from ..backend import Device, default_generator, to_device, to_host
-from ..callbacks import CallbackList, History, LazyLogs, Progress, ProgressBar, StepBar
+from ..callbacks import (
+    CallbackList,
+    History,
+    LazyLogs,
+    LearningRateFinder,
+    Progress,
+    ProgressBar,
+    StepBar,
+    TerminateOnNaN,
+)
 from ..callbacks.progress import as_text, is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..state import Switch
@@ -129,9 +140,10 @@ class Trainer(Stepping):
 
         The loss and most metrics are means over the rows; of the metrics only `weighted_metrics` are weighted. Raises
         ValueError (ShapeError for shapes) for lengths that differ, NaN or inf, labels that cannot be, and settings out
-        of range; errors in a batch of an iterable name its number. Warns of data that ends before `steps_per_epoch`;
-        that of an iterator ends the training. KeyboardInterrupt comes through; the model can be used and
-        `model.history` holds the epochs that were finished.
+        of range; errors in a batch of an iterable name its number. Warns of data that ends before `steps_per_epoch`,
+        where that of an iterator ends the training; of a loss that is NaN or infinite at the end of an epoch, once; and
+        of several batches for an optimizer that wants all rows in one, `LBFGS`. KeyboardInterrupt comes through; the
+        model can be used and `model.history` holds the epochs that were finished.
         """
         epochs = check_integer("fit", "epochs", epochs, 1)
         initial_epoch = check_integer("fit", "initial_epoch", initial_epoch, 0)
@@ -149,11 +161,16 @@ class Trainer(Stepping):
         history = next((callback for callback in given if isinstance(callback, History)), None) or History()
         bar = ProgressBar(lines_only=verbose == 2)
         watching = [*given, *([] if history in given else [history]), *([bar] if verbose else [])]
+        looks_out = not any(isinstance(callback, (TerminateOnNaN, LearningRateFinder)) for callback in given)
         try:
             if feed.looks_ahead:
                 self._look_at_first(feed, train=True)
             if held_out is not None:
                 self._check_loss("fit validation_data", "test")
+            if getattr(self.optimizer, "takes_function", False) and (feed.steps or 1) > 1:
+                expected = f"all rows in one batch for {type(self.optimizer).__name__}"
+                text = message(f"{self.where} fit", expected, f"{feed.steps} batches", "pass batch_size=len(x).")
+                warnings.warn(text, stacklevel=2)
             params = {"epochs": epochs, "steps": feed.steps, "verbose": verbose, "validates": held_out is not None}
             hooks = CallbackList(watching, self, params)
             self.stop_training, self.history, self._place = False, history, Place(initial_epoch, feed)
@@ -165,6 +182,7 @@ class Trainer(Stepping):
                     feed.warn(0, stacklevel=3)
                     break
                 logs = self._fit_epoch(epoch, feed, held_out if is_due(epoch) else None, hooks)
+                looks_out = looks_out and not self._warn_of_divergence(epoch, logs.get("loss"))
                 if self.stop_training:
                     break
             if self.optimizer is not None:
@@ -177,6 +195,15 @@ class Trainer(Stepping):
             if held_out is not None:
                 held_out.close()
         return history
+
+    def _warn_of_divergence(self, epoch: int, loss: Any) -> bool:
+        """Warns of a loss that is not finite; whether it did."""
+        if not isinstance(loss, float) or math.isfinite(loss):
+            return False
+        hint = "choose a smaller learning_rate, or clip gradients (clipnorm=1.0); TerminateOnNaN ends such a training."
+        text = message(f"{self.where} fit", "a loss that is finite", f"{loss} in epoch {epoch + 1}", hint)
+        warnings.warn(text, stacklevel=3)
+        return True
 
     def _fit_epoch(self, epoch: int, feed: Feed, held_out: Feed | None, hooks: CallbackList) -> dict[str, float]:
         begins, ends = hooks.named("on_train_batch_begin"), hooks.named("on_train_batch_end")
