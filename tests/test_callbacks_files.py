@@ -18,6 +18,7 @@ from callback_cases import BOARDS, board
 import tinygrad_edu as tg
 from tinygrad_edu import models
 from tinygrad_edu.callbacks import (
+    BackupAndRestore,
     Callback,
     CallbackList,
     CSVLogger,
@@ -397,3 +398,41 @@ def test_a_board_without_its_package(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r"pip install 'tinygrad-edu\[tensorboard\]'"):
         TensorBoard()
+
+
+@pytest.mark.parametrize(("make", "name"), [
+    (CSVLogger, "folder"), (CSVLogger, "file/table.csv"),
+    (BackupAndRestore, "file"), (BackupAndRestore, "file/b"),
+    (ModelCheckpoint, "file/{epoch}/x.safetensors"), (ModelCheckpoint, "folder/x.safetensors"),
+    (TensorBoard, "file"), (lambda path: TensorBoard(path, write_graph=False), "file/logs"),
+])  # fmt: skip
+def test_what_cannot_be_written_is_noticed_before_training(make, name, tmp_path):
+    (tmp_path / "folder" / "x.safetensors").mkdir(parents=True)
+    (tmp_path / "file").write_text("kept")
+    model, seen = made(), sorted(tmp_path.rglob("*"))
+    try:
+        callback = make(tmp_path / name)
+    except ImportError as error:
+        pytest.skip(str(error))
+    expected = rf"\] {type(callback).__name__} cannot write: (Is a dir|Not a dir|File exists).*: '{tmp_path / name}"
+    with pytest.raises((IsADirectoryError, NotADirectoryError, FileExistsError), match=expected):
+        fit(model, callback)
+    assert model.optimizer.iterations == 0
+    assert sorted(tmp_path.rglob("*")) == seen
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_look_before_training_leaves_a_table_as_it_was(tmp_path):
+    path = tmp_path / "table.csv"
+    for kept in ("", "epoch,loss\n"):
+        log = CSVLogger(path, append=True)
+        log.on_train_begin()
+        assert (path.read_text() if path.exists() else "") == kept
+        path.write_text("epoch,loss\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_errors_of_saving_name_the_path():
+    path = "/proc/model.safetensors"  # where root cannot write either
+    with pytest.raises(OSError, match=f": '{path}'$"):
+        write_atomically(path, b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -35,8 +36,9 @@ def write_atomically(path: Path_, content: bytes) -> None:
     """
     target = Path(os.path.realpath(path))  # a link stays one
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
+    temporary = ""
     try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name + ".")
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -44,10 +46,29 @@ def write_atomically(path: Path_, content: bytes) -> None:
         os.chmod(temporary, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask())
         os.replace(temporary, target)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, temporary):
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and (not temporary or error.filename in (None, temporary)):
             error.filename = os.fspath(path)
         raise
+
+
+def check_writable(where: str, path: Path_) -> None:
+    """Raises OSError that names `where` and the path, if `write_atomically` cannot write it. Leaves nothing behind."""
+    target = Path(os.path.realpath(path))
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(folder for folder in target.parents if folder.exists())  # the others will be made
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise of_writer(where, path, error) from None
+
+
+def of_writer(where: str, path: Path_, error: OSError) -> OSError:
+    """The same error for `path`, with the name of what writes it."""
+    return OSError(error.errno, f"{where} cannot write: {error.strerror}", os.fspath(path))
 
 
 def _umask() -> int:

@@ -18,7 +18,7 @@ import numpy
 from ..autograd import Tensor
 from ..backend import to_device, to_host
 from ..errors import check_bool, check_names, message
-from ..files import read_weights, write_weights
+from ..files import check_writable, read_weights, write_weights
 from ..optimizers import Optimizer
 from ..tree import leaves
 from .base import Callback, Logs
@@ -48,7 +48,8 @@ class BackupAndRestore(Callback):
     are not in it. Data with a seed of their own are to be made anew, for they count their passes; an order that is
     drawn once (`reshuffle_each_iteration=False`) needs a seed. Validation data with a seed of their own draw from their
     first pass again. The file is written as a whole or not at all, and has a checksum. Raises ValueError for one that
-    is damaged, or of another model; delete it to begin anew.
+    is damaged, or of another model; delete it to begin anew. Raises OSError when the training begins if it cannot be
+    written.
     """
 
     is_first = True
@@ -82,6 +83,7 @@ class BackupAndRestore(Callback):
     # When
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        check_writable(self.where, self._path)
         self._batches, self._epoch = 0, None
         self._found = self._read()
         if self._found is not None:

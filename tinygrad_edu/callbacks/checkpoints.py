@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import check_bool, check_integer, check_number, choice, message
+from ..files import check_writable
 from .base import Callback, Logs
 from .functions import LambdaCallback
 from .monitor import Monitor, check_verbose, unwatched
@@ -31,8 +32,8 @@ class ModelCheckpoint(Monitor):
 
     A second `fit` goes on with the best of the first. Raises ValueError when the training begins for a name in
     `filepath` that the logs will lack, where that can be known; else when it is missed, and the model is saved first,
-    under the name with that part as it stands in the braces. Raises OSError if a file cannot be written; one that was
-    there before stays.
+    under the name with that part as it stands in the braces. Raises OSError if a file cannot be written, as far as
+    possible when the training begins; one that was there before stays.
 
     >>> import tempfile
     >>> import tinygrad_edu as tg
@@ -82,6 +83,7 @@ class ModelCheckpoint(Monitor):
         self._logs_are_known = all(ours)  # others may add to them
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        check_writable(self.where, self.filepath)
         self._batches = 0
         if self.save_best_only:
             self._rises()

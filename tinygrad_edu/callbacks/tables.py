@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import check_bool, message
+from ..files import of_writer
 from .base import Callback, Logs
 from .monitor import as_plain
 
@@ -26,7 +27,8 @@ class CSVLogger(Callback):
         append: whether to go on in a file that is there, under its header; else the first epoch overwrites it. A
             training that `BackupAndRestore` continues always goes on in it.
 
-    Raises ValueError for logs that the header has no column for.
+    Raises ValueError for logs that the header has no column for, OSError when the training begins for a file that
+    cannot be written.
 
     >>> import tempfile
     >>> import tinygrad_edu as tg
@@ -53,7 +55,15 @@ class CSVLogger(Callback):
         import csv
 
         path = Path(self.filename)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path))
+        is_new = not target.exists()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            target.open("a").close()
+        except OSError as error:
+            raise of_writer("CSVLogger", path, error) from None
+        if is_new:
+            target.unlink()
         self._columns = []
         if self.append and path.exists():
             with path.open(newline="", encoding="utf-8") as file:

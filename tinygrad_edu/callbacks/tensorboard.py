@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 
 from ..errors import check_bool, check_integer, choice, message
+from ..files import check_writable
 from .base import Callback, Logs
 from .monitor import as_plain, unwatched
 
@@ -33,7 +34,7 @@ class TensorBoard(Callback):
         update_freq: "epoch", "batch", or a number of batches: how often losses and metrics are written besides.
 
     Keras's other arguments (write_images, profile_batch, embeddings_freq, embeddings_metadata) are left out. Raises
-    ImportError if tensorboardX is missing.
+    ImportError if tensorboardX is missing, OSError when the training begins if the folder cannot be written.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class TensorBoard(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._close()  # what an interrupted training left
+        check_writable(self.where, Path(self.log_dir) / "train" / "events")
         self._batches = 0
         if self.write_graph:
             lines: list[str] = []
