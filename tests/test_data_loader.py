@@ -447,6 +447,14 @@ def test_a_program_without_the_guard(tmp_path):
     done = run(tmp_path, "pass", end="train()\n")
     assert done.returncode == 1
     assert "a script must start training under `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]
+    assert done.stderr.count("Traceback") == 1
+
+
+def test_a_class_that_workers_do_not_find(tmp_path):
+    end = "if __name__ == '__main__':\n    class Own(Numbers): pass\n    Numbers = Own\n    train()\n"
+    done = run(tmp_path, "pass", end)
+    assert done.returncode == 1
+    assert "Hint: put the class or function into a module; notebooks, and what `if __name__ == '__m" in done.stderr
 
 
 @pytest.mark.parametrize(

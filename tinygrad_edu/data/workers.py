@@ -85,12 +85,18 @@ def count_batches(samples: int, batch_size: int, drop_last: bool) -> int:
     return samples // batch_size if drop_last else -(-samples // batch_size)
 
 
+UNGUARDED = 13
+"""The exit code of a worker that would start workers, as it runs a script without the guard."""
+
+
 class Workers:
     """Processes that make batches of one pass after the other."""
 
     def __init__(self, count: int):
         import multiprocessing
 
+        if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker, which runs the script anew
+            raise SystemExit(UNGUARDED)
         # Forks of a process with threads (BLAS has some) can hang, so workers start anew.
         context = multiprocessing.get_context("spawn")
         self.processes: list[Any] = []
@@ -132,8 +138,10 @@ class Workers:
             process = self.processes[number]
             process.join(5.0)
             found = f"its end with exit code {process.exitcode}"
-            if process.exitcode == 1:
-                hint = "its error is printed above; a script must start training under `if __name__ == '__main__':`."
+            if process.exitcode == UNGUARDED:
+                hint = "a script must start training under `if __name__ == '__main__':`."
+            elif process.exitcode == 1:
+                hint = "its error is printed above."
             elif process.exitcode == -9:
                 hint = "it was killed, perhaps for want of memory: use fewer workers or smaller batches."
             else:
@@ -170,7 +178,7 @@ def work(pipe: Connection, worker: int, workers: int) -> None:
             for batch in range(worker, len(this), workers):
                 try:
                     if payload:
-                        reading, dtype = pickle.loads(payload)
+                        reading, dtype = unpickled(payload)
                         use_dtype(dtype)
                         payload = b""
                     found = reading(this.batch(batch), this.key, batch)
@@ -179,6 +187,18 @@ def work(pipe: Connection, worker: int, workers: int) -> None:
                 send(pipe, (True, found))
     except (EOFError, ConnectionError):
         return None
+
+
+def unpickled(payload: bytes) -> Any:
+    """What `pickled` took. Raises AttributeError, with advice, for a class or function that a worker does not find."""
+    try:
+        return pickle.loads(payload)
+    except AttributeError as error:
+        expected = "a dataset and a collate_fn that a worker process can import"
+        hint = (
+            "put the class or function into a module; notebooks, and what `if __name__ == '__main__'` guards, are none."
+        )
+        raise AttributeError(message("DataLoader", expected, str(error), hint)) from None
 
 
 def send_error(pipe: Connection, error: Exception, worker: int) -> None:
