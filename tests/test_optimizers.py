@@ -391,6 +391,19 @@ def test_a_graph_over_a_step_raises():
         stale.backward()
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("given", [("float64", "float32"), ("float32", "float64"), ("float16", "float32")])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_may_have_other_dtypes_than_their_parameters(dtype, given, size):
+    parameters = [tg.ones(size, dtype=dtype).requires_grad_() for _ in given]
+    optimizer = SGD(0.25).build(parameters)
+    for p, kind in zip(parameters, given, strict=True):
+        p.grad = tg.ones(size, dtype=kind)
+    optimizer.step()
+    assert [p.numpy().tolist() for p in map(tg.Tensor.detach, parameters)] == [[0.75] * size] * 2
+    assert all(p.dtype == dtype for p in parameters)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", TORCH)
 def test_the_same_on_cuda(name):
