@@ -204,6 +204,8 @@ def other_parameters():
     (lambda: Adam(beta_2=-0.1), ValueError, "expected beta_2"),
     (lambda: Adam(epsilon=-1), ValueError, "expected epsilon"),
     (lambda: AdamW(weight_decay=-1), ValueError, "AdamW: expected weight_decay to be a number of at least 0, received -1"),
+    (lambda: SGD(nesterov="no"), TypeError, "SGD: expected nesterov to be True or False"),
+    (lambda: RMSprop(centered=1), TypeError, "RMSprop: expected centered to be True or False"),
     (lambda: SGD().build([]), ValueError, "SGD: expected at least one parameter, received none. Hint: build the model first"),
     (twice, ValueError, "SGD: expected each parameter once, received 2 with some of them twice"),
     (two_optimizers, ValueError, "Adam: expected parameters of no other optimizer, received some of SGD"),
