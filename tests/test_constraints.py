@@ -60,6 +60,12 @@ def test_values(name, dtype):
     np.testing.assert_allclose(tg.jit(constraint)(tg.tensor(w, dtype=dtype)).numpy(), formula(w), rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("size", [300.0, 1e-4])
+def test_norms_of_float16_weights(size):
+    weight = tg.tensor([[size]] * 4, dtype="float16")
+    np.testing.assert_allclose(UnitNorm()(weight).numpy(), 0.5, rtol=2e-3)
+
+
 @pytest.mark.parametrize("constraint", [MaxNorm(), UnitNorm(), MinMaxNorm(0.5), NonNeg()])
 def test_zeros_stay_zeros(constraint):
     np.testing.assert_array_equal(constraint(tg.zeros((3, 2))).numpy(), np.zeros((3, 2)))
