@@ -297,6 +297,31 @@ def test_an_attribute_that_is_changed_is_seen(jit):
     np.testing.assert_allclose(found, found[0] + np.array([0.0, squares, 0.25 * squares, 0.0]), rtol=1e-5)
 
 
+class Far(Regularizer):
+    """One of a user's own."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * abs(x).sum()
+
+
+@BOTH
+def test_one_of_ones_own_that_is_changed_is_seen(jit):
+    weight, activity = Far(0.0), Far(0.0)
+    model = small(kernel_regularizer=weight, activity_regularizer=activity)
+    model.compile(SGD(0.0), "mse", jit=jit)
+    found = [model.evaluate(X, Y)]
+    weight.factor = 1.0
+    found.append(model.evaluate(X, Y))
+    activity.factor = 1.0
+    found.append(model.evaluate(X, Y))
+    layer = model.layers[0]
+    steps = [abs(layer.kernel.detach().numpy()).sum(), abs(layer(X).detach().numpy()).sum() / len(X)]
+    np.testing.assert_allclose(np.diff(found), steps, rtol=1e-4)
+
+
 @BOTH
 def test_nothing_of_a_recording_is_left(jit):
     model = small(activity_regularizer="l2", kernel_regularizer="l1")

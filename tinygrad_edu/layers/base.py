@@ -223,6 +223,7 @@ class Layer(Module):
             return
         for output in leaves(y):
             if isinstance(output, Tensor):
+                settled(self.activity_regularizer)
                 penalty = self.activity_regularizer(output)
                 self.add_loss(penalty / max(1, output.shape[0]) if output.ndim else penalty)
 
@@ -244,6 +245,8 @@ class Layer(Module):
         for _, layer in self._layers():
             named = [(getattr(layer, name), regularizer) for name, regularizer in layer._regularized.items()]
             found |= {id(weight): (weight, regularizer) for weight, regularizer in (*named, *layer._penalized)}
+        for _, regularizer in found.values():
+            settled(regularizer)
         return [regularizer(weight) for weight, regularizer in found.values() if weight.requires_grad]
 
     # Calling
