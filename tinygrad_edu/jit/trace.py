@@ -248,10 +248,11 @@ class Trace:
 
     def note_settings(self, owner: Any, more: tuple[str, ...]) -> None:
         """Notes that the program holds for the settings of `owner`, and for some more attributes, as they are."""
-        if id(owner) not in self.settings:
+        if id(owner) not in self.settings and hasattr(owner, "__dict__"):
             public = {name: value for name, value in vars(owner).items() if name[0] != "_"}
             names = [name for name, value in public.items() if _is_setting(value)]
             arrays = {name: value for name, value in public.items() if is_array(value)}
+            more = more or ("__class__",)  # for of one name alone attrgetter makes no tuple
             read = attrgetter("__class__", *names, *more)
             self._kept.append(owner)
             values = _copied_lists(read(owner))

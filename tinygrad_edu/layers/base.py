@@ -209,8 +209,9 @@ class Layer(Module):
             if value.shape != ():
                 expected, hint = "a tensor of shape () to add to the loss", "take its sum or mean."
                 raise ShapeError(message(self.where, expected, f"shape {value.shape}", hint))
-            noted = self._noted = state.penalties or self._noted or Penalties()
-            noted.note(self, value)
+            if not (state.made_up or state.repeating):
+                noted = self._noted = state.penalties or self._noted or Penalties()
+                noted.note(self, value)
 
     def _activated(self, y: Any, *args: Any) -> Any:
         """The output, for what another method than `call` returned for these further arguments; see `run`."""
@@ -218,10 +219,11 @@ class Layer(Module):
 
     def _add_activity(self, y: Any) -> None:
         """Adds the penalty on the outputs."""
-        if state.made_up:
+        if state.made_up or state.repeating:
             return
         for output in leaves(y):
             if isinstance(output, Tensor):
+                settled(self.activity_regularizer)
                 penalty = self.activity_regularizer(output)
                 self.add_loss(penalty / max(1, output.shape[0]) if output.ndim else penalty)
 
@@ -243,6 +245,8 @@ class Layer(Module):
         for _, layer in self._layers():
             named = [(getattr(layer, name), regularizer) for name, regularizer in layer._regularized.items()]
             found |= {id(weight): (weight, regularizer) for weight, regularizer in (*named, *layer._penalized)}
+        for _, regularizer in found.values():
+            settled(regularizer)
         return [regularizer(weight) for weight, regularizer in found.values() if weight.requires_grad]
 
     # Calling
@@ -271,9 +275,11 @@ class Layer(Module):
         if training is None:
             training = state.training if self.training_mode is None else self.training_mode
         settled(self, "training_mode", "_trainable")
-        self._noted = outer = state.penalties
+        outer = state.penalties
         if outer is None:
-            self._noted = state.penalties = Penalties()
+            state.penalties = Penalties()
+        if not state.repeating:
+            self._noted = state.penalties
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)

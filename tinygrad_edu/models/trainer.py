@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -48,7 +49,8 @@ class Trainer(Stepping):
 
         Args:
             optimizer: a name ("adam", "sgd", "rmsprop", "adamw") or an optimizer; None for a model whose `train_step`
-                has its own.
+                has its own. The same as before goes on with its state, unless other parameters are to be trained, of
+                which a warning tells; any other one is released.
             loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred). A
                 model of several outputs takes a list, or a dict by the names of its last layers; one loss is for all.
             loss_weights: the factors of the losses of several outputs in their sum; a list or dict, 1 by default.
@@ -73,12 +75,22 @@ class Trainer(Stepping):
         names = self.output_names or ([] if several else [""])
         heads = make_heads(names, *given) if names else []
         # all is found to be right: now the model changes
-        if self.optimizer is not None:
-            self.optimizer.release()
+        self._let_go_of_optimizer(chosen)
         self.optimizer, self._given, self._heads, self._jit = chosen, given, heads, jit
         self.loss = heads[0].loss if len(heads) == 1 else loss
         self._is_compiled = True
         self._forget_steps()
+
+    def _let_go_of_optimizer(self, chosen: optimizers.Optimizer | None) -> None:
+        """Releases the optimizer so far, unless it is the new one and trains the same parameters."""
+        old = self.optimizer
+        if old is None or not old.parameters:
+            return
+        if old is chosen:
+            if {id(p) for p in old.parameters} == {id(p) for p in self.trainable_weights}:
+                return
+            warnings.warn(f"{self.where} compile: {old.where} begins anew, for it trains others now", stacklevel=3)
+        old.release()
 
     # Training
 

@@ -269,11 +269,14 @@ def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> Any:
     """The norm of order `ord` > 0 (math.inf for the largest magnitude) of the elements over axes, taken as a vector.
 
-    The gradient of the norm of zeros is 0. Raises ValueError for an order that is not positive.
+    The gradient of the norm of zeros is 0. Of float16 it is computed in float32, for squares of 256 are not in float16.
+    Raises ValueError for an order that is not positive.
     """
     axes = normalize_axes("norm", axis, x)
     if not ord > 0:
         raise ValueError(message("norm", "an order above 0", f"{ord}"))
+    if x.dtype == "float16":
+        return cast(norm(cast(x, "float32"), axes, keepdims, ord), "float16")
     if ord == math.inf:
         return _max(absolute(x), axes=axes, keepdims=keepdims)
     if ord == 1:

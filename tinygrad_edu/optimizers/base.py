@@ -332,7 +332,9 @@ class Optimizer:
         if update.value.constraint is None or not changes:
             return changes
         (parameter, array), *rest = changes
-        made = update.value.constraint(Tensor(array))
+        constraint = decided(lambda: parameter.constraint)
+        settled(constraint)
+        made = constraint(Tensor(array))
         found = made.data if isinstance(made, Tensor) else made
         if getattr(found, "shape", None) != parameter.shape:
             received = f"shape {found.shape}" if hasattr(found, "shape") else type(found).__name__

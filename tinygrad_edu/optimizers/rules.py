@@ -30,7 +30,7 @@ class SGD(Optimizer):
     ):
         super().__init__(learning_rate, weight_decay, **options)
         self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
-        self.nesterov = nesterov
+        self.nesterov = check_bool(self.where, "nesterov", nesterov)
 
     def init(self, parameter: Any) -> State:
         return {"momentum": ops.zeros_like(parameter)} if self.momentum else {}
@@ -106,7 +106,7 @@ class RMSprop(Optimizer):
         self.rho = share(self.where, "rho", rho)
         self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
         self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
-        self.centered = centered
+        self.centered = check_bool(self.where, "centered", centered)
 
     never_negative = (*Optimizer.never_negative, "velocity")
 
