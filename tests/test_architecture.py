@@ -35,7 +35,7 @@ ALLOWED = {
     "layers": CORE + " initializers regularizers constraints tree",
     "optimizers": CORE + " jit",
     "data": CORE + " tree",
-    "datasets": "errors data",
+    "datasets": "errors data files",
     "utils": CORE,
     "callbacks": CORE + " metrics optimizers files tree",
     "models": PARTS + " callbacks jit tree files",

@@ -129,13 +129,14 @@ def test_what_is_no_callback_leaves_the_history(callbacks):
     assert trained.history is history
 
 
-def test_a_fitted_model_is_freed_without_the_collector():
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_a_fitted_model_is_freed_without_the_collector(verbose):
     trained = model()
-    trained.fit(X, Y, verbose=0)
     alive = weakref.ref(trained)
     gc.collect()
     gc.disable()
     try:
+        trained.fit(X, Y, verbose=verbose)
         del trained
         assert alive() is None
     finally:

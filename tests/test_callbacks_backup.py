@@ -219,6 +219,32 @@ def test_batches_that_draw_random_numbers(tmp_path):
         assert train(BackupAndRestore(tmp_path / "b", save_freq)) == whole
 
 
+@pytest.mark.parametrize("place", [("on_train_batch_begin", 1, 3), ("on_test_begin", 1), ("on_epoch_end", 1)])
+def test_hooks_that_draw_random_numbers(place, tmp_path):
+    """Also where no batch of the epoch is left, and drawn by callbacks that stand behind the backup."""
+
+    class Draw(Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            tg.uniform((2,))
+
+        def on_train_batch_end(self, batch, logs=None):
+            tg.uniform((2,))
+
+    def run(*callbacks):
+        model = made(False)
+        data = {"x": X, "y": Y, "batch_size": len(X) // 4, "validation_data": (X, Y)}
+        history = model.fit(**data, epochs=4, verbose=0, callbacks=[*callbacks, Draw()])
+        return [w.tolist() for w in model.get_weights()], history.history, tg.uniform((2,)).tolist()
+
+    tg.seed(0)
+    known = run()
+    tg.seed(0)
+    with pytest.raises(KeyboardInterrupt):
+        run(BackupAndRestore(tmp_path / "b", save_freq=1), Kill(*place))
+    tg.seed(9)
+    assert run(BackupAndRestore(tmp_path / "b", save_freq=1)) == known
+
+
 def test_a_step_with_two_optimizers(tmp_path):
     class Two(Model):
         def __init__(self):

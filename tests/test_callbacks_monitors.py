@@ -205,6 +205,16 @@ def test_the_random_numbers_are_those_before_the_search():
     assert tg.backend.default_generator.state == generator
 
 
+def test_the_finder_leaves_weights_that_are_not_the_averages():
+    model = made(optimizer=SGD(0.1, use_ema=True, ema_momentum=0.5))
+    for _ in range(3):
+        model.train_on_batch(X, Y)
+    before = model.get_weights()
+    fit(model, LearningRateFinder(steps=6), epochs=2)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_rates_and_losses_of_the_finder():
     """For w with the loss w^2/2 (a row 1, a target 0), a step of rate r multiplies w by 1 - r."""
     model = Sequential([Dense(1, use_bias=False, kernel_initializer="ones", input_dim=1)])

@@ -301,6 +301,20 @@ def test_hostile_tar(tmp_path, name):
     assert [p.name for p in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
+def test_a_sparse_file_that_is_a_bomb(tmp_path):
+    # half a kilobyte that says the rest of its 4 GB are holes: these would not come out of the stream
+    header = tarfile.TarInfo("wanted")
+    header.type, header.size = tarfile.GNUTYPE_SPARSE, 512
+    block = bytearray(header.tobuf(tarfile.GNU_FORMAT))
+    block[386:410], block[483:495] = b"%011o\0%011o\0" % (0, 512), b"%011o\0" % (4 << 30)
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(bytes(block) + bytes(512) + bytes(1024)))
+    with pytest.raises(ValueError, match="expected 'wanted' to be a file, received a link or another kind"):
+        next(archives.read_tar(path, "wanted".__eq__, limit=1 << 20))
+
+
 def test_a_header_that_is_a_bomb(tmp_path):
     # an extended header that says it is 1 TB long is not read at once
     header = tarfile.TarInfo("x")
@@ -327,6 +341,20 @@ def encrypted():
     return bytes(content)
 
 
+def of_another_method(number):
+    content = bytearray(zipped([WANTED]))
+    content[content.index(b"PK\x01\x02") + 10] = number
+    return bytes(content)
+
+
+def without_a_place():
+    """The member begins before the file does."""
+    content = bytearray(zipped([WANTED]))
+    end = content.index(b"PK\x05\x06")
+    content[end + 16 : end + 20] = struct.pack("<I", 1 << 20)
+    return bytes(content)
+
+
 def lying():
     """A member whose header says that it has 10 bytes, and which has a million."""
     content = bytearray(zipped([("wanted", bytes(2 << 20))]))
@@ -342,6 +370,8 @@ HOSTILE_ZIP = {
     "twice": (zipped([WANTED, WANTED]), "files of different names, received 'wanted' twice"),
     "bomb": (zipped([("wanted", bytes(2 << 20))]), "expected at most 1,048,576 bytes, unpacked, received more"),
     "encrypted": (encrypted(), "expected 'wanted' to be readable, received an encrypted file"),
+    "bzip2": (of_another_method(12), "expected 'wanted' to be readable, received method 12"),
+    "nowhere": (without_a_place(), "expected an archive that is whole"),
     "lying": (lying(), "expected an archive that is whole"),
     "truncated": (zipped([WANTED])[:-30], "expected an archive that is whole"),
     "another kind": (tar([WANTED]), "expected an archive that is whole"),

@@ -8,6 +8,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu.callbacks import Callback
+from tinygrad_edu.data import Dataset
 from tinygrad_edu.jit import Jit
 from tinygrad_edu.layers import LSTM, Dense, Dropout, Embedding, GlobalAveragePooling1D, Input
 from tinygrad_edu.models import Model, Sequential
@@ -345,19 +346,33 @@ def test_batches_by_number_are_shuffled():
     assert data.got == [0, 1, 2, 3, 4]
 
 
+class Endless:
+    num_batches = None
+
+    def __getitem__(self, i):
+        return X[:5] + i, Y[:5]
+
+    def on_epoch_end(self):
+        raise AssertionError("there is none")
+
+
 def test_batches_by_number_without_end():
-    class Endless:
-        num_batches = None
-
-        def __getitem__(self, i):
-            return X[:5] + i, Y[:5]
-
-        def on_epoch_end(self):
-            raise AssertionError("there is none")
-
     data = ((X[:5] + i, Y[:5]) for i in range(6))
     known = ended(dense(), data, epochs=2, steps_per_epoch=3)
     assert ended(dense(), Endless(), epochs=2, steps_per_epoch=3) == known
+
+
+@pytest.mark.parametrize("data", [Dataset.from_tensor_slices((X, Y)).repeat().batch(5).prefetch(2), Endless()])
+def test_data_without_end_need_a_number_of_steps(data):
+    model = dense()
+    for where, call in {
+        "fit": lambda: model.fit(data),
+        "fit validation_data": lambda: model.fit(X, Y, validation_data=data),
+        "evaluate": lambda: model.evaluate(data),
+        "predict": lambda: model.predict(data),
+    }.items():
+        with pytest.raises(ValueError, match=f"^{where}: expected a number of steps, for the data have no end"):
+            call()
 
 
 def test_a_stateful_layer_wants_one_number_of_rows():

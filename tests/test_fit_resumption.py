@@ -11,6 +11,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu.backend import default_generator
 from tinygrad_edu.callbacks import Callback, Progress
+from tinygrad_edu.data import DataLoader, Dataset
 from tinygrad_edu.layers import Dense, Dropout, Input
 from tinygrad_edu.models import Model, Sequential
 from tinygrad_edu.optimizers import Adam
@@ -55,6 +56,10 @@ def endless():
         yield X[rows], Y[rows]
 
 
+def rows():
+    return Dataset.from_tensor_slices((X, Y))
+
+
 DATA = {
     "arrays": lambda: {"x": X, "y": Y, "batch_size": SIZE},
     "arrays cut by steps": lambda: {"x": X, "y": Y, "batch_size": SIZE, "steps_per_epoch": 2},
@@ -62,6 +67,9 @@ DATA = {
     "iterable cut by steps": lambda: {"x": Shuffled(), "steps_per_epoch": 3},
     "by number": lambda: {"x": ByNumber()},
     "generator": lambda: {"x": endless(), "steps_per_epoch": 4},
+    "loader with a seed": lambda: {"x": DataLoader((X, Y), SIZE, shuffle=True, seed=4)},
+    "one order": lambda: {"x": rows().shuffle(N, seed=5, reshuffle_each_iteration=False).batch(SIZE)},
+    "repeated with a seed": lambda: {"x": rows().shuffle(7, seed=3).repeat().batch(SIZE), "steps_per_epoch": 3},
 }
 
 
@@ -131,6 +139,29 @@ def test_continued_is_uninterrupted(form, hook, at, jit):
     assert history.epoch == known.epoch[place["epoch"] :]
     for name, values in history.history.items():
         assert values == known.history[name][place["epoch"] :]
+
+
+@pytest.mark.parametrize("at", [("on_epoch_end", (1, 1)), ("on_train_batch_end", (2, 1))])
+def test_hooks_that_draw(at):
+    class Drawing(Keep):
+        def on_epoch_begin(self, epoch, logs=None):
+            super().on_epoch_begin(epoch, logs)
+            tg.uniform((1 + epoch,))
+
+        def on_train_batch_begin(self, batch, logs=None):
+            tg.uniform((2,))
+
+    data = DATA["iterable"]
+    tg.seed(3)
+    whole = made(True)
+    whole.fit(**data(), epochs=4, verbose=0, callbacks=Drawing())
+    tg.seed(3)
+    with pytest.raises(KeyboardInterrupt):
+        made(True).fit(**data(), epochs=4, verbose=0, callbacks=(keep := Drawing(*at)))
+    tg.seed(77)
+    model = made(True)
+    model.fit(**data(), epochs=4, verbose=0, callbacks=Drawing(kept=keep.kept))
+    same(whole, model)
 
 
 def test_another_object_with_what_is_asked_for():

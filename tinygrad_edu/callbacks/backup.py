@@ -45,8 +45,10 @@ class BackupAndRestore(Callback):
 
     The file holds weights, buffers, the state of optimizers, metrics and other callbacks (their `state_dict`), the
     history, the state of the package's random numbers, and how far the training was; random numbers of NumPy or Python
-    are not in it. It is written as a whole or not at all, and has a checksum. Raises ValueError for one that is
-    damaged, or of another model; delete it to begin anew.
+    are not in it. Data with a seed of their own are to be made anew, for they count their passes; an order that is
+    drawn once (`reshuffle_each_iteration=False`) needs a seed. Validation data with a seed of their own draw from their
+    first pass again. The file is written as a whole or not at all, and has a checksum. Raises ValueError for one that
+    is damaged, or of another model; delete it to begin anew.
     """
 
     is_first = True
@@ -71,7 +73,6 @@ class BackupAndRestore(Callback):
         self._others: list[Callback] = []
         self._found: dict[str, Any] | None = None
         self._epoch: int | None = None
-        self._due: Progress | None = None
         if self.save_freq == "epoch":
             unwatched(self, "on_train_batch_end")
 
@@ -81,7 +82,7 @@ class BackupAndRestore(Callback):
     # When
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._batches, self._epoch, self._due = 0, None, None
+        self._batches, self._epoch = 0, None
         self._found = self._read()
         if self._found is not None:
             self._check(self._found)
@@ -92,25 +93,23 @@ class BackupAndRestore(Callback):
         first, self._epoch = self._epoch is None, epoch
         if self._found is not None and not self._found["progress"]["batch"]:
             self._restore_last(self._found)
-        elif not first and (self.save_freq == "epoch" or self._due is not None):
+        elif not first and self.save_freq == "epoch":
             self._save(self.model.progress)
 
-    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+    def _begin(self, *arguments: Any) -> None:
         if self._found is not None:
             self._restore_last(self._found)
-        elif self._due is not None:
-            self._save(self._due)
+
+    # whichever comes first; the last two where no batch of the epoch is left
+    on_train_batch_begin = on_test_begin = on_epoch_end = _begin  # type: ignore[assignment]
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._batches += 1
         if self._batches == self.save_freq:
-            # saved when the other callbacks have done what they do after a batch; but the data of the next one may
-            # draw random numbers before that
-            self._due = self.model.progress
+            self._save(self.model.progress)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        if self._found is not None:  # nothing was left to do
-            self._restore_last(self._found)
+        self._begin()  # if nothing was left to do
         if not self.delete_checkpoint:
             self._save(self.model.progress)
             return
@@ -122,7 +121,7 @@ class BackupAndRestore(Callback):
     # What
 
     def _save(self, progress: Progress) -> None:
-        self._batches, self._due = 0, None
+        self._batches = 0
         content = {
             "progress": dataclasses.asdict(progress),
             "steps": self.params["steps"],

@@ -33,7 +33,8 @@ class Callback:
     model: Any = None
     params: Mapping[str, Any] = {}
     is_first = False
-    """Whether it is called before those that are not, wherever it stands in the list."""
+    """Whether it is called before those that are not, wherever it stands in the list; at the end of a batch after
+    them."""
 
     def set_model(self, model: Any) -> None:
         self.model = model
@@ -139,6 +140,9 @@ class CallbackList:
                     raise choice(where, f"the hooks of {type(callback).__name__}", name, hooks)
         callbacks = sorted(callbacks, key=lambda callback: not callback.is_first)
         self._hooks = {name: [hook for callback in callbacks for hook in _own(callback, name)] for name in hooks}
+        last_first = sorted(callbacks, key=lambda callback: callback.is_first)
+        name = "on_train_batch_end"
+        self._hooks[name] = [hook for callback in last_first for hook in _own(callback, name)]
         for callback in callbacks:
             callback.set_model(model)
             callback.set_params(params)

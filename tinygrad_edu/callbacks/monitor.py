@@ -12,8 +12,8 @@ from .base import Callback, Logs
 RISING = {
     "Accuracy", "BinaryAccuracy", "CategoricalAccuracy", "SparseCategoricalAccuracy", "TopKCategoricalAccuracy",
     "SparseTopKCategoricalAccuracy", "Precision", "Recall", "SensitivityAtSpecificity", "SpecificityAtSensitivity",
-    "PrecisionAtRecall", "RecallAtPrecision", "AUC", "PearsonCorrelation", "ConcordanceCorrelation", "FBetaScore",
-    "IoU", "BinaryIoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU", "CosineSimilarity", "R2Score",
+    "PrecisionAtRecall", "RecallAtPrecision", "AUC", "FBetaScore", "IoU", "BinaryIoU", "MeanIoU", "OneHotIoU",
+    "OneHotMeanIoU", "CosineSimilarity", "R2Score",
 }  # fmt: skip
 """The metrics that are the better the larger they are."""
 FALLING = {

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from .base import Callback, Logs
+from .monitor import unwatched
 
 REFRESH = 0.1
 """Seconds between two looks at the loss while an epoch runs."""
@@ -87,7 +88,7 @@ class ProgressBar(Bar):
         self.lines_only = lines_only
         self._first: int | None = None
         if lines_only or not is_terminal():  # nobody watches the batches, so they are not looked at
-            self.on_train_batch_end = super().on_train_batch_end  # type: ignore[method-assign]
+            unwatched(self, "on_train_batch_end")
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._first = None

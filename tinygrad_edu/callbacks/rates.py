@@ -90,7 +90,9 @@ class LearningRateFinder(Callback):
         ended = not math.isfinite(smoothed) or smoothed > self.divergence * min(self.losses)
         if ended or len(self.losses) == self.steps:
             self.model.stop_training = True
+            kept = self._kept
             self.restore()
+            self._kept = kept  # for the end of `fit`, where an optimizer puts its averages into the weights
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         self.restore()

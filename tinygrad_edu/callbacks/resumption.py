@@ -20,6 +20,7 @@ class Progress:
         generator_state: what `default_generator.state` was when the pass over the data began, before its shuffle.
         skipped: how many batches of this pass belong to earlier epochs; not 0 only where `steps_per_epoch` cuts passes.
         generator_now: what `default_generator.state` is; None leaves it as it is when `fit` goes on.
+        passes: how many passes over the data were begun before this one.
         metrics: for each of `model.metrics` what it has gathered in the epoch; None for nothing.
 
     >>> import tinygrad_edu as tg
@@ -42,3 +43,4 @@ class Progress:
     skipped: int = 0
     generator_now: tuple[int, int, int] | None = None
     metrics: list[list[Any]] | None = None
+    passes: int = 0

@@ -6,7 +6,6 @@ import glob as files
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from itertools import count as counting
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +15,7 @@ from ..errors import check_bool, check_integer, check_integers, message
 from . import stages
 from .elements import Order, as_element, count_rows, frozen, padded, stacked
 from .stages import Elements
-from .streams import pass_key
+from .streams import Passes, pass_key
 from .threads import prefetched
 
 
@@ -65,6 +64,11 @@ class Dataset:
 
     def __bool__(self) -> bool:
         return True
+
+    @property
+    def is_infinite(self) -> bool:
+        """Whether a pass is known to have no end, as after `repeat()`."""
+        return self._length == math.inf
 
     # Sources
 
@@ -233,11 +237,11 @@ class Dataset:
         if seed is not None:
             check_integer(where, "seed", seed, 0)
         check_bool(where, "reshuffle_each_iteration", reshuffle_each_iteration)
-        passes, kept = counting(), list[int]()
+        passes, kept = Passes(), list[int]()
 
         def key() -> int:
             if reshuffle_each_iteration:
-                return pass_key(seed, next(passes))
+                return passes.key(seed)
             if not kept:
                 kept.append(pass_key(seed, 0))
             return kept[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Generator, Iterable
-from itertools import count as counting
 from typing import Any
 
 from ..errors import check_bool, check_integer, message
@@ -12,7 +11,7 @@ from ..tree import leaves
 from .dataset import Dataset
 from .elements import as_element, count_rows, frozen
 from .stages import permutation
-from .streams import pass_key
+from .streams import Passes
 from .threads import prefetched
 from .workers import Pass, Reading, Workers, count_batches, pickled
 
@@ -83,7 +82,7 @@ class DataLoader:
         self.prefetch_factor = check_integer(where, "prefetch_factor", prefetch_factor, 1)
         self.drop_last = check_bool(where, "drop_last", drop_last)
         self.seed = None if seed is None else check_integer(where, "seed", seed, 0)
-        self._is_tree, self._passes = is_tree, counting()
+        self._is_tree, self._passes = is_tree, Passes()
         self._idle: list[Workers] = []  # workers between passes
         self._close = weakref.finalize(self, _close_all, self._idle)
 
@@ -97,7 +96,7 @@ class DataLoader:
         return count_batches(self._samples(), self.batch_size, self.drop_last)
 
     def __iter__(self) -> Generator[Any, None, None]:
-        key = pass_key(self.seed, next(self._passes))
+        key = self._passes.key(self.seed)
         order: Any
         if self.sampler is not None:
             order = list(self.sampler)

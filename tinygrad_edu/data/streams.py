@@ -7,8 +7,10 @@ or process does the work, nor when.
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import ClassVar
 
 import numpy
 
@@ -25,6 +27,30 @@ def pass_key(seed: int | None, number: int) -> int:
     """A random word: drawn from the package's generator, or with a `seed` a function of it and of the pass's number."""
     words = default_generator.words(1, CPU) if seed is None else philox_words(1, seed, PASSES, number, CPU)
     return int(words[0])
+
+
+class Passes:
+    """Numbers the passes over one source of data; `rewind` sets all there are back to what `counted` returned."""
+
+    _all: ClassVar[weakref.WeakSet[Passes]] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._all.add(self)
+
+    def key(self, seed: int | None) -> int:
+        """The key of the next pass."""
+        self.count += 1
+        return pass_key(seed, self.count - 1)
+
+    @classmethod
+    def counted(cls) -> list[tuple[Passes, int]]:
+        return [(one, one.count) for one in cls._all]
+
+    @staticmethod
+    def rewind(counts: list[tuple[Passes, int]]) -> None:
+        for one, count in counts:
+            one.count = count
 
 
 def stream(key: int, number: int) -> AbstractContextManager[None]:

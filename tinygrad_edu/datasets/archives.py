@@ -6,6 +6,7 @@ All raise ValueError for a file that is damaged, hostile or of another kind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +37,8 @@ def read_tar(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[
             for member in archive:
                 _check_name(path, member.name, seen)
                 if wanted(member.name):
-                    file = archive.extractfile(member) if member.isreg() else None
+                    # the holes of a sparse file are made here, as many as its header says
+                    file = archive.extractfile(member) if member.isreg() and not member.issparse() else None
                     if file is None:
                         raise ValueError(message(str(path), f"{member.name!r} to be a file", "a link or another kind"))
                     yield member.name, file.read()
@@ -54,8 +56,9 @@ def read_zip(path: Path, wanted: Callable[[str], bool], limit: int) -> Iterator[
             _check_name(path, member.filename, seen)
         for member in archive.infolist():
             if wanted(member.filename):
-                if member.flag_bits & 1:
-                    raise ValueError(message(str(path), f"{member.filename!r} to be readable", "an encrypted file"))
+                if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    found = "an encrypted file" if member.flag_bits & 1 else f"method {member.compress_type}"
+                    raise ValueError(message(str(path), f"{member.filename!r} to be readable", found))
                 with archive.open(member) as content:
                     data = Limited(content, path, limit).read()
                 limit -= len(data)
@@ -89,12 +92,13 @@ def _check_name(path: Path, name: str, seen: set[str]) -> None:
 @contextlib.contextmanager
 def _damage(path: Path) -> Iterator[None]:
     """What the standard library raises for a damaged archive, as ValueError in the house form."""
-    import gzip
     import tarfile
     import zipfile
 
-    damaged = (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
+    damaged = (EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
     try:
         yield
-    except damaged as error:
+    except (*damaged, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the latter: a place below 0
+            raise
         raise ValueError(message(str(path), "an archive that is whole", f"{type(error).__name__}: {error}")) from error

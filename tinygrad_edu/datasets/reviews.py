@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-import os
+import contextlib
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import check_integer, message
+from ..files import write_atomically
 from .archives import read_tar, read_zip
 from .download import File, fetch
 from .splits import Split, split
@@ -97,7 +99,10 @@ class IMDB:
                 return dict(stored)
         except Exception:  # not there, or damaged in one of many ways
             arrays = read_reviews(archive)
-            _store(known, arrays)
+            content = io.BytesIO()
+            np.savez(content, **arrays)
+            with contextlib.suppress(OSError):  # what cannot be kept is computed again
+                write_atomically(known, content.getvalue())
             return arrays
 
 
@@ -132,17 +137,6 @@ def read_reviews(archive: Path) -> dict[str, Any]:
         arrays[f"{side}_lengths"] = np.array([len(row) for row in ids], dtype=np.int32)
         arrays[f"{side}_labels"] = np.array([label for label, _ in rows], dtype=np.int8)
     return arrays
-
-
-def _store(path: Path, arrays: dict[str, Any]) -> None:
-    """Writes an archive under another name and then renames it. What cannot be kept is computed again."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            np.savez(file, **arrays)
-        os.replace(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
 
 
 class MovieLens100k:

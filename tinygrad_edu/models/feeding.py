@@ -12,6 +12,7 @@ from ..autograd import Tensor
 from ..backend import default_generator
 from ..callbacks import Progress
 from ..data import Batches
+from ..data.streams import Passes
 from ..errors import message
 from ..tree import leaves, rebuild
 from .classes import Rows, kind_of
@@ -98,6 +99,10 @@ class Indexed:
     def __len__(self) -> int:
         return len(self.data) if hasattr(type(self.data), "__len__") else self.data.num_batches
 
+    @property
+    def is_infinite(self) -> bool:
+        return length_of(self) is None
+
     def __iter__(self) -> Iterator[Any]:
         count = length_of(self)
         if count is None:
@@ -127,8 +132,11 @@ class Feed:
         steps: batches of an epoch, which then goes on where the last one ended; None: an epoch is a pass.
         looks_ahead: whether the model is made ready by the first batch, for no other data is known.
 
+    Raises ValueError for data that say they are infinite, without `steps`.
+
     Attributes:
         renews: whether there are more passes than one.
+        passes: how many were begun.
         skipped: batches of the pass that earlier epochs took.
         generator_state: the state of the package's generator when the pass began.
     """
@@ -141,12 +149,16 @@ class Feed:
         steps: int | None = None,
         looks_ahead: bool = False,
     ):
+        if steps is None and getattr(source, "is_infinite", False):
+            hint = "pass steps_per_epoch, validation_steps, or steps to evaluate and predict."
+            raise ValueError(message(where, "a number of steps, for the data have no end", "None", hint))
         self.where, self.source, self.convert, self.limit, self.looks_ahead = where, source, convert, steps, looks_ahead
         self.renews = not isinstance(source, Iterator)
-        self.skipped, self.generator_state = 0, default_generator.state
+        self.passes, self.skipped, self.generator_state = 0, 0, default_generator.state
         self._pass: Iterator[Any] | None = None
         self._ahead: list[Any] = []  # the next batch, where it had to be looked at
         self._has_warned = False
+        self._counts = Passes.counted()
 
     @property
     def steps(self) -> int | None:
@@ -168,11 +180,16 @@ class Feed:
         if not self._ahead and (self.renews or self._pass is None):
             self.close()
             self.skipped, self.generator_state = 0, default_generator.state
-            self._pass = iter(self.source)
+            self._start()
+            assert self._pass is not None
             self._ahead = list(itertools.islice(self._pass, 1))
             if not self._ahead:
                 raise ValueError(message(self.where, "at least one batch", "none"))
         return bool(self._ahead)
+
+    def _start(self) -> None:
+        self._pass = iter(self.source)
+        self.passes += 1
 
     def first(self) -> Any:
         """The next batch as it was yielded; it stays the next one."""
@@ -201,10 +218,16 @@ class Feed:
     def go_to(self, place: Progress) -> None:
         """Goes to a place in a pass, by drawing what comes before it once more."""
         self.close()
-        default_generator.state = place.generator_state
+        if self.renews:  # data with a seed of its own counts its passes
+            Passes.rewind(self._counts)
+            self.passes = 0
+            while self.passes < place.passes:
+                self._start()
+                self.close()
         count = place.skipped + place.batch
         if not count:
             return
+        default_generator.state = place.generator_state
         self.begin()
         assert self._pass is not None
         before = itertools.islice(itertools.chain(self._ahead, self._pass), count)
@@ -235,13 +258,14 @@ class Place:
     """Where `fit` stands: an epoch, how many of its batches are done, and where its pass over the data began; see
     `callbacks.Progress`."""
 
-    __slots__ = ("batch", "epoch", "generator_state", "skipped")
+    __slots__ = ("batch", "epoch", "generator_state", "passes", "skipped")
 
     def __init__(self, epoch: int, feed: Feed | None = None, batch: int = 0):
         self.epoch, self.batch = epoch, batch
         is_under_way = feed is not None and feed.is_under_way
         self.generator_state = feed.generator_state if feed is not None and is_under_way else None
         self.skipped = feed.skipped if feed is not None and is_under_way else 0
+        self.passes = 0 if feed is None else feed.passes - is_under_way
 
 
 def feed_of_rows(where: str, rows: Rows, batch_size: int, steps: int | None = None, shuffle: bool = False) -> Feed:

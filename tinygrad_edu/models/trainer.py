@@ -169,6 +169,7 @@ class Trainer(Stepping):
             hooks = CallbackList(watching, self, params)
             self.stop_training, self.history, self._place = False, history, Place(initial_epoch, feed)
             hooks.call("on_train_begin", {})
+            self._draw_on()
             logs: dict[str, float] = {}
             for epoch in range((self._goes_on_from or self._place).epoch, epochs):
                 if self._goes_on_from is None and not feed.renews and not feed.begin():
@@ -258,23 +259,30 @@ class Trainer(Stepping):
         if isinstance(place, Progress):
             return place
         now = default_generator.state
-        gathered = [[to_host(t.data).tolist() for t in metric.variables] for metric in self.metrics]
         began = now if place.generator_state is None else place.generator_state
-        return Progress(place.epoch, place.batch, began, place.skipped, now, gathered if place.batch else None)
+        gathered: list[list[Any]] | None = None
+        if place.batch:
+            gathered = [[to_host(t.data).tolist() for t in metric.variables] for metric in self.metrics]
+        return Progress(place.epoch, place.batch, began, place.skipped, now, gathered, place.passes)
 
     @progress.setter
     def progress(self, place: Any) -> None:
         names = [field.name for field in fields(Progress) if hasattr(place, field.name)]
         self._goes_on_from = Progress(**{name: getattr(place, name) for name in names})
 
+    def _draw_on(self) -> None:
+        """Where an epoch is to begin, goes on with the random numbers from there: its first hooks may draw some."""
+        place = self._goes_on_from
+        if place is not None and not place.batch and (place.generator_now or not place.skipped):
+            default_generator.state = place.generator_now or place.generator_state
+
     def _go_on(self, feed: Feed) -> int:
         """Goes to where `progress` was set to; returns how many batches of the epoch are done."""
         place, self._goes_on_from = self._goes_on_from, None
         assert place is not None
-        now = place.generator_now or default_generator.state
+        now = (place.batch and place.generator_now) or default_generator.state
         feed.go_to(place)
-        if place.skipped or place.batch:
-            default_generator.state = now
+        default_generator.state = now
         if place.metrics is not None:
             gathered = [t for metric in self.metrics for t in metric.variables]
             values = [value for of_one in place.metrics for value in of_one]
