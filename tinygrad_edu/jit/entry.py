@@ -17,8 +17,9 @@ import numpy
 from ..autograd import Tensor, without_graph
 from ..backend import device_of
 from ..state import state
+from .arguments import is_array, is_number, plain
 from .program import typed
-from .trace import Trace, is_array, is_number, layout_of, plain
+from .trace import Trace, layout_of
 
 Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
 """From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None

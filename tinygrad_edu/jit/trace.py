@@ -20,6 +20,7 @@ from ..backend import Array, array_module, default_generator
 from ..errors import GradientError, TraceError, message
 from ..state import Switch, state
 from ..tree import leaves, rebuild
+from .arguments import is_array, is_number
 from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable
 
 Window = tuple[int, tuple[int, ...], tuple[int, ...], Any]
@@ -542,21 +543,6 @@ def _outside_draws() -> Any:
     numpys: Any = numpy.random.get_state()  # noqa: NPY002 -- it is only looked at
     _, key, *rest = numpys
     return key.tobytes(), rest, random.getstate()
-
-
-def is_array(a: Any) -> bool:
-    """Whether it is a tensor or an array; layers have a dtype too."""
-    return isinstance(a, Tensor) or (hasattr(a, "dtype") and hasattr(a, "shape"))
-
-
-def plain(a: Any) -> Any:
-    """An argument; a NumPy scalar or 0-d array is the Python number that it is for operations too."""
-    item = a.item() if isinstance(a, (numpy.generic, numpy.ndarray)) and a.ndim == 0 else a
-    return a if isinstance(item, numpy.generic) else item  # a long double stays what it is
-
-
-def is_number(a: Any) -> bool:
-    return isinstance(a, (int, float)) and not isinstance(a, bool)
 
 
 def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any]) -> None:
