@@ -80,6 +80,9 @@ class Text:
             other = f"isinstance({name}, {kind}) and is_number({name}) and plain({name}) is {name}"
             self.need(f"(type({name}) is {kind} or {other})")
             self.found.append(name)
+        elif leaf is None:
+            self.need(f"{name} is None")
+            self.found.append(name)
         else:
             self.need(f"typed({name}) == {self.object(typed(leaf))}")
             self.found.append(name)

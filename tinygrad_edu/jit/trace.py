@@ -553,7 +553,7 @@ def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any
         overwritten: the ids of arrays.
         positions: of the arguments that it overwrites.
     """
-    owners = [id(owner_of(a)) if is_array(a) else 0 for a in arguments]
+    owners = [id(owner_of(a)) if hasattr(a, "strides") else 0 for a in arguments]
     for i in positions:
         check_writeable(arguments[i])
     shared = not overwritten.isdisjoint(owners) or any(owners.count(owners[i]) > 1 for i in positions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from operator import index
@@ -249,8 +248,8 @@ class Loss:
 
     def on_logits(self) -> Loss:
         """The same loss, to be computed from what the sigmoid or softmax is applied to."""
-        other = copy.copy(self)
-        other.from_logits, other._user_made = True, self
+        other = type(self).__new__(type(self))  # each batch makes one; copy.copy takes five times as long
+        vars(other).update(vars(self), from_logits=True, _user_made=self)
         return other
 
 
