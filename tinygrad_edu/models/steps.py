@@ -149,7 +149,8 @@ class Stepping(Prepared):
 
     def _track(self, rest: Tensor | None, y: Any, weight: Any, values: Any, counts: Any, outputs: Any) -> None:
         """Adds a batch to the mean losses and the metrics."""
-        weight = weight if any(head.weighted for head in self._heads) else None
+        if weight is not None and not any(head.weighted for head in self._heads):
+            weight = None
         masks = [getattr(output, "mask", None) for output in outputs]
         several = self._has_several_losses
         values = [value.detach() if several and value is not None else None for value in values]
@@ -197,7 +198,7 @@ class Stepping(Prepared):
 
     @property
     def _has_several_losses(self) -> bool:
-        return sum([head.loss is not None for head in self._heads]) > 1
+        return len(self._heads) > 1 and sum(head.loss is not None for head in self._heads) > 1
 
     def _reset(self) -> None:
         self._logs = None

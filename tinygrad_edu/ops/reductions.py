@@ -29,7 +29,7 @@ def stretched(g: Any, shape: tuple[int, ...]) -> Any:
 
 def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """How many elements are reduced to one."""
-    return math.prod(shape[i] for i in axes)
+    return math.prod([shape[i] for i in axes])
 
 
 # The definitions; each gets its axes from the front, as a tuple
@@ -51,11 +51,14 @@ _min = reduction("min", "ay", "at least one element to choose from")
 _prod = reduction("prod", "a")
 
 _sum.defvjp(lambda g, y, a, axes, keepdims: stretched(restore(g, a.shape, axes), a.shape))
-_mean.defvjp(
-    lambda g, y, a, axes, keepdims: stretched(
-        restore(g, a.shape, axes) * (1.0 / builtins.max(1, count(a.shape, axes))), a.shape
-    )
-)
+
+
+def _mean_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    n, g = count(a.shape, axes), restore(g, a.shape, axes)
+    return stretched(g * (1.0 / n) if n > 1 else g, a.shape)
+
+
+_mean.defvjp(_mean_vjp)
 
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
