@@ -280,6 +280,7 @@ class Layer(Module):
             state.penalties = Penalties()
         if not state.repeating:
             self._noted = state.penalties
+        before, state.training = state.training, training
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)
@@ -289,19 +290,17 @@ class Layer(Module):
                     keywords["training"] = training
                 if "mask" in self._call_takes:
                     keywords["mask"] = mask
-            with Switch("training", training):
-                if not self.built:
-                    self.build_for(x, *args, **keywords)
-                y = function(x, *args, **keywords)
-                if self.activity_regularizer is not None:
-                    self._add_activity(y if function == self.call else self._activated(y, *args))
+            if not self.built:
+                self.build_for(x, *args, **keywords)
+            y = function(x, *args, **keywords)
+            if self.activity_regularizer is not None:
+                self._add_activity(y if function == self.call else self._activated(y, *args))
             return self._with_mask(x, mask, y) if mask is not None or self._makes_mask else y
         except Exception as error:
             self._locate(error)
             raise
         finally:
-            if outer is None:
-                state.penalties = None
+            state.training, state.penalties = before, outer
 
     def _as_tensors(self, x: Any) -> Any:
         """Arrays and lists of numbers as tensors; lists, tuples and dicts of arrays stay lists, tuples and dicts."""
@@ -512,8 +511,8 @@ def check_shape(where: str, name: str, shape: Any) -> tuple[int | None, ...]:
 
 def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, ...]) -> None:
     """Raises ShapeError unless `received` is a batch of rows of that shape."""
-    fits = len(received) == len(shape) + 1 and all(
-        n is None or n == m for n, m in zip(shape, received[1:], strict=True)
+    fits = received[1:] == shape or (
+        len(received) == len(shape) + 1 and all(n is None or n == m for n, m in zip(shape, received[1:], strict=True))
     )
     if not fits:
         hint = "add a batch axis: x[None]." if received == shape else ""

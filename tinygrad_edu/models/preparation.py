@@ -345,7 +345,7 @@ class Prepared(ActivatedLayer):
     def _make_ready(self, x: Any, batch_size: int = 1) -> list[tuple[int, ...]]:
         """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
         size is fixed, or a layer is stateful), once per shape of the inputs and last activations."""
-        shapes = tuple(a.shape[1:] for a in leaves(x))
+        shapes = tuple([a.shape[1:] for a in leaves(x)])
         known = self._ready.get((shapes, self._lasts()))
         if known is None:
             stateful = self._stateful

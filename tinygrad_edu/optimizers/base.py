@@ -251,11 +251,12 @@ class Optimizer:
         `backward`."""
         if not self.parameters:
             raise ValueError(message(self.where, "build(parameters) before step()", "no parameters"))
-        if all(p.grad is None for p in self.parameters):
+        gradients = [p.grad for p in self.parameters]
+        if all(g is None for g in gradients):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
         # as tensors: jit takes an array without axes for a number
-        gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
+        gradients = [None if g is None else g.detach() for g in gradients]
         try:
             self._update(gradients)
         except TraceError as error:
