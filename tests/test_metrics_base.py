@@ -507,6 +507,37 @@ def test_ids_of_no_class(make, wrong):
         metric.result()
 
 
+OF_LABELS = [
+    metrics.Precision, metrics.Recall, metrics.TruePositives, metrics.TrueNegatives, metrics.AUC,
+    lambda: metrics.AUC(multi_label=True), lambda: metrics.RecallAtPrecision(0.5), lambda: metrics.F1Score(threshold=0.5),
+    lambda: metrics.Precision(class_id=0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", OF_LABELS)
+@pytest.mark.parametrize("wrong", [-1, 2, 0.5, np.nan])
+def test_labels_are_0_and_1(make, wrong):
+    y, p = np.array([[0], [wrong], [1]]), np.array([[0.2], [0.9], [0.7]])
+    metric = make()
+    with pytest.raises(ValueError, match=rf": expected labels 0 and 1, received {wrong}(\.0)?\. Hint: \(y_true"):
+        metric.update_state(y, p)
+    if not np.isnan(wrong):
+        metric.update_state(y, p, [1.0, 0.0, 1.0])
+        np.testing.assert_array_equal(metric.result(), make()([[0], [0], [1]], p, [1.0, 0.0, 1.0]))
+        np.testing.assert_array_equal(make()(y == 1, p, [1.0, 2.0, 1.0]), make()((y == 1) * 1, p, [1.0, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("make", OF_LABELS)
+def test_labels_of_fit_are_0_and_1(make, jit):
+    model = Sequential([Dense(1, activation="sigmoid", input_dim=3)])
+    model.compile("sgd", "hinge", metrics=[make()], jit=jit)
+    y = np.where(np.arange(50) % 2, 1, -1)
+    with pytest.raises(ValueError, match="expected labels 0 and 1, received others"):
+        model.fit(X, y, batch_size=20, verbose=0)
+    model.fit(X, (y + 1) / 2, batch_size=20, verbose=0)
+
+
 def test_an_id_of_no_class_in_fit_makes_nan():
     model = compiled(metrics=["sparse_categorical_crossentropy"])
     model.compile(SGD(0.0), lambda y, p: tg.mean(p, axis=-1), metrics=["sparse_categorical_crossentropy"])

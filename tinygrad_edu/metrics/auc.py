@@ -72,6 +72,8 @@ class AUC(ProbabilityMetric):
         label_weights: one for each label: in the mean of `multi_label`, else for each column of the predictions.
         from_logits: the sigmoid of the predictions is taken.
 
+    Targets are 0 and 1, as in `Precision`.
+
     >>> import tinygrad_edu as tg
     >>> tg.metrics.AUC()([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     0.75

@@ -18,7 +18,7 @@ class LossMetric(MeanMetric):
         super().__init__(name)
         self.loss, loss.name = loss, self.name
 
-    def check(self, y_true: Any, y_pred: Any) -> None:
+    def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         self.loss.prepare(y_true, y_pred.shape, y_pred.dtype)
         self.loss.check_predictions(y_pred)
 
@@ -93,7 +93,7 @@ class SparseCategoricalCrossentropy(MeanMetric):
         super().__init__(name)
         self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
 
-    def check(self, y_true: Any, y_pred: Any) -> None:
+    def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         options: Any = {"axis": self.axis, "name": self.name}
         loss = losses.SparseCategoricalCrossentropy(self.from_logits, self.ignore_class, **options)
         loss.prepare(y_true, y_pred.shape, y_pred.dtype)
