@@ -7,7 +7,7 @@ import pytest
 from loss_cases import IDS, LOGITS, ONE_HOT, rows_of_ce, softmax
 
 import tinygrad_edu as tg
-from tinygrad_edu import losses
+from tinygrad_edu import losses, metrics
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.losses import (
     BinaryCrossentropy,
@@ -264,7 +264,7 @@ def shaped(*shape):
 @pytest.mark.parametrize(("loss", "y", "p", "kind", "text"), [
     (MeanSquaredError(), shaped(4, 1), shaped(4), ShapeError, "MeanSquaredError: expected targets of the shape (4,) of the predictions, received shape (4, 1). Hint: use y_true.reshape(-1)."),
     (MeanSquaredError(), shaped(4, 2), shaped(4, 1), ShapeError, "expected targets of the shape (4, 1) of the predictions, received shape (4, 2)"),
-    (MeanSquaredError(), shaped(4), shaped(4, 2), ShapeError, "Hint: the model gives (2,) per row; y_true.reshape(-1, 2) if"),
+    (MeanSquaredError(), np.full(4, 0.5), shaped(4, 2), ShapeError, "Hint: the model gives (2,) per row; y_true.reshape(-1, 2) if"),
     (MeanSquaredError(), shaped(3), shaped(4, 1), ShapeError, "received shape (3,)"),
     (MeanSquaredError(), shaped(1, 4), shaped(4, 4), ShapeError, "received shape (1, 4)"),
     (MeanSquaredError(), tg.tensor(1.0), shaped(4), ShapeError, "received shape ()"),
@@ -317,6 +317,29 @@ def test_bad_targets_and_predictions(loss, y, p, kind, text):
     with pytest.raises(kind) as caught:
         loss(y, p)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize("ids", [[0, 2], [[0], [2]], [0.0, 2.0]])
+def test_class_ids_for_one_hot_targets(ids):
+    hint = r"Hint: class ids become one-hot by tg\.one_hot\(ids, 3\), or belong to a sparse_\.\.\. loss or metric\."
+    some = (metrics.AUC, metrics.Precision, metrics.F1Score, metrics.CategoricalAccuracy,
+            metrics.TopKCategoricalAccuracy, metrics.OneHotMeanIoU)  # fmt: skip
+    for measure in (MeanSquaredError(), *(m(3) if m is metrics.OneHotMeanIoU else m() for m in some)):
+        with pytest.raises(ShapeError, match=hint):
+            measure(ids, shaped(2, 3))
+
+
+def test_one_number_a_row_that_is_no_class_id():
+    with pytest.raises(ShapeError, match=r"Hint: the model gives \(3,\) per row;"):
+        MeanSquaredError()([0.5, 2.0], shaped(2, 3))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_class_ids_with_a_one_hot_metric_in_fit(jit):
+    model = tg.models.Sequential([tg.layers.Dense(3, "softmax", input_dim=2)])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["auc"], jit=jit)
+    with pytest.raises(ShapeError, match=r"tg\.one_hot\(ids, 3\)"):
+        model.fit(np.ones((4, 2)), [0.0, 1.0, 2.0, 0.0], verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -653,6 +653,7 @@ ERRORS = [
     (lambda: metrics.R2Score(num_regressors=-1), ValueError, "r2_score: expected num_regressors to be an integer of at least 0, received -1."),
     (lambda: metrics.IoU(2, [2]), ValueError, "io_u: expected target_class_ids from 0 to 1, received [2]."),
     (lambda: metrics.IoU(2, []), ValueError, "io_u: expected target_class_ids from 0 to 1, received []."),
+    (lambda: metrics.MeanIoU(3)([0, 2], np.zeros((2, 3))), ShapeError, "mean_io_u: expected class ids of shape (2,), as the targets have it, received predictions of shape (2, 3). Hint: sparse_y_pred=False takes scores, of which the highest counts."),
     (lambda: metrics.MeanIoU(0), ValueError, "MeanIoU: expected num_classes to be an integer of at least 1, received 0."),
     (lambda: metrics.ConfusionMatrix(1), ValueError, "confusion_matrix: expected num_classes to be an integer of at least 2, received 1."),
     (lambda: metrics.ConfusionMatrix(2, "rows"), ValueError, "confusion_matrix: expected normalize to be one of 'None', 'all', 'pred', 'true', received 'rows'."),

@@ -34,9 +34,16 @@ def match_shapes(where: str, y_true: Any, shape: tuple[int, ...]) -> Any:
     hint = ""
     if y_true.shape == (*shape, 1):
         hint = "use y_true.reshape(-1)." if len(shape) == 1 else "use y_true[..., 0]."
+    elif shape[-1] > 1 and y_true.shape in (shape[:-1], (*shape[:-1], 1)) and len(shape) > 1 and _whole(y_true):
+        hint = f"class ids become one-hot by tg.one_hot(ids, {shape[-1]}), or belong to a sparse_... loss or metric."
     elif len(y_true.shape) < len(shape) and y_true.shape[:1] == shape[:1]:
         hint = f"the model gives {shape[1:]} per row; y_true.reshape{(-1, *shape[1:])} if it holds as many numbers."
     raise ShapeError(message(where, f"targets of the shape {shape} of the predictions", f"shape {y_true.shape}", hint))
+
+
+def _whole(y: Any) -> bool:
+    """Whether these can be class ids; where they are not known yet, by their dtype."""
+    return y.dtype.kind in "iu" or (y.dtype.kind == "f" and state.trace is None and bool((raw(y) % 1 == 0).all()))
 
 
 def check_values(where: str, expected: str, y: Any, holds: Callable[[Any, Any], Any], hint: str = "") -> None:

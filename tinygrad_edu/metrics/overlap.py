@@ -140,6 +140,12 @@ class IoU(_Matrix):
         self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
+        if self.sparse_y_pred and y_pred.shape == (*y_true.shape, self.num_classes):
+            expected = f"class ids of shape {y_true.shape}, as the targets have it"
+            hint = "sparse_y_pred=False takes scores, of which the highest counts."
+            raise ShapeError(message(self.name, expected, f"predictions of shape {y_pred.shape}", hint))
+        if not (self.sparse_y_true or self.sparse_y_pred):
+            y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
         ids = y_pred if self.sparse_y_pred else y_pred.argmax(axis=self.axis)
         targets = y_true if self.sparse_y_true else y_true.argmax(axis=self.axis)
         self.add(
