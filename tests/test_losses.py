@@ -368,6 +368,7 @@ def test_names():
     for bad, kind, text in [
         ("categorical_crosentropy", ValueError, "did you mean 'categorical_crossentropy'?"),
         (MeanSquaredError, TypeError, "expected a loss, its name or a function of (y_true, y_pred)"),
+        (SparseCategoricalCrossentropy, TypeError, "Hint: write SparseCategoricalCrossentropy()."),
         (3, TypeError, "received 3"),
     ]:
         with pytest.raises(kind) as caught:

@@ -606,6 +606,7 @@ ERRORS = [
     (lambda: metrics.get("acuracy", MSE, 1), ValueError, "did you mean 'accuracy'?"),
     (lambda: metrics.get("mean_io_u", MSE, 1), ValueError, "compile: expected metric to be one of 'acc', 'accuracy', 'auc',"),
     (lambda: metrics.get(metrics.Mean, MSE, 1), TypeError, "expected a metric, its name or a function"),
+    (lambda: metrics.get(metrics.AUC, MSE, 1), TypeError, "Hint: write AUC()."),
     (lambda: metrics.get("auc", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'auc', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.get("precision", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'precision', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.get("perplexity", BINARY_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'perplexity', received the logits of a sigmoid. Hint: end the model in a sigmoid, without from_logits."),

@@ -118,7 +118,8 @@ def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, type) or not callable(metric):
-        raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric)))
+        hint = f"write {metric.__name__}()." if isinstance(metric, type) else ""
+        raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric), hint))
     return MeanMetricWrapper(metric, snake_case(metric.name) if isinstance(metric, losses.Loss) else None)
 
 
