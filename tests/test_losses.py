@@ -123,8 +123,14 @@ def test_overlaps_of_all_rows_are_one_number():
     y, p = tg.tensor([[1.0, 0.0], [1.0, 1.0]]), tg.tensor([[1.0, 0.0], [0.0, 1.0]])
     for loss in (losses.Dice(), losses.Tversky()):
         assert loss(y, p).item() == pytest.approx(1 - 4 / 5, rel=1e-6)
-        with pytest.raises(ShapeError, match=r"expected a loss per row, to be weighted, received shape \(\)\."):
+        with pytest.raises(
+            ShapeError, match=r"expected a loss per row, to be weighted, received shape \(\)\. Hint: say axis=\(1,\)\."
+        ):
             loss(y, p, [1.0, 1.0])
+    for kind in (losses.Dice, losses.Tversky):
+        with pytest.raises(ShapeError, match=r"Hint: say axis=\(1, 2\)\."):
+            kind()(shaped(2, 3, 4), shaped(2, 3, 4), [1.0, 1.0])
+        kind(axis=(1, 2))(shaped(2, 3, 4), shaped(2, 3, 4), [1.0, 1.0])
 
 
 def test_given_probabilities_are_clipped_as_in_keras():

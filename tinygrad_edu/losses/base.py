@@ -217,7 +217,8 @@ class Loss:
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
             if values.shape[:1] != sample_weight.shape:
-                raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}"))
+                hint = f"say axis={tuple(range(1, y_pred.ndim))}." if hasattr(self, "axis") and y_pred.ndim > 1 else ""
+                raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}", hint))
             sample_weight = sample_weight.reshape((-1, *(1,) * (values.ndim - 1)))
             values = values * sample_weight
         kept = self.kept(y_true, mask)

@@ -140,7 +140,7 @@ class IoU(_Matrix):
         self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
-        if self.sparse_y_pred and y_pred.shape == (*y_true.shape, self.num_classes):
+        if self.sparse_y_pred and self.num_classes > 1 and y_pred.shape == (*y_true.shape, self.num_classes):
             expected = f"class ids of shape {y_true.shape}, as the targets have it"
             hint = "sparse_y_pred=False takes scores, of which the highest counts."
             raise ShapeError(message(self.name, expected, f"predictions of shape {y_pred.shape}", hint))

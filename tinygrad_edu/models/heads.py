@@ -50,7 +50,8 @@ class Head:
         for some in (made, weighted):
             names = ["loss", *(metric.name for metric in some)]
             if len(set(names)) < len(names):
-                raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
+                hint = 'leave one out, or make it with name="...".'
+                raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:]), hint))
         for metric in made:
             if any(metric is other for other in weighted):
                 expected = "a metric either in metrics or in weighted_metrics"
