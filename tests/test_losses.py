@@ -406,6 +406,23 @@ def test_bad_options(make, kind, text):
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize(("make", "name"), [
+    *((kind, "from_logits") for kind in (
+        BinaryCrossentropy, losses.BinaryFocalCrossentropy, CategoricalCrossentropy,
+        losses.CategoricalFocalCrossentropy, SparseCategoricalCrossentropy, metrics.BinaryCrossentropy,
+        metrics.CategoricalCrossentropy, metrics.SparseCategoricalCrossentropy, metrics.Perplexity, metrics.AUC,
+    )),
+    (metrics.AUC, "multi_label"), (metrics.SparseTopKCategoricalAccuracy, "from_sorted_ids"),
+    (lambda **given: metrics.MeanIoU(2, **given), "sparse_y_true"),
+    (lambda **given: metrics.MeanIoU(2, **given), "sparse_y_pred"),
+])  # fmt: skip
+def test_options_that_are_true_or_false(make, name):
+    make(**{name: np.True_})
+    for value in ("yes", 1, None):
+        with pytest.raises(TypeError, match=rf": expected {name} to be True or False, received {value!r}\.$"):
+            make(**{name: value})
+
+
 @pytest.mark.gpu
 def test_labels_are_checked_on_cuda():
     with pytest.raises(ValueError, match="expected class ids from 0 to 2, received 3"):

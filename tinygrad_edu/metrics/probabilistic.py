@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import losses, ops
 from ..autograd import settled
+from ..errors import check_bool
 from ..ops.indexing import gather_along
 from .accuracy import ids_of, is_id
 from .base import MeanMetric
@@ -91,7 +92,8 @@ class SparseCategoricalCrossentropy(MeanMetric):
         axis: int = -1,
     ):
         super().__init__(name)
-        self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
+        self.from_logits = check_bool(self.name, "from_logits", from_logits)
+        self.ignore_class, self.axis = ignore_class, axis
 
     def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         options: Any = {"axis": self.axis, "name": self.name}
