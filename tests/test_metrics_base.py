@@ -435,6 +435,33 @@ def test_weighted_metrics_of_a_step_of_ones_own(jit):
     assert history["weighted_mae"] == [pytest.approx(np.average(errors, weights=ROWS))]
 
 
+class OwnLoss(Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return tg.mean(tg.square(y_pred if y is None else y_pred - y))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_metrics_beside_a_loss_of_ones_own(jit):
+    model = OwnLoss([Dense(1, input_dim=3)])
+    model.compile(SGD(0.0), metrics=["mae", "mse"], weighted_metrics=["cosine_similarity"], jit=jit)
+    y = RANDOM.normal(size=(50, 1)).astype("float32")
+    history = model.fit(X, y, batch_size=20, validation_data=(X, y), verbose=0).history
+    error = model.predict(X, verbose=0) - y
+    for name, value in ("loss", (error**2).mean()), ("mse", (error**2).mean()), ("mae", abs(error).mean()):
+        for one in (name, f"val_{name}"):
+            assert history[one] == [pytest.approx(value, rel=1e-5)]
+    assert "cosine_similarity" in history
+    with pytest.raises(ValueError, match="compute_metrics: expected targets y for the metrics of compile, received No"):
+        model.evaluate(X, verbose=0)
+    with pytest.raises(ValueError, match="expected a loss, by which the metric 'accuracy' is chosen, received none"):
+        model.compile("sgd", metrics=["accuracy"])
+    for penalty in (None, "l2"):
+        model = Sequential([Dense(1, input_dim=3, kernel_regularizer=penalty)])
+        model.compile("sgd", metrics=["mae"])
+        with pytest.raises(RuntimeError, match="expected a loss, given to compile, or a train_step, received none"):
+            model.fit(X, y, verbose=0)
+
+
 @pytest.mark.parametrize("form", [list, dict])
 def test_weighted_metrics_of_several_outputs(form):
     x = Input((3,))
