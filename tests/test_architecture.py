@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -163,6 +164,18 @@ def test_the_table_itself_runs_downwards():
     for top in ("models", "cli", "face"):
         assert {source for source, row in ALLOWED.items() if top in row.split()} <= {"cli", "face"}
     assert "layers" not in ALLOWED["optimizers"].split()
+
+
+PUBLIC = [name for name in tinygrad_edu.__all__ if isinstance(getattr(tinygrad_edu, name), ModuleType)]
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_modules_name_what_is_theirs(room):
+    module = getattr(tinygrad_edu, room)
+    for name in module.__all__:
+        origin = getattr(getattr(module, name), "__module__", None)
+        assert origin is None or origin.startswith("tinygrad_edu."), name
+    assert len(PUBLIC) > 8
 
 
 def test_importing_the_package_is_light():

@@ -217,6 +217,7 @@ def other_parameters():
     (lambda: SGD().build([weight()]).step(), GradientError, "SGD step: expected gradients, received parameters without any. Hint: call loss.backward() first"),
     (lambda: optimizers.get("adm"), ValueError, "did you mean 'adam'?"),
     (lambda: optimizers.get(Adam), TypeError, "Hint: write Adam()."),
+    (lambda: SGD(optimizers.schedules.CosineDecay), TypeError, "SGD: expected learning_rate to be a number or a schedule, received <class 'tinygrad_edu.optimizers.schedules.CosineDecay'>. Hint: write CosineDecay(...)."),
 ])  # fmt: skip
 def test_bad_input(call, kind, text):
     with pytest.raises(kind) as caught:

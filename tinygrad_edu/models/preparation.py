@@ -241,8 +241,10 @@ class Prepared(ActivatedLayer):
             raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", COMPILE))
 
     def _check_loss(self, where: str, step: str) -> None:
-        """Raises RuntimeError if there is nothing to minimize: no loss, and no layer that adds one."""
-        if self._given[0] is None and not (self._has_own_step(step) or self._has_penalties or self._has_added):
+        """Raises RuntimeError if there is nothing to minimize, no loss and no layer that adds one, or no loss beside
+        metrics."""
+        enough = self._has_own_step(step) or ((self._has_penalties or self._has_added) and not any(self._given[2:]))
+        if self._given[0] is None and not enough:
             expected = f"a loss, given to compile, or a {step}_step"
             raise RuntimeError(message(f"{self.where} {where}", expected, "none", COMPILE))
 

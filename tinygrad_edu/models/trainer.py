@@ -53,6 +53,7 @@ class Trainer(Stepping):
                 which a warning tells; any other one is released.
             loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred). A
                 model of several outputs takes a list, or a dict by the names of its last layers; one loss is for all.
+                None for a model whose `compute_loss` or `train_step` has its own.
             loss_weights: the factors of the losses of several outputs in their sum; a list or dict, 1 by default.
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred); for several
                 outputs a list or dict of such lists.

@@ -110,6 +110,9 @@ class Optimizer:
             hint = "make the optimizer with a number, and let a callback change it."
             found = f"{value!r} in place of {self._schedule!r}"
             raise TypeError(message(self.where, "another schedule as learning_rate", found, hint))
+        elif isinstance(value, type):
+            expected = "learning_rate to be a number or a schedule"
+            raise TypeError(message(self.where, expected, repr(value), f"write {value.__name__}(...)."))
         else:
             self._learning_rate = on_host(functools.partial(at_least_zero, self.where, "learning_rate"), value)
 
