@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -165,10 +166,23 @@ def test_the_table_itself_runs_downwards():
     assert "layers" not in ALLOWED["optimizers"].split()
 
 
+PUBLIC = [name for name in tinygrad_edu.__all__ if isinstance(getattr(tinygrad_edu, name), ModuleType)]
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_public_modules_name_what_is_theirs(room):
+    module = getattr(tinygrad_edu, room)
+    for name in module.__all__:
+        origin = getattr(getattr(module, name), "__module__", None)
+        assert origin is None or origin.startswith("tinygrad_edu."), name
+    assert len(PUBLIC) > 8
+
+
 def test_importing_the_package_is_light():
     code = "import sys; before = set(sys.modules); import tinygrad_edu; print(*set(sys.modules) - before)"
     # Run beside the package, so that the child finds the very package that is tested here.
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=PACKAGE.parent, text=True)
+    assert not {"tinygrad_edu.jit.plan", "tinygrad_edu.kernels.llvm"} & set(printed.split())  # for the first recording
     loaded = {name.split(".")[0] for name in printed.split()}
     assert "tinygrad_edu" in loaded
     assert loaded & {"scipy", "rich", "cupy", "cupyx", "matplotlib", "torch", "safetensors", "tensorboardX"} == set()

@@ -111,6 +111,10 @@ def test_the_metric_says_what_is_better(metric, monitor, rises):
     assert callback.is_better(1.0, 2.0) is not rises
 
 
+def own(y, p):
+    return p[:, 0]
+
+
 @pytest.mark.parametrize("make", [
     EarlyStopping, ReduceLROnPlateau,
     lambda monitor, **options: ModelCheckpoint("x.safetensors", monitor, save_best_only=True, **options),
@@ -121,8 +125,15 @@ def test_monitors_that_are_missing(make, tmp_path, monkeypatch):
         fit(made(), make("val_los", mode="min"))
     with pytest.raises(ValueError, match="'val_loss' among the logs, received no validation: loss, "):
         fit(made(), make("val_loss"), validation_data=None)
-    with pytest.raises(ValueError, match="mode='auto' for 'val_score', which is not one of loss, accuracy"):
-        fit(made(), make("val_score"))
+    names = "'accuracy', 'loss', 'val_accuracy', 'val_loss'"
+    for name, hint in ("val_los", "Hint: did you mean 'val_loss'"), ("score", ""):
+        wanted = rf"monitor \(with mode='auto'\) to be one of {names}, received '{name}'\. ?{hint}"
+        with pytest.raises(ValueError, match=wanted):
+            fit(made(), make(name))
+    with pytest.raises(ValueError, match=r"received 'val_accuracy'\. Hint: did you mean 'val_acc'"):
+        fit(made(metrics=["acc"]), make("val_accuracy"))
+    with pytest.raises(ValueError, match="mode='auto' for 'own', which is a function or loss of your own"):
+        fit(made(metrics=[own]), make("own"))
     with pytest.raises(ValueError, match="mode='auto' for 'val_score', which is a ConfusionMatrix"):
         fit(made(metrics=[tg.metrics.ConfusionMatrix(2, name="score")]), make("val_score"))
     assert list(tmp_path.iterdir()) == []

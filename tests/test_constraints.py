@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import constraints, optimizers
-from tinygrad_edu.constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from tinygrad_edu.constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.layers import Conv2D, Dense, Input, Layer
 from tinygrad_edu.models import Sequential, load_model
@@ -58,6 +58,12 @@ def test_values(name, dtype):
     rtol, atol = (1e-12, 1e-14) if dtype == "float64" else (2e-6, 1e-7)
     np.testing.assert_allclose(found.numpy(), formula(w), rtol=rtol, atol=atol)
     np.testing.assert_allclose(tg.jit(constraint)(tg.tensor(w, dtype=dtype)).numpy(), formula(w), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("size", [300.0, 1e-4])
+def test_norms_of_float16_weights(size):
+    weight = tg.tensor([[size]] * 4, dtype="float16")
+    np.testing.assert_allclose(UnitNorm()(weight).numpy(), 0.5, rtol=2e-3)
 
 
 @pytest.mark.parametrize("constraint", [MaxNorm(), UnitNorm(), MinMaxNorm(0.5), NonNeg()])
@@ -194,6 +200,31 @@ def test_an_attribute_that_is_changed_is_seen(jit):
     for longest.max_value in (0.5, 0.25):
         model.fit(X, Y, epochs=2, verbose=0)
         np.testing.assert_allclose(np.linalg.norm(model.layers[1].get_weights()[0]), longest.max_value, rtol=1e-5)
+
+
+class Within(Constraint):
+    """One of a user's own."""
+
+    def __init__(self, bound):
+        self.bound = bound
+
+    def __call__(self, weight):
+        return weight.clip(-self.bound, self.bound)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_one_of_ones_own_that_is_changed_is_seen(jit):
+    bounds = Within(0.5)
+    model = model_of(kernel_constraint=bounds)
+    model.compile(SGD(0.1), "mse", jit=jit)
+    found = []
+    for bounds.bound in (0.0, 0.5):
+        model.fit(X, 100 * Y, epochs=2, verbose=0)
+        found.append(abs(model.layers[1].get_weights()[0]).max())
+    model.layers[1].kernel.constraint = Within(0.25)
+    model.fit(X, 100 * Y, epochs=2, verbose=0)
+    found.append(abs(model.layers[1].get_weights()[0]).max())
+    assert found == [0.0, 0.5, 0.25]
 
 
 def test_a_frozen_weight_is_not_constrained():

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from tinygrad_edu import datasets
 from tinygrad_edu.datasets import digits
+from tinygrad_edu.datasets.embedded import DATA_FILES
 from tinygrad_edu.datasets.splits import split, stratified_split
 
 ROWS_PER_CLASS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
@@ -18,11 +18,11 @@ def rows(x, y):
 
 
 def test_content():
-    with np.load(datasets.DATA_FILES / "digits.npz", allow_pickle=False) as archive:
+    with np.load(DATA_FILES / "digits.npz", allow_pickle=False) as archive:
         content = archive["images"].tobytes() + archive["labels"].tobytes()
     checksum = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
     assert hashlib.sha256(content).hexdigest() == checksum
-    assert (datasets.DATA_FILES / "digits.npz").stat().st_size < 100_000
+    assert (DATA_FILES / "digits.npz").stat().st_size < 100_000
 
 
 def test_same_as_scikit_learn():

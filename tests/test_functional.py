@@ -746,6 +746,19 @@ def test_checkpoint_refuses_overwritten_values(which):
         y.backward()
 
 
+def test_checkpoint_refuses_a_function_that_overwrites_what_it_uses():
+    x, w = tracked(X), tg.tensor(2.0)
+
+    def function(x):
+        y = x * w * x
+        w.assign_(w * 2.0)
+        return y
+
+    y = tg.checkpoint(function, x).sum()
+    with pytest.raises(tg.GradientError, match=r"checkpoint: expected .*overwritten since"):
+        y.backward()
+
+
 def test_checkpoint_refuses_overwritten_views_and_buffers():
     x, w, buffer = tracked(X), tracked(np.ones((3, 3))), tg.tensor(Y)
     view = w.T

@@ -120,6 +120,17 @@ def test_joined(name):
         numpy.testing.assert_allclose(step(Tensor(x)).numpy(), function(Tensor(x)).numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("float32", "float64"), ("float16", "float32")])
+def test_arrays_of_several_dtypes_are_not_made_in_their_places(dtypes):
+    def function(a, b):
+        return tg.concatenate([a, b, b + a.sum()])
+
+    parts = [numpy.arange(5).astype(dtype) for dtype in dtypes]
+    joined = tg.jit(function)(*parts)
+    assert joined.dtype == numpy.result_type(*dtypes)
+    assert joined.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+
+
 UNITS = {
     "a chain": (lambda x: tg.tanh(tg.exp(x) * 2.0 + 1.0), [["exp", "multiply", "add", "tanh"]]),
     "softmax": (lambda x: tg.softmax(x) * 2.0, [["softmax", "multiply"]]),

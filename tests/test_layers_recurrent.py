@@ -298,6 +298,14 @@ def GRU_like(layer):
     return other
 
 
+def test_a_checkpoint_does_not_repeat_a_stateful_layer():
+    layer = LSTM(3, stateful=True)
+    layer(normal(2, 4, 3))
+    y = tg.checkpoint(layer, normal(2, 4, 3))
+    with pytest.raises(tg.GradientError, match="LSTM: expected no checkpoint around a stateful layer"):
+        y.sum().backward()
+
+
 def test_the_gradient_of_a_stateful_layer_ends_at_its_batch():
     layer = LSTM(3, stateful=True)
     x = normal(2, 4, 2)

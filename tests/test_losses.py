@@ -7,7 +7,7 @@ import pytest
 from loss_cases import IDS, LOGITS, ONE_HOT, rows_of_ce, softmax
 
 import tinygrad_edu as tg
-from tinygrad_edu import losses
+from tinygrad_edu import losses, metrics
 from tinygrad_edu.errors import ShapeError
 from tinygrad_edu.losses import (
     BinaryCrossentropy,
@@ -123,8 +123,14 @@ def test_overlaps_of_all_rows_are_one_number():
     y, p = tg.tensor([[1.0, 0.0], [1.0, 1.0]]), tg.tensor([[1.0, 0.0], [0.0, 1.0]])
     for loss in (losses.Dice(), losses.Tversky()):
         assert loss(y, p).item() == pytest.approx(1 - 4 / 5, rel=1e-6)
-        with pytest.raises(ShapeError, match=r"expected a loss per row, to be weighted, received shape \(\)\."):
+        with pytest.raises(
+            ShapeError, match=r"expected a loss per row, to be weighted, received shape \(\)\. Hint: say axis=\(1,\)\."
+        ):
             loss(y, p, [1.0, 1.0])
+    for kind in (losses.Dice, losses.Tversky):
+        with pytest.raises(ShapeError, match=r"Hint: say axis=\(1, 2\)\."):
+            kind()(shaped(2, 3, 4), shaped(2, 3, 4), [1.0, 1.0])
+        kind(axis=(1, 2))(shaped(2, 3, 4), shaped(2, 3, 4), [1.0, 1.0])
 
 
 def test_given_probabilities_are_clipped_as_in_keras():
@@ -264,7 +270,7 @@ def shaped(*shape):
 @pytest.mark.parametrize(("loss", "y", "p", "kind", "text"), [
     (MeanSquaredError(), shaped(4, 1), shaped(4), ShapeError, "MeanSquaredError: expected targets of the shape (4,) of the predictions, received shape (4, 1). Hint: use y_true.reshape(-1)."),
     (MeanSquaredError(), shaped(4, 2), shaped(4, 1), ShapeError, "expected targets of the shape (4, 1) of the predictions, received shape (4, 2)"),
-    (MeanSquaredError(), shaped(4), shaped(4, 2), ShapeError, "Hint: the model gives (2,) per row; y_true.reshape(-1, 2) if"),
+    (MeanSquaredError(), np.full(4, 0.5), shaped(4, 2), ShapeError, "Hint: the model gives (2,) per row; y_true.reshape(-1, 2) if"),
     (MeanSquaredError(), shaped(3), shaped(4, 1), ShapeError, "received shape (3,)"),
     (MeanSquaredError(), shaped(1, 4), shaped(4, 4), ShapeError, "received shape (1, 4)"),
     (MeanSquaredError(), tg.tensor(1.0), shaped(4), ShapeError, "received shape ()"),
@@ -319,6 +325,29 @@ def test_bad_targets_and_predictions(loss, y, p, kind, text):
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize("ids", [[0, 2], [[0], [2]], [0.0, 2.0]])
+def test_class_ids_for_one_hot_targets(ids):
+    hint = r"Hint: class ids become one-hot by tg\.one_hot\(ids, 3\), or belong to a sparse_\.\.\. loss or metric\."
+    some = (metrics.AUC, metrics.Precision, metrics.F1Score, metrics.CategoricalAccuracy,
+            metrics.TopKCategoricalAccuracy, metrics.OneHotMeanIoU)  # fmt: skip
+    for measure in (MeanSquaredError(), *(m(3) if m is metrics.OneHotMeanIoU else m() for m in some)):
+        with pytest.raises(ShapeError, match=hint):
+            measure(ids, shaped(2, 3))
+
+
+def test_one_number_a_row_that_is_no_class_id():
+    with pytest.raises(ShapeError, match=r"Hint: the model gives \(3,\) per row;"):
+        MeanSquaredError()([0.5, 2.0], shaped(2, 3))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_class_ids_with_a_one_hot_metric_in_fit(jit):
+    model = tg.models.Sequential([tg.layers.Dense(3, "softmax", input_dim=2)])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["auc"], jit=jit)
+    with pytest.raises(ShapeError, match=r"tg\.one_hot\(ids, 3\)"):
+        model.fit(np.ones((4, 2)), [0.0, 1.0, 2.0, 0.0], verbose=0)
+
+
 @pytest.mark.parametrize(
     ("weights", "kind", "text"),
     [
@@ -345,6 +374,7 @@ def test_names():
     for bad, kind, text in [
         ("categorical_crosentropy", ValueError, "did you mean 'categorical_crossentropy'?"),
         (MeanSquaredError, TypeError, "expected a loss, its name or a function of (y_true, y_pred)"),
+        (SparseCategoricalCrossentropy, TypeError, "Hint: write SparseCategoricalCrossentropy()."),
         (3, TypeError, "received 3"),
     ]:
         with pytest.raises(kind) as caught:
@@ -374,6 +404,23 @@ def test_bad_options(make, kind, text):
     with pytest.raises(kind) as caught:
         make()
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(("make", "name"), [
+    *((kind, "from_logits") for kind in (
+        BinaryCrossentropy, losses.BinaryFocalCrossentropy, CategoricalCrossentropy,
+        losses.CategoricalFocalCrossentropy, SparseCategoricalCrossentropy, metrics.BinaryCrossentropy,
+        metrics.CategoricalCrossentropy, metrics.SparseCategoricalCrossentropy, metrics.Perplexity, metrics.AUC,
+    )),
+    (metrics.AUC, "multi_label"), (metrics.SparseTopKCategoricalAccuracy, "from_sorted_ids"),
+    (lambda **given: metrics.MeanIoU(2, **given), "sparse_y_true"),
+    (lambda **given: metrics.MeanIoU(2, **given), "sparse_y_pred"),
+])  # fmt: skip
+def test_options_that_are_true_or_false(make, name):
+    make(**{name: np.True_})
+    for value in ("yes", 1, None):
+        with pytest.raises(TypeError, match=rf": expected {name} to be True or False, received {value!r}\.$"):
+            make(**{name: value})
 
 
 @pytest.mark.gpu

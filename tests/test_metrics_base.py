@@ -435,6 +435,33 @@ def test_weighted_metrics_of_a_step_of_ones_own(jit):
     assert history["weighted_mae"] == [pytest.approx(np.average(errors, weights=ROWS))]
 
 
+class OwnLoss(Sequential):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return tg.mean(tg.square(y_pred if y is None else y_pred - y))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_metrics_beside_a_loss_of_ones_own(jit):
+    model = OwnLoss([Dense(1, input_dim=3)])
+    model.compile(SGD(0.0), metrics=["mae", "mse"], weighted_metrics=["cosine_similarity"], jit=jit)
+    y = RANDOM.normal(size=(50, 1)).astype("float32")
+    history = model.fit(X, y, batch_size=20, validation_data=(X, y), verbose=0).history
+    error = model.predict(X, verbose=0) - y
+    for name, value in ("loss", (error**2).mean()), ("mse", (error**2).mean()), ("mae", abs(error).mean()):
+        for one in (name, f"val_{name}"):
+            assert history[one] == [pytest.approx(value, rel=1e-5)]
+    assert "cosine_similarity" in history
+    with pytest.raises(ValueError, match="compute_metrics: expected targets y for the metrics of compile, received No"):
+        model.evaluate(X, verbose=0)
+    with pytest.raises(ValueError, match="expected a loss, by which the metric 'accuracy' is chosen, received none"):
+        model.compile("sgd", metrics=["accuracy"])
+    for penalty in (None, "l2"):
+        model = Sequential([Dense(1, input_dim=3, kernel_regularizer=penalty)])
+        model.compile("sgd", metrics=["mae"])
+        with pytest.raises(RuntimeError, match="expected a loss, given to compile, or a train_step, received none"):
+            model.fit(X, y, verbose=0)
+
+
 @pytest.mark.parametrize("form", [list, dict])
 def test_weighted_metrics_of_several_outputs(form):
     x = Input((3,))
@@ -507,6 +534,37 @@ def test_ids_of_no_class(make, wrong):
         metric.result()
 
 
+OF_LABELS = [
+    metrics.Precision, metrics.Recall, metrics.TruePositives, metrics.TrueNegatives, metrics.AUC,
+    lambda: metrics.AUC(multi_label=True), lambda: metrics.RecallAtPrecision(0.5), lambda: metrics.F1Score(threshold=0.5),
+    lambda: metrics.Precision(class_id=0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", OF_LABELS)
+@pytest.mark.parametrize("wrong", [-1, 2, 0.5, np.nan])
+def test_labels_are_0_and_1(make, wrong):
+    y, p = np.array([[0], [wrong], [1]]), np.array([[0.2], [0.9], [0.7]])
+    metric = make()
+    with pytest.raises(ValueError, match=rf": expected labels 0 and 1, received {wrong}(\.0)?\. Hint: \(y_true"):
+        metric.update_state(y, p)
+    if not np.isnan(wrong):
+        metric.update_state(y, p, [1.0, 0.0, 1.0])
+        np.testing.assert_array_equal(metric.result(), make()([[0], [0], [1]], p, [1.0, 0.0, 1.0]))
+        np.testing.assert_array_equal(make()(y == 1, p, [1.0, 2.0, 1.0]), make()((y == 1) * 1, p, [1.0, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("make", OF_LABELS)
+def test_labels_of_fit_are_0_and_1(make, jit):
+    model = Sequential([Dense(1, activation="sigmoid", input_dim=3)])
+    model.compile("sgd", "hinge", metrics=[make()], jit=jit)
+    y = np.where(np.arange(50) % 2, 1, -1)
+    with pytest.raises(ValueError, match="expected labels 0 and 1, received others"):
+        model.fit(X, y, batch_size=20, verbose=0)
+    model.fit(X, (y + 1) / 2, batch_size=20, verbose=0)
+
+
 def test_an_id_of_no_class_in_fit_makes_nan():
     model = compiled(metrics=["sparse_categorical_crossentropy"])
     model.compile(SGD(0.0), lambda y, p: tg.mean(p, axis=-1), metrics=["sparse_categorical_crossentropy"])
@@ -575,12 +633,14 @@ ERRORS = [
     (lambda: metrics.get("acuracy", MSE, 1), ValueError, "did you mean 'accuracy'?"),
     (lambda: metrics.get("mean_io_u", MSE, 1), ValueError, "compile: expected metric to be one of 'acc', 'accuracy', 'auc',"),
     (lambda: metrics.get(metrics.Mean, MSE, 1), TypeError, "expected a metric, its name or a function"),
+    (lambda: metrics.get(metrics.AUC, MSE, 1), TypeError, "Hint: write AUC()."),
     (lambda: metrics.get("auc", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'auc', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.get("precision", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'precision', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.get("perplexity", BINARY_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'perplexity', received the logits of a sigmoid. Hint: end the model in a sigmoid, without from_logits."),
     (lambda: metrics.get("kl_divergence", SOFTMAX_LOGITS, 3), ValueError, "compile: expected probabilities for the metric 'kl_divergence', received the logits of a softmax. Hint: end the model in a softmax, without from_logits."),
     (lambda: metrics.Hinge()([2.0], [0.5]), ValueError, "hinge: expected targets -1 and 1, or else 0 and 1, received 2.0."),
-    (lambda: compiled(weighted_metrics=["mae", "mae"]), ValueError, "compile: expected metrics with different names, received mae, mae."),
+    (lambda: compiled(weighted_metrics=["mae", "mae"]), ValueError, "compile: expected metrics with different names, received mae, mae. Hint: leave one out, or make it with name=\"...\"."),
+    (lambda: compiled(metrics=["recall", metrics.Recall(top_k=2)]), ValueError, "received recall, recall. Hint: leave one out, or make it with name="),
     (lambda: compiled(metrics=[TWICE], weighted_metrics=[TWICE]), ValueError, "compile: expected a metric either in metrics or in weighted_metrics, received 'twice' in both."),
     (lambda: compiled(weighted_metrics={"other": ["mae"]}), ValueError, "compile: expected each name in weighted_metrics to be one of 'same', received 'other'."),
     (lambda: metrics.MeanSquaredError().update_state(np.zeros((2, 2)), np.zeros((2, 1))), ShapeError, "mean_squared_error: expected targets of the shape (2, 1)"),
@@ -622,6 +682,7 @@ ERRORS = [
     (lambda: metrics.R2Score(num_regressors=-1), ValueError, "r2_score: expected num_regressors to be an integer of at least 0, received -1."),
     (lambda: metrics.IoU(2, [2]), ValueError, "io_u: expected target_class_ids from 0 to 1, received [2]."),
     (lambda: metrics.IoU(2, []), ValueError, "io_u: expected target_class_ids from 0 to 1, received []."),
+    (lambda: metrics.MeanIoU(3)([0, 2], np.zeros((2, 3))), ShapeError, "mean_io_u: expected class ids of shape (2,), as the targets have it, received predictions of shape (2, 3). Hint: sparse_y_pred=False takes scores, of which the highest counts."),
     (lambda: metrics.MeanIoU(0), ValueError, "MeanIoU: expected num_classes to be an integer of at least 1, received 0."),
     (lambda: metrics.ConfusionMatrix(1), ValueError, "confusion_matrix: expected num_classes to be an integer of at least 2, received 1."),
     (lambda: metrics.ConfusionMatrix(2, "rows"), ValueError, "confusion_matrix: expected normalize to be one of 'None', 'all', 'pred', 'true', received 'rows'."),

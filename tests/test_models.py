@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tinygrad_edu import losses, metrics
+from tinygrad_edu import losses, metrics, optimizers
 from tinygrad_edu.callbacks import Callback
 from tinygrad_edu.errors import GradientError, ShapeError
 from tinygrad_edu.layers import Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
@@ -657,9 +657,28 @@ def test_freezing_and_compiling_with_the_same_optimizer():
     model = regression(optimizer)
     model.fit(X, Y, verbose=0)
     model.layers[0].trainable = False
-    model.compile(optimizer, "mse")
+    with pytest.warns(UserWarning, match="compile: Adam begins anew"):
+        model.compile(optimizer, "mse")
     model.fit(X, Y, verbose=0)
     assert len(optimizer.parameters) == 2
+
+
+def test_compiling_again_with_the_same_optimizer_goes_on():
+    weights = []
+    for again in (False, True):
+        tg.seed(0)
+        optimizer = SGD(optimizers.schedules.InverseTimeDecay(0.1, 1, 1.0), momentum=0.9)
+        model = regression()
+        model.compile(optimizer, "mse")
+        first, *rest = model.layers
+        rest = [p for layer in rest for p in layer.trainable_weights]
+        optimizer.build([{"params": first.trainable_weights, "rate": 0.1}, {"params": rest}])
+        model.fit(X, Y, verbose=0)
+        if again:
+            model.compile(optimizer, "mse")
+        model.fit(X, Y, verbose=0)
+        weights.append(model.get_weights())
+    np.testing.assert_equal(weights[0], weights[1])
 
 
 @pytest.mark.parametrize(

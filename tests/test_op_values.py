@@ -149,6 +149,19 @@ def test_gradient_of_logsumexp_of_inf_is_not_a_number():
     numpy.testing.assert_equal(found, [[0.0, NAN]])  # as PyTorch's
 
 
+@pytest.mark.parametrize("ord", [1, 2, 3, math.inf])
+@pytest.mark.parametrize("size", [300.0, 1e-4])
+def test_norms_of_float16(size, ord):
+    x = tg.tensor([size, -size, 0.0], dtype="float16", requires_grad=True)
+    found = tg.norm(x, ord=ord)
+    found.backward()
+    exact = x.detach().numpy().astype("float64")
+    assert found.dtype == x.grad.dtype == "float16"
+    numpy.testing.assert_allclose(found.item(), numpy.linalg.norm(exact, ord), rtol=1e-3)
+    if ord == 2:
+        numpy.testing.assert_allclose(x.grad.numpy(), exact / numpy.linalg.norm(exact), rtol=1e-3)
+
+
 @pytest.mark.parametrize("approximate", [False, True])
 def test_gelu_of_large_float16_numbers(approximate):
     x = tg.tensor([-300.0, 300.0], dtype="float16", requires_grad=True)

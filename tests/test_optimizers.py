@@ -204,6 +204,8 @@ def other_parameters():
     (lambda: Adam(beta_2=-0.1), ValueError, "expected beta_2"),
     (lambda: Adam(epsilon=-1), ValueError, "expected epsilon"),
     (lambda: AdamW(weight_decay=-1), ValueError, "AdamW: expected weight_decay to be a number of at least 0, received -1"),
+    (lambda: SGD(nesterov="no"), TypeError, "SGD: expected nesterov to be True or False"),
+    (lambda: RMSprop(centered=1), TypeError, "RMSprop: expected centered to be True or False"),
     (lambda: SGD().build([]), ValueError, "SGD: expected at least one parameter, received none. Hint: build the model first"),
     (twice, ValueError, "SGD: expected each parameter once, received 2 with some of them twice"),
     (two_optimizers, ValueError, "Adam: expected parameters of no other optimizer, received some of SGD"),
@@ -217,6 +219,7 @@ def other_parameters():
     (lambda: SGD().build([weight()]).step(), GradientError, "SGD step: expected gradients, received parameters without any. Hint: call loss.backward() first"),
     (lambda: optimizers.get("adm"), ValueError, "did you mean 'adam'?"),
     (lambda: optimizers.get(Adam), TypeError, "Hint: write Adam()."),
+    (lambda: SGD(optimizers.schedules.CosineDecay), TypeError, "SGD: expected learning_rate to be a number or a schedule, received <class 'tinygrad_edu.optimizers.schedules.CosineDecay'>. Hint: write CosineDecay(...)."),
 ])  # fmt: skip
 def test_bad_input(call, kind, text):
     with pytest.raises(kind) as caught:
@@ -391,6 +394,19 @@ def test_a_graph_over_a_step_raises():
     optimizer.minimize((w * w).sum())
     with pytest.raises(GradientError, match="assign_ has overwritten"):
         stale.backward()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("given", [("float64", "float32"), ("float32", "float64"), ("float16", "float32")])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gradients_may_have_other_dtypes_than_their_parameters(dtype, given, size):
+    parameters = [tg.ones(size, dtype=dtype).requires_grad_() for _ in given]
+    optimizer = SGD(0.25).build(parameters)
+    for p, kind in zip(parameters, given, strict=True):
+        p.grad = tg.ones(size, dtype=kind)
+    optimizer.step()
+    assert [p.numpy().tolist() for p in map(tg.Tensor.detach, parameters)] == [[0.75] * size] * 2
+    assert all(p.dtype == dtype for p in parameters)
 
 
 @pytest.mark.gpu

@@ -508,6 +508,13 @@ def test_clipping_keeps_dtypes_and_zeros():
     assert optimizers.clip_by_norm(given, 1.0)[1].tolist() == [0.0, 0.0]
 
 
+def test_clipping_of_float16_by_a_small_factor():
+    gradient = tg.tensor(np.full(1000, 3e4), dtype="float16")
+    for clipped in (*optimizers.clip_by_norm([gradient], 0.01), *optimizers.clip_by_global_norm([gradient], 0.01)[0]):
+        assert clipped.dtype == "float16"
+        np.testing.assert_allclose(clipped.numpy(), 0.01 / 1000**0.5, rtol=1e-3)
+
+
 @pytest.mark.filterwarnings("ignore:.*encountered")
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_norm_that_is_not_finite_does_not_pass_for_a_small_gradient(wrong):

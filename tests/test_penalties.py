@@ -142,6 +142,51 @@ def test_a_layer_sees_what_those_inside_have_added():
         assert values(layer) == [6.0, 3.0]
 
 
+class Block(Layer):
+    """Two layers with penalties, and one of its own, computed again in backward or not."""
+
+    def __init__(self, saving):
+        super().__init__()
+        self.saving, self.hidden = saving, Dense(3, activation="tanh", activity_regularizer="l2")
+        self.norm = layers.BatchNormalization(activity_regularizer="l1")
+
+    def inside(self, x):
+        y = self.norm(self.hidden(x))
+        self.add_loss(0.1 * abs(y).mean())
+        return y
+
+    def call(self, x):
+        return tg.checkpoint(self.inside, x) if self.saving else self.inside(x)
+
+
+def test_what_is_added_in_a_checkpoint_counts_once():
+    found = []
+    for saving in (False, True):
+        tg.seed(0)
+        with tg.use_dtype("float64"):
+            model = Sequential([Input((4,)), Block(saving), Dense(1)])
+        loss = tg.mean(model(X.astype("float64"), training=True)) + sum(model.losses)
+        before = values(model)
+        loss.backward()
+        assert values(model) == before
+        assert len(before) == 3
+        arrays = [before, *(t.grad.numpy() for t in model.trainable_weights), *model.get_weights()]
+        found.append(np.hstack([np.ravel(a) for a in arrays]))
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-14)
+
+
+@BOTH
+def test_a_training_with_checkpoints(jit):
+    weights = []
+    for saving in (False, True):
+        tg.seed(0)
+        model = Sequential([Input((4,)), Block(saving), Dense(1)])
+        model.compile(SGD(0.1), "mse", jit=jit)
+        history = model.fit(X, Y, batch_size=2, epochs=3, shuffle=False, verbose=0).history["loss"]
+        weights.append([*map(np.ravel, model.get_weights()), history, [model.evaluate(X, Y, verbose=0)]])
+    np.testing.assert_allclose(*map(np.hstack, weights), rtol=1e-5, atol=1e-6)
+
+
 def test_inside_of_wrappers():
     """TimeDistributed calls its layer once, on (batch * time, ...), so the penalty is a mean over all steps; Keras
     leaves it out. A cell adds at each step."""
@@ -250,6 +295,31 @@ def test_an_attribute_that_is_changed_is_seen(jit):
     model.layers[0].activity_regularizer = None
     found.append(model.evaluate(X, Y))
     np.testing.assert_allclose(found, found[0] + np.array([0.0, squares, 0.25 * squares, 0.0]), rtol=1e-5)
+
+
+class Far(Regularizer):
+    """One of a user's own."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * abs(x).sum()
+
+
+@BOTH
+def test_one_of_ones_own_that_is_changed_is_seen(jit):
+    weight, activity = Far(0.0), Far(0.0)
+    model = small(kernel_regularizer=weight, activity_regularizer=activity)
+    model.compile(SGD(0.0), "mse", jit=jit)
+    found = [model.evaluate(X, Y)]
+    weight.factor = 1.0
+    found.append(model.evaluate(X, Y))
+    activity.factor = 1.0
+    found.append(model.evaluate(X, Y))
+    layer = model.layers[0]
+    steps = [abs(layer.kernel.detach().numpy()).sum(), abs(layer(X).detach().numpy()).sum() / len(X)]
+    np.testing.assert_allclose(np.diff(found), steps, rtol=1e-4)
 
 
 @BOTH

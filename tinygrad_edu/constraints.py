@@ -14,6 +14,11 @@ from .autograd import settled
 from .errors import check_integers, check_number, message
 from .registry import as_json, made
 
+__all__ = [
+    "CONSTRAINTS", "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get", "max_norm", "min_max_norm",
+    "non_neg", "serialize", "unit_norm",
+]  # fmt: skip
+
 Axes = int | list[int]
 
 EPSILON = 1e-7

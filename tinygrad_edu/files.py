@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,8 @@ def write_atomically(path: Path_, content: bytes) -> None:
 
     Raises OSError that names the path, as when the disk is full, and leaves no other file behind.
     """
+    import tempfile
+
     target = Path(os.path.realpath(path))  # a link stays one
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = ""
@@ -55,6 +56,8 @@ def write_atomically(path: Path_, content: bytes) -> None:
 
 def check_writable(where: str, path: Path_) -> None:
     """Raises OSError that names `where` and the path, if `write_atomically` cannot write it. Leaves nothing behind."""
+    import tempfile
+
     target = Path(os.path.realpath(path))
     try:
         if target.is_dir():

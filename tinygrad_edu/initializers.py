@@ -17,6 +17,15 @@ from .errors import ShapeError, check_integer, check_number, choice, message
 from .registry import as_json, made
 from .state import state, use_dtype
 
+__all__ = [
+    "INITIALIZERS", "Constant", "GlorotNormal", "GlorotUniform", "HeNormal", "HeUniform", "Identity",
+    "IdentityInitializer", "Initializer", "LecunNormal", "LecunUniform", "Ones", "Orthogonal",
+    "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Zeros",
+    "constant", "get", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal",
+    "lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "serialize", "truncated_normal",
+    "variance_scaling", "zeros",
+]  # fmt: skip
+
 Shape = tuple[int, ...]
 
 

@@ -13,6 +13,11 @@ from .autograd import settled
 from .errors import ShapeError, check_number, choice, message
 from .registry import as_json, made
 
+__all__ = [
+    "L1", "L1L2", "L2", "REGULARIZERS", "OrthogonalRegularizer", "Regularizer", "get", "l1", "l1_l2", "l2",
+    "orthogonal_regularizer", "serialize",
+]  # fmt: skip
+
 
 class Regularizer:
     """The base class of one's own: a subclass defines `__call__(weight)`, which returns one number, and keeps the

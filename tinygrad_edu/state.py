@@ -18,6 +18,7 @@ class _State(threading.local):
     dtype: numpy.dtype[Any] = numpy.dtype("float32")
     device: Any = None  # a backend.Device; None stands for the CPU, so that this module needs no other
     made_up: bool = False  # a layer runs only to find the shape of its output: it does not check its inputs' values
+    repeating: bool = False  # a checkpoint computes again what was computed, and noted, before
     penalties: Any = None  # where layers note what they add to the loss, from the outermost call on
     trace: Any = None  # the jit.Trace that records this thread's operations
 

@@ -150,7 +150,8 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
 
     `function` must return a Tensor or a tuple of them, the same ones when called again (random draws are repeated).
     Tensors that it uses beside its arguments, such as a layer's weights, get their gradients as well. Works at any
-    order. Raises GradientError in backward if a tensor that it uses was overwritten in between.
+    order. Raises GradientError in backward if a tensor that it uses was overwritten, also by itself: then it would not
+    compute the same again. The averages of `BatchNormalization` and penalties on activities count once.
 
     >>> import tinygrad_edu as tg
     >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -183,7 +184,7 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
     node.attributes = {
         "random": random,
         "switches": {name: getattr(state, name) for name in ("training", "dtype", "device")},
-        "sequence": node.sequence,
+        "sequence": since,
     }
     node.attributes["used"] = [place for place, memory in used if memory() is not None]
     node.attributes["traced"] = traced
@@ -221,7 +222,7 @@ def _recompute(
         stack.enter_context(default_generator.replay(random))
         if state.trace is not None:
             stack.enter_context(state.trace.recomputing())
-        for name, value in {**switches, "grad_enabled": True}.items():
+        for name, value in {**switches, "grad_enabled": True, "repeating": True}.items():
             stack.enter_context(Switch(name, value))
         since = writes.next_sequence()
         outputs = _outputs("checkpoint", function(*args))

@@ -121,10 +121,13 @@ def chosen_device(name: str | Device | None) -> Device:
     return default_device() if name is None else device(name)
 
 
+_HOST_TYPES = {numpy.ndarray, float, int}  # those that operands mostly have; others are looked at more closely
+
+
 def array_module(*arrays: Any) -> ModuleType:
     """NumPy, or CuPy if any of `arrays` is CuPy's."""
     for array in arrays:
-        if type(array) is not numpy.ndarray:
+        if type(array) not in _HOST_TYPES:
             array = getattr(array, "stands_for", array)  # what is behind a tracer
             if type(array).__module__.partition(".")[0] == "cupy":
                 return sys.modules["cupy"]

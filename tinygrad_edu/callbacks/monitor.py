@@ -76,11 +76,16 @@ class Monitor(Callback):
             return self.mode == "max"
         metrics = list(getattr(self.model, "metrics", ()))
         found = [m for m in metrics if m.name == name] or [m for m in metrics if name.endswith(f"_{m.name}")]
+        if not found:
+            names = list(getattr(self.model, "_compiled_metrics", dict)()) + [metric.name for metric in metrics]
+            known = {f"{start}{one}" for one in ("loss", *names) for start in ("", "val_")}
+            raise choice(self.where, "monitor (with mode='auto')", self.monitor, known)
         kinds = {kind.__name__ for metric in found for kind in type(metric).__mro__}
         if bool(kinds & RISING) == bool(kinds & FALLING):
-            known = f"a {type(found[0]).__name__}" if found else f"not one of {', '.join(m.name for m in metrics)}"
+            kind = type(found[0]).__name__
+            what = "a function or loss of your own" if kind == "MeanMetricWrapper" else f"a {kind}"
             expected = "mode='min' or mode='max', for a monitor whose better direction is not known"
-            raise ValueError(message(self.where, expected, f"mode='auto' for {self.monitor!r}, which is {known}"))
+            raise ValueError(message(self.where, expected, f"mode='auto' for {self.monitor!r}, which is {what}"))
         return bool(kinds & RISING)
 
 

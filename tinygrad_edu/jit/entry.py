@@ -17,8 +17,9 @@ import numpy
 from ..autograd import Tensor, without_graph
 from ..backend import device_of
 from ..state import state
+from .arguments import is_array, is_number, plain
 from .program import typed
-from .trace import Trace, is_array, is_number, layout_of, plain
+from .trace import Trace, layout_of
 
 Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
 """From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None
@@ -78,6 +79,9 @@ class Text:
             kind = "int" if isinstance(leaf, int) else "float"
             other = f"isinstance({name}, {kind}) and is_number({name}) and plain({name}) is {name}"
             self.need(f"(type({name}) is {kind} or {other})")
+            self.found.append(name)
+        elif leaf is None:
+            self.need(f"{name} is None")
             self.found.append(name)
         else:
             self.need(f"typed({name}) == {self.object(typed(leaf))}")

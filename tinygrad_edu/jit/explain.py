@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import message
-from ..kernels import native
-from .fusion import Unit
-from .memory import peak
-from .planned import Planned
-from .program import Call
 from .step import Jit
+
+if TYPE_CHECKING:
+    from .fusion import Unit
+    from .planned import Planned
+    from .program import Call
 
 
 def describe(plan: Planned) -> str:
     """The units of a plan, a line each, then its arrays, memory and work."""
+    from ..kernels import native
+    from .memory import peak
+
     lines = [f"{i:4}  {_unit(plan, unit)}" for i, unit in enumerate(plan.fusion.units)]
     before = sum(block.size for block in {id(b): b for b in plan.lifetimes.values()}.values())
     steps = [step for code in plan.steps for step in code]
@@ -78,6 +81,8 @@ def explain(step: Any) -> None:
     <lambda>, recording 1 of 1
     ...
     """
+    from .planned import Planned
+
     step = step.func if isinstance(step, functools.partial) else step  # a method
     if not isinstance(step, Jit):
         raise TypeError(message("explain", "a jitted function", type(step).__name__, "call it on tg.jit(function)."))

@@ -88,7 +88,7 @@ def is_joined(call: Call) -> bool:
         and call.xp is numpy
         and call.attributes["axis"] == 0
         and y.dtype.name in DTYPES
-        and all(type(v) is Variable and v.size and is_contiguous(v) for v in (*call.operands, y))
+        and all(type(v) is Variable and v.size and v.dtype == y.dtype and is_contiguous(v) for v in (*call.operands, y))
     )
 
 

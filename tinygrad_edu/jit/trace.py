@@ -20,6 +20,7 @@ from ..backend import Array, array_module, default_generator
 from ..errors import GradientError, TraceError, message
 from ..state import Switch, state
 from ..tree import leaves, rebuild
+from .arguments import is_array, is_number
 from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable
 
 Window = tuple[int, tuple[int, ...], tuple[int, ...], Any]
@@ -248,10 +249,11 @@ class Trace:
 
     def note_settings(self, owner: Any, more: tuple[str, ...]) -> None:
         """Notes that the program holds for the settings of `owner`, and for some more attributes, as they are."""
-        if id(owner) not in self.settings:
+        if id(owner) not in self.settings and hasattr(owner, "__dict__"):
             public = {name: value for name, value in vars(owner).items() if name[0] != "_"}
             names = [name for name, value in public.items() if _is_setting(value)]
             arrays = {name: value for name, value in public.items() if is_array(value)}
+            more = more or ("__class__",)  # for of one name alone attrgetter makes no tuple
             read = attrgetter("__class__", *names, *more)
             self._kept.append(owner)
             values = _copied_lists(read(owner))
@@ -544,21 +546,6 @@ def _outside_draws() -> Any:
     return key.tobytes(), rest, random.getstate()
 
 
-def is_array(a: Any) -> bool:
-    """Whether it is a tensor or an array; layers have a dtype too."""
-    return isinstance(a, Tensor) or (hasattr(a, "dtype") and hasattr(a, "shape"))
-
-
-def plain(a: Any) -> Any:
-    """An argument; a NumPy scalar or 0-d array is the Python number that it is for operations too."""
-    item = a.item() if isinstance(a, (numpy.generic, numpy.ndarray)) and a.ndim == 0 else a
-    return a if isinstance(item, numpy.generic) else item  # a long double stays what it is
-
-
-def is_number(a: Any) -> bool:
-    return isinstance(a, (int, float)) and not isinstance(a, bool)
-
-
 def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any]) -> None:
     """Raises TraceError if an argument shares memory with what the function overwrites beside it, ValueError if it
     overwrites one that is read-only.
@@ -567,7 +554,7 @@ def check_apart(overwritten: set[int], positions: list[int], arguments: list[Any
         overwritten: the ids of arrays.
         positions: of the arguments that it overwrites.
     """
-    owners = [id(owner_of(a)) if is_array(a) else 0 for a in arguments]
+    owners = [id(owner_of(a)) if hasattr(a, "strides") else 0 for a in arguments]
     for i in positions:
         check_writeable(arguments[i])
     shared = not overwritten.isdisjoint(owners) or any(owners.count(owners[i]) > 1 for i in positions)

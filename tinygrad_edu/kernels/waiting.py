@@ -10,7 +10,6 @@ from typing import Any
 import numpy
 
 from .blas import address_of
-from .cache import Code
 
 # The memory that the threads share is an array of 64-bit words, 8 to a cache line. Lines 0 to 2 are the barrier: how
 # often it has opened; how many threads have arrived; the addresses of the system's functions `yield` and `usleep`, and
@@ -293,6 +292,8 @@ class Native:
     """The functions of the text above, which wait and run without Python's lock."""
 
     def __init__(self) -> None:
+        from .cache import Code  # loaded when threads start, with all that writes machine code
+
         self.code = Code(barrier_text() + _NATIVE, ["lead", "follow", "summon"])
         self.system = System()
         word, pointer, at = ctypes.c_int64, ctypes.c_void_p, self.code.addresses

@@ -210,8 +210,9 @@ class Layer(Module):
             if value.shape != ():
                 expected, hint = "a tensor of shape () to add to the loss", "take its sum or mean."
                 raise ShapeError(message(self.where, expected, f"shape {value.shape}", hint))
-            noted = self._noted = state.penalties or self._noted or Penalties()
-            noted.note(self, value)
+            if not (state.made_up or state.repeating):
+                noted = self._noted = state.penalties or self._noted or Penalties()
+                noted.note(self, value)
 
     def _activated(self, y: Any, *args: Any) -> Any:
         """The output, for what another method than `call` returned for these further arguments; see `run`."""
@@ -219,10 +220,11 @@ class Layer(Module):
 
     def _add_activity(self, y: Any) -> None:
         """Adds the penalty on the outputs."""
-        if state.made_up:
+        if state.made_up or state.repeating:
             return
         for output in leaves(y):
             if isinstance(output, Tensor):
+                settled(self.activity_regularizer)
                 penalty = self.activity_regularizer(output)
                 self.add_loss(penalty / max(1, output.shape[0]) if output.ndim else penalty)
 
@@ -244,6 +246,8 @@ class Layer(Module):
         for _, layer in self._layers():
             named = [(getattr(layer, name), regularizer) for name, regularizer in layer._regularized.items()]
             found |= {id(weight): (weight, regularizer) for weight, regularizer in (*named, *layer._penalized)}
+        for _, regularizer in found.values():
+            settled(regularizer)
         return [regularizer(weight) for weight, regularizer in found.values() if weight.requires_grad]
 
     # Calling
@@ -272,9 +276,12 @@ class Layer(Module):
         if training is None:
             training = state.training if self.training_mode is None else self.training_mode
         settled(self, "training_mode", "_trainable")
-        self._noted = outer = state.penalties
+        outer = state.penalties
         if outer is None:
-            self._noted = state.penalties = Penalties()
+            state.penalties = Penalties()
+        if not state.repeating:
+            self._noted = state.penalties
+        before, state.training = state.training, training
         try:
             if type(x) is not Tensor:
                 x = self._as_tensors(x)
@@ -284,19 +291,17 @@ class Layer(Module):
                     keywords["training"] = training
                 if "mask" in self._call_takes:
                     keywords["mask"] = mask
-            with Switch("training", training):
-                if not self.built:
-                    self.build_for(x, *args, **keywords)
-                y = function(x, *args, **keywords)
-                if self.activity_regularizer is not None:
-                    self._add_activity(y if function == self.call else self._activated(y, *args))
+            if not self.built:
+                self.build_for(x, *args, **keywords)
+            y = function(x, *args, **keywords)
+            if self.activity_regularizer is not None:
+                self._add_activity(y if function == self.call else self._activated(y, *args))
             return self._with_mask(x, mask, y) if mask is not None or self._makes_mask else y
         except Exception as error:
             self._locate(error)
             raise
         finally:
-            if outer is None:
-                state.penalties = None
+            state.training, state.penalties = before, outer
 
     def _as_tensors(self, x: Any) -> Any:
         """Arrays and lists of numbers as tensors; lists, tuples and dicts of arrays stay lists, tuples and dicts."""
@@ -507,8 +512,8 @@ def check_shape(where: str, name: str, shape: Any) -> tuple[int | None, ...]:
 
 def check_input(where: str, received: tuple[int, ...], shape: tuple[int | None, ...]) -> None:
     """Raises ShapeError unless `received` is a batch of rows of that shape."""
-    fits = len(received) == len(shape) + 1 and all(
-        n is None or n == m for n, m in zip(shape, received[1:], strict=True)
+    fits = received[1:] == shape or (
+        len(received) == len(shape) + 1 and all(n is None or n == m for n, m in zip(shape, received[1:], strict=True))
     )
     if not fits:
         hint = "add a batch axis: x[None]." if received == shape else ""

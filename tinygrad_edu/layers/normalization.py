@@ -135,7 +135,7 @@ class BatchNormalization(_Normalization):
         else:
             mean, variance = (x.ravel(), x.ravel() * 0.0) if mask is None else self._moments(x, mask)
             y = ops.batch_norm_inference(x, gamma, beta, mean, variance, self.axis, self.epsilon)
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)) * (not state.repeating):
             moving.assign_(moving * self.momentum + value.detach() * (1.0 - self.momentum))
         return y
 

@@ -25,8 +25,6 @@ class Penalties:
         self.added: list[tuple[weakref.ref[Any], Any]] = []
 
     def note(self, layer: Any, value: Any) -> None:
-        if state.made_up:
-            return
         if state.trace is not None:
             state.trace.when_closed(self.added.clear)  # a traced value is of no use after the recording
         self.added.append((weakref.ref(layer), value))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..autograd import Tensor, settled, tensor
-from ..errors import ShapeError, check_bool, check_integer, check_number, message
+from ..errors import GradientError, ShapeError, check_bool, check_integer, check_number, message
 from ..ops.creation import keep_mask
 from ..state import state
 from ..tree import leaves, mapped, rebuild
@@ -380,6 +380,10 @@ class Recurrent(Layer):
         mask = as_mask(self.where, mask, x.shape[:2])
         y, last, states = self.process(x, self._first_states(x, initial_state), mask)
         if self.stateful:
+            if state.repeating:
+                raise GradientError(
+                    message(self.where, "no checkpoint around a stateful layer", "one", "call it outside.")
+                )
             for t, new in zip(leaves(self.states), leaves(states), strict=True):
                 t.assign_(new)
         y = y if self.return_sequences else last

@@ -92,7 +92,8 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) or not callable(loss):
-        raise TypeError(message("compile", "a loss, its name or a function of (y_true, y_pred)", repr(loss)))
+        hint = f"write {loss.__name__}()." if isinstance(loss, type) else ""
+        raise TypeError(message("compile", "a loss, its name or a function of (y_true, y_pred)", repr(loss), hint))
     if loss in FUNCTIONS:
         return FUNCTIONS[loss]()  # for the logits of its class
     return FunctionLoss(loss)

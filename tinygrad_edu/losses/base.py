@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 from operator import index
@@ -34,9 +33,16 @@ def match_shapes(where: str, y_true: Any, shape: tuple[int, ...]) -> Any:
     hint = ""
     if y_true.shape == (*shape, 1):
         hint = "use y_true.reshape(-1)." if len(shape) == 1 else "use y_true[..., 0]."
+    elif shape[-1] > 1 and y_true.shape in (shape[:-1], (*shape[:-1], 1)) and len(shape) > 1 and _whole(y_true):
+        hint = f"class ids become one-hot by tg.one_hot(ids, {shape[-1]}), or belong to a sparse_... loss or metric."
     elif len(y_true.shape) < len(shape) and y_true.shape[:1] == shape[:1]:
         hint = f"the model gives {shape[1:]} per row; y_true.reshape{(-1, *shape[1:])} if it holds as many numbers."
     raise ShapeError(message(where, f"targets of the shape {shape} of the predictions", f"shape {y_true.shape}", hint))
+
+
+def _whole(y: Any) -> bool:
+    """Whether these can be class ids; where they are not known yet, by their dtype."""
+    return y.dtype.kind in "iu" or (y.dtype.kind == "f" and state.trace is None and bool((raw(y) % 1 == 0).all()))
 
 
 def check_values(where: str, expected: str, y: Any, holds: Callable[[Any, Any], Any], hint: str = "") -> None:
@@ -206,11 +212,13 @@ class Loss:
         these. Warns if it fits none.
         """
         settled(self._user_made or self)  # the copy for logits does not last
-        y_true, y_pred, sample_weight = (_widened(a) for a in (y_true, y_pred, sample_weight))
+        if y_pred.dtype.char == "e":  # float16, whose sums overflow and whose probabilities round to 0 and 1
+            y_true, y_pred, sample_weight = (_widened(a) for a in (y_true, y_pred, sample_weight))
         values = self.call(y_true, y_pred)
         if sample_weight is not None:
             if values.shape[:1] != sample_weight.shape:
-                raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}"))
+                hint = f"say axis={tuple(range(1, y_pred.ndim))}." if hasattr(self, "axis") and y_pred.ndim > 1 else ""
+                raise ShapeError(message(self.name, "a loss per row, to be weighted", f"shape {values.shape}", hint))
             sample_weight = sample_weight.reshape((-1, *(1,) * (values.ndim - 1)))
             values = values * sample_weight
         kept = self.kept(y_true, mask)
@@ -251,8 +259,8 @@ class Loss:
 
     def on_logits(self) -> Loss:
         """The same loss, to be computed from what the sigmoid or softmax is applied to."""
-        other = copy.copy(self)
-        other.from_logits, other._user_made = True, self
+        other = type(self).__new__(type(self))  # each batch makes one; copy.copy takes five times as long
+        vars(other).update(vars(self), from_logits=True, _user_made=self)
         return other
 
 

@@ -45,7 +45,7 @@ class _Crossentropy(Loss):
         name: str | None = None,
     ):
         super().__init__(name, reduction)
-        self.from_logits = from_logits
+        self.from_logits = check_bool(self.name, "from_logits", from_logits)
         self.label_smoothing = check_number(
             self.name, "label_smoothing", label_smoothing, "in [0, 1]", lambda v: 0 <= v <= 1
         )

@@ -103,28 +103,33 @@ def is_own(metric: Metric) -> bool:
     return type(metric).__module__.startswith(__name__) and type(metric) not in (MeanMetricWrapper, LossMetric)
 
 
-def get(metric: Any, loss: losses.Loss, outputs: int) -> Metric:
-    """The metric of that name, for a model with that loss and number of outputs per row; an object is given back as
-    it is.
+def get(metric: Any, loss: losses.Loss | None, outputs: int) -> Metric:
+    """The metric of that name, for a model with that loss, or one of its own, and number of outputs per row; an object
+    is given back as it is.
 
     "accuracy" and "crossentropy" are those that fit: binary for a binary cross-entropy or a single output (with a hinge
     loss the accuracy of the sign), else sparse categorical for class ids, else categorical. A metric by name knows when
     the outputs are logits, and which class the loss ignores.
 
-    Raises ValueError for an unknown name, and for one that needs other probabilities than the loss makes of logits.
+    Raises ValueError for an unknown name, for one that needs other probabilities than the loss makes of logits, and for
+    "accuracy" or "crossentropy" without a loss.
     """
     if isinstance(metric, str):
         return _named(metric, loss, outputs)
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, type) or not callable(metric):
-        raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric)))
+        hint = f"write {metric.__name__}()." if isinstance(metric, type) else ""
+        raise TypeError(message("compile", "a metric, its name or a function of (y_true, y_pred)", repr(metric), hint))
     return MeanMetricWrapper(metric, snake_case(metric.name) if isinstance(metric, losses.Loss) else None)
 
 
-def _named(name: str, loss: losses.Loss, outputs: int) -> Metric:
+def _named(name: str, loss: losses.Loss | None, outputs: int) -> Metric:
     by_loss = name.lower() in _BY_LOSS
     if by_loss:
+        if loss is None:
+            hint = "name a certain one, as 'sparse_categorical_accuracy'."
+            raise ValueError(message("compile", f"a loss, by which the metric {name!r} is chosen", "none", hint))
         kind = _by_loss(name.lower() in ("accuracy", "acc"), loss, outputs)
     else:
         classes = {kind.__name__: kind for kind in METRICS.values()}
@@ -133,7 +138,7 @@ def _named(name: str, loss: losses.Loss, outputs: int) -> Metric:
             raise choice("compile", "metric", name, [*METRICS, *_BY_LOSS])
         kind = found
     options: dict[str, Any] = {}
-    if loss.from_logits and loss.logits_of:
+    if loss is not None and loss.from_logits and loss.logits_of:
         if not by_loss:
             _check_logits(name, kind, loss)
         options = _for_logits(kind, outputs)

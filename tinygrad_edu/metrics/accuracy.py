@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import losses, ops
-from ..errors import ShapeError, check_integer, check_number, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, message
 from ..ops.indexing import gather_along
 from .base import MeanMetric
 
@@ -86,7 +86,8 @@ class SparseTopKCategoricalAccuracy(MeanMetric):
 
     def __init__(self, k: int = 5, name: str | None = None, from_sorted_ids: bool = False):
         super().__init__(name)
-        self.k, self.from_sorted_ids = check_integer(self.name, "k", k, 1), from_sorted_ids
+        self.k = check_integer(self.name, "k", k, 1)
+        self.from_sorted_ids = check_bool(self.name, "from_sorted_ids", from_sorted_ids)
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         ids = ids_of(self.name, y_true, y_pred.shape)

@@ -9,7 +9,7 @@ import numpy
 
 from .. import losses, ops
 from ..autograd import check_array
-from ..errors import ShapeError, check_integer, check_number, choice, message
+from ..errors import ShapeError, check_bool, check_integer, check_number, choice, message
 from .base import as_tensor, check_outputs, ratio
 from .confusion import ThresholdMetric, check_thresholds
 
@@ -72,6 +72,8 @@ class AUC(ProbabilityMetric):
         label_weights: one for each label: in the mean of `multi_label`, else for each column of the predictions.
         from_logits: the sigmoid of the predictions is taken.
 
+    Targets are 0 and 1, as in `Precision`.
+
     >>> import tinygrad_edu as tg
     >>> tg.metrics.AUC()([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
     0.75
@@ -99,7 +101,8 @@ class AUC(ProbabilityMetric):
         else:
             inner = sorted(check_thresholds("AUC", thresholds))
         self.evenly = bool(numpy.allclose([0.0, *inner, 1.0], _evenly(len(inner) + 2), rtol=1e-5, atol=1e-7))
-        self.multi_label, self.num_labels, self.from_logits = multi_label, num_labels, from_logits
+        self.multi_label = check_bool("AUC", "multi_label", multi_label)
+        self.num_labels, self.from_logits = num_labels, check_bool("AUC", "from_logits", from_logits)
         self.label_weights = _check_label_weights(label_weights)
         if num_labels is not None and not multi_label:
             raise ValueError(message("AUC", "num_labels only with multi_label=True", repr(num_labels)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy
 
 from .. import losses, ops
-from ..autograd import Tensor, no_grad, settled
+from ..autograd import Tensor, check_array, no_grad, settled
 from ..backend import array_module, to_device, to_host
 from ..errors import ShapeError, choice, message
 from ..ops.indexing import _scatter
@@ -88,7 +88,7 @@ class Metric:
         if sample_weight is not None:
             sample_weight = with_rows(as_tensor(sample_weight, y_pred))
             sample_weight = losses.check_weights(self.name, sample_weight, y_pred.shape[0])
-        self.check(y_true, y_pred)
+        self.check(y_true, y_pred, sample_weight)
         self._add(y_true, y_pred, sample_weight)
 
     def add_batch(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -107,7 +107,7 @@ class Metric:
         with no_grad():
             self.update(y_true, y_pred, weights)
 
-    def check(self, y_true: Any, y_pred: Any) -> None:
+    def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         """Raises for values of a batch that cannot be; called outside of `fit`, for it waits for the device."""
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
@@ -216,6 +216,45 @@ class MeanMetric(Metric):
             return total / count if count else 0.0
 
         return mean
+
+
+class BinaryMetric(Metric):
+    """The base class of metrics whose labels are 0 and 1, or False and True.
+
+    `update_state` raises ValueError for others, also between 0 and 1, unless their weight is 0. In `fit`, which waits
+    for no check, they are counted, and make `result()` raise. (Keras takes all that is not 0 as 1, a -1 or 0.05 too.)
+    """
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name)
+        self.others = self.add_weight(name="others")
+
+    def labels(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
+        """The labels that count, and the weight of each or None."""
+        y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
+        return y_true, masked_weights(self.name, y_pred, y_pred.shape, weights)
+
+    def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
+        y_true, weights = self.labels(y_true, y_pred, weights)
+        counted = y_true if weights is None else ops.where(ops.equal(weights, 0.0), 0, y_true)
+        losses.check_values(self.name, LABELS, counted, lambda xp, y: (y == 0) | (y == 1), TO_LABELS)
+
+    def count_others(self, y_true: Any, weights: Any) -> None:
+        """Adds the weights of the labels that are neither 0 nor 1, or their number."""
+        self.to(y_true.device)
+        wrong = ops.logical_and(ops.not_equal(y_true, 0), ops.not_equal(y_true, 1)).astype("float64")
+        self.others.assign_(self.others + ops.sum(wrong if weights is None else wrong * weights))
+
+    def check_others(self) -> None:
+        """Raises ValueError if there were other labels."""
+        check_array(self.others.data, self._look_at_others)
+
+    def _look_at_others(self, others: Any) -> None:
+        if others > 0.0:
+            raise ValueError(message(self.name, LABELS, "others", TO_LABELS))
+
+
+LABELS, TO_LABELS = "labels 0 and 1", "(y_true + 1) / 2 makes them of -1 and 1, y_true > 0.5 of probabilities."
 
 
 def element_weights(shape: tuple[int, ...], rows: Any = None, kept: Any = None) -> Any:

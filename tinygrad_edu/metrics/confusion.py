@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy
 
-from .. import losses, ops
+from .. import ops
 from ..errors import ShapeError, check_integer, check_number, message
 from ..ops.indexing import _one_hot
 from ..ops.sorting import _searchsorted
-from .base import Metric, as_tensor, masked_weights, ratio, sums_by
+from .base import BinaryMetric, as_tensor, ratio, sums_by
 
 
-class ThresholdMetric(Metric):
-    """The base class. A prediction above a threshold is positive, a target other than 0 too; all elements of the
-    predictions count alike.
+class ThresholdMetric(BinaryMetric):
+    """The base class. A prediction above a threshold is positive, a target of 1 too; all elements of the predictions
+    count alike.
 
     Args:
         thresholds: one, or several in any order.
@@ -48,19 +48,22 @@ class ThresholdMetric(Metric):
         self._counts = self.add_weight((2, *labels, len(self.thresholds) + 1 + self.extra_slots), name="counts")
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
-        y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
-        weights = masked_weights(self.name, y_pred, y_pred.shape, weights)
+        y_true, weights = self.labels(y_true, y_pred, weights)
+        self.count_others(y_true, weights)
         if y_pred.dtype not in ("float32", "float64"):
             y_pred = y_pred.astype("float32")
         if self.top_k is not None:
             y_pred = _top_k(y_pred, self.top_k)
-        if self.class_id is not None:
-            if y_pred.ndim < 2 or self.class_id >= y_pred.shape[-1]:
-                expected = f"predictions with a class {self.class_id} on their last axis"
-                raise ShapeError(message(self.name, expected, f"shape {y_pred.shape}"))
-            y_true, y_pred = y_true[..., self.class_id], y_pred[..., self.class_id]
-            weights = None if weights is None else weights[..., self.class_id]
-        self.add(ops.not_equal(y_true, 0), y_pred, weights)
+        self.add(ops.equal(y_true, 1), y_pred if self.class_id is None else y_pred[..., self.class_id], weights)
+
+    def labels(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
+        y_true, weights = super().labels(y_true, y_pred, weights)
+        if self.class_id is None:
+            return y_true, weights
+        if y_pred.ndim < 2 or self.class_id >= y_pred.shape[-1]:
+            expected = f"predictions with a class {self.class_id} on their last axis"
+            raise ShapeError(message(self.name, expected, f"shape {y_pred.shape}"))
+        return y_true[..., self.class_id], None if weights is None else weights[..., self.class_id]
 
     def add(self, positive: Any, y_pred: Any, weights: Any) -> None:
         """Counts elements whose targets are positive or not."""
@@ -78,6 +81,7 @@ class ThresholdMetric(Metric):
 
     def outcomes(self) -> tuple[Any, Any, Any, Any]:
         """True positives, false positives, true negatives, false negatives: each (..., thresholds)."""
+        self.check_others()
         counts = self._counts[..., : len(self.thresholds) + 1]
         above = ops.flip(ops.cumsum(ops.flip(counts, axis=-1), axis=-1), axis=-1)[..., 1:]
         below = ops.cumsum(counts, axis=-1)[..., :-1]
@@ -119,8 +123,11 @@ class _Count(ThresholdMetric):
 
 
 class TruePositives(_Count):
-    """How many predictions above a threshold (0.5, or a list) have a target other than 0; with weights, their sum. For
-    several thresholds an array."""
+    """How many predictions above a threshold (0.5, or a list) have the target 1; with weights, their sum. For several
+    thresholds an array.
+
+    Raises ValueError for targets other than 0 and 1; in `fit` `result()` does.
+    """
 
 
 class FalsePositives(_Count):
@@ -136,7 +143,7 @@ class TrueNegatives(_Count):
 
 
 class FalseNegatives(_Count):
-    """How many predictions up to a threshold have a target other than 0 (see `TruePositives`)."""
+    """How many predictions up to a threshold have the target 1 (see `TruePositives`)."""
 
     which = 3
 
@@ -157,6 +164,9 @@ class Precision(_Share):
         top_k: only the k highest scores of a row can be positive; without `thresholds` they all are.
         class_id: only this column of predictions (n, classes) counts.
 
+    Raises ValueError for targets other than 0 and 1, also probabilities; in `fit` `result()` does. (Keras takes all
+    that is not 0 as 1.)
+
     >>> import tinygrad_edu as tg
     >>> tg.metrics.Precision()([0, 1, 1, 1], [0.9, 0.8, 0.7, 0.2])
     0.6666666666666666
@@ -168,8 +178,8 @@ class Precision(_Share):
 
 
 class Recall(_Share):
-    """Which share of the positive targets is found: TP / (TP + FN), 0 if there is none. The arguments are those of
-    `Precision`.
+    """Which share of the positive targets is found: TP / (TP + FN), 0 if there is none. Arguments and targets
+    are those of `Precision`.
 
     >>> import tinygrad_edu as tg
     >>> tg.metrics.Recall(thresholds=[0.1, 0.75])([0, 1, 1, 1], [0.9, 0.8, 0.7, 0.2])

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy
 
-from .. import losses, ops
+from .. import ops
 from ..errors import ShapeError, check_number, choice, message
-from .base import Metric, check_outputs, masked_weights, ratio
+from .base import BinaryMetric, check_outputs, ratio
 
 AVERAGES = ("micro", "macro", "weighted")
 
 
-class FBetaScore(Metric):
+class FBetaScore(BinaryMetric):
     """(1 + beta^2) precision recall / (beta^2 precision + recall) for each class of targets and predictions (...,
     classes); 0 for a class that is neither there nor predicted.
 
@@ -27,7 +27,8 @@ class FBetaScore(Metric):
         beta: how much more recall matters than precision.
         threshold: above which a prediction is positive; None for the highest score of a row, which must not be 0.
 
-    Raises ShapeError for a single output without a threshold, which would always be the highest.
+    Raises ShapeError for a single output without a threshold, which would always be the highest, and ValueError for
+    targets other than 0 and 1; in `fit` `result()` does.
     """
 
     def __init__(
@@ -56,16 +57,15 @@ class FBetaScore(Metric):
         check_outputs(self.name, self._counts[0], shape[-1])
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
-        y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
         self.make_states(y_pred.shape[1:])
-        weights = masked_weights(self.name, y_pred, y_pred.shape, weights)
+        y_true, weights = self.labels(y_true, y_pred, weights)
+        self.count_others(y_true, weights)
         if self.threshold is None:
             highest = y_pred >= ops.max(y_pred, axis=-1, keepdims=True)
             positive = ops.logical_and(highest, abs(y_pred) > 1e-9)
         else:
             positive = y_pred > self.threshold
         y, p = y_true.astype("float64"), positive.astype("float64")
-        self.to(y.device)
         axes = tuple(range(y.ndim - 1))
         for t, found in zip(self._counts, (y * p, p * (1.0 - y), y * (1.0 - p)), strict=True):
             t.assign_(t + ops.sum(found if weights is None else found * weights, axis=axes))
@@ -73,6 +73,7 @@ class FBetaScore(Metric):
     def compute(self) -> Any:
         if not self._counts:
             return numpy.zeros(0) if self.average is None else 0.0
+        self.check_others()
         right, wrong, missed = self._counts
         targets = right + missed
         if self.average == "micro":

@@ -9,7 +9,7 @@ import numpy
 
 from .. import losses, ops
 from ..autograd import check_array
-from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
+from ..errors import ShapeError, check_bool, check_integer, check_integers, check_number, choice, message
 from .accuracy import is_id
 from .base import Metric, as_tensor, masked_weights, ratio, sums_by
 
@@ -137,9 +137,16 @@ class IoU(_Matrix):
             expected = f"target_class_ids from 0 to {num_classes - 1}"
             raise ValueError(message(self.name, expected, repr(list(self.target_class_ids))))
         self.ignore_class, self.axis = ignore_class, axis
-        self.sparse_y_true, self.sparse_y_pred = sparse_y_true, sparse_y_pred
+        self.sparse_y_true = check_bool(self.name, "sparse_y_true", sparse_y_true)
+        self.sparse_y_pred = check_bool(self.name, "sparse_y_pred", sparse_y_pred)
 
     def update(self, y_true: Any, y_pred: Any, weights: Any) -> None:
+        if self.sparse_y_pred and self.num_classes > 1 and y_pred.shape == (*y_true.shape, self.num_classes):
+            expected = f"class ids of shape {y_true.shape}, as the targets have it"
+            hint = "sparse_y_pred=False takes scores, of which the highest counts."
+            raise ShapeError(message(self.name, expected, f"predictions of shape {y_pred.shape}", hint))
+        if not (self.sparse_y_true or self.sparse_y_pred):
+            y_true = losses.match_shapes(self.name, y_true, y_pred.shape)
         ids = y_pred if self.sparse_y_pred else y_pred.argmax(axis=self.axis)
         targets = y_true if self.sparse_y_true else y_true.argmax(axis=self.axis)
         self.add(

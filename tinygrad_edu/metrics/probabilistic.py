@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import losses, ops
 from ..autograd import settled
+from ..errors import check_bool
 from ..ops.indexing import gather_along
 from .accuracy import ids_of, is_id
 from .base import MeanMetric
@@ -18,7 +19,7 @@ class LossMetric(MeanMetric):
         super().__init__(name)
         self.loss, loss.name = loss, self.name
 
-    def check(self, y_true: Any, y_pred: Any) -> None:
+    def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         self.loss.prepare(y_true, y_pred.shape, y_pred.dtype)
         self.loss.check_predictions(y_pred)
 
@@ -91,9 +92,10 @@ class SparseCategoricalCrossentropy(MeanMetric):
         axis: int = -1,
     ):
         super().__init__(name)
-        self.from_logits, self.ignore_class, self.axis = from_logits, ignore_class, axis
+        self.from_logits = check_bool(self.name, "from_logits", from_logits)
+        self.ignore_class, self.axis = ignore_class, axis
 
-    def check(self, y_true: Any, y_pred: Any) -> None:
+    def check(self, y_true: Any, y_pred: Any, weights: Any) -> None:
         options: Any = {"axis": self.axis, "name": self.name}
         loss = losses.SparseCategoricalCrossentropy(self.from_logits, self.ignore_class, **options)
         loss.prepare(y_true, y_pred.shape, y_pred.dtype)

@@ -41,16 +41,14 @@ class Head:
 
     def make_metrics(self, outputs: int) -> None:
         """Chooses the metrics for so many outputs a row."""
-        if self.loss is None and (self.given or self.given_weighted):
-            raise ValueError(message("compile", f"a loss for the output {self.name!r} with metrics", "none"))
         made, weighted = (
-            [metrics.get(metric, self.loss, outputs) for metric in given]  # type: ignore[arg-type]
-            for given in (self.given, self.given_weighted)
+            [metrics.get(metric, self.loss, outputs) for metric in given] for given in (self.given, self.given_weighted)
         )
         for some in (made, weighted):
             names = ["loss", *(metric.name for metric in some)]
             if len(set(names)) < len(names):
-                raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:])))
+                hint = 'leave one out, or make it with name="...".'
+                raise ValueError(message("compile", "metrics with different names", ", ".join(names[1:]), hint))
         for metric in made:
             if any(metric is other for other in weighted):
                 expected = "a metric either in metrics or in weighted_metrics"
@@ -65,8 +63,10 @@ class Head:
         for metric in (*self.metrics, *self.weighted):
             metric.make_states(shape)
 
-    def update_metrics(self, y: Tensor, output: Tensor, weight: Tensor | None) -> None:
+    def update_metrics(self, y: Tensor | None, output: Tensor, weight: Tensor | None) -> None:
         """Adds a batch to the metrics; `weight` is for the weighted ones only."""
+        if y is None and (self.metrics or self.weighted):
+            raise ValueError(message("compute_metrics", "targets y for the metrics of compile", "None"))
         for metric in self.metrics:
             metric.add_batch(y, output)
         for metric in self.weighted:
@@ -157,10 +157,12 @@ def make_heads(names: Sequence[str], loss: Any, loss_weights: Any, given: Any, w
     losses_ = _each(names, "loss", loss) if isinstance(loss, (dict, list, tuple)) else [loss] * len(names)
     weights = _each(names, "loss_weights", loss_weights)
     metrics_, weighted_ = (map(_as_list, _each(names, what, value)) for what, value in _both(given, weighted))
-    return [
-        Head(name, one, 1.0 if weight is None else weight, *own)
-        for name, one, weight, *own in zip(names, losses_, weights, metrics_, weighted_, strict=True)
-    ]
+    heads = []
+    for name, one, weight, *own in zip(names, losses_, weights, metrics_, weighted_, strict=True):
+        if loss is not None and one is None and any(own):  # without a loss they are for a compute_loss of one's own
+            raise ValueError(message("compile", f"a loss for the output {name!r} with metrics", "none"))
+        heads.append(Head(name, one, 1.0 if weight is None else weight, *own))
+    return heads
 
 
 def _both(given: Any, weighted: Any) -> tuple[tuple[str, Any], tuple[str, Any]]:

@@ -254,8 +254,10 @@ class Prepared(ActivatedLayer):
             raise RuntimeError(message(f"{self.where} {where}", "a compiled model", "one that is not", COMPILE))
 
     def _check_loss(self, where: str, step: str) -> None:
-        """Raises RuntimeError if there is nothing to minimize: no loss, and no layer that adds one."""
-        if self._given[0] is None and not (self._has_own_step(step) or self._has_penalties or self._has_added):
+        """Raises RuntimeError if there is nothing to minimize, no loss and no layer that adds one, or no loss beside
+        metrics."""
+        enough = self._has_own_step(step) or ((self._has_penalties or self._has_added) and not any(self._given[2:]))
+        if self._given[0] is None and not enough:
             expected = f"a loss, given to compile, or a {step}_step"
             raise RuntimeError(message(f"{self.where} {where}", expected, "none", COMPILE))
 
@@ -358,7 +360,7 @@ class Prepared(ActivatedLayer):
     def _make_ready(self, x: Any, batch_size: int = 1) -> list[tuple[int, ...]]:
         """Builds what is not built, and returns the shapes of the outputs for one row. Runs one row (or a batch, if its
         size is fixed, or a layer is stateful), once per shape of the inputs and last activations."""
-        shapes = tuple(a.shape[1:] for a in leaves(x))
+        shapes = tuple([a.shape[1:] for a in leaves(x)])
         known = self._ready.get((shapes, self._lasts()))
         if known is None:
             stateful = self._stateful

@@ -189,14 +189,18 @@ class Sequential(Model):
     def input_dtypes(self) -> list[str | None]:
         return [self.input_dtype]
 
+    def _lasts(self) -> tuple[tuple[bool, Any], ...]:
+        last = self._last if type(self).call is Sequential.call else None
+        return ((last is not None, last and last.activation),)
+
     @property
     def _last(self) -> ActivatedLayer | None:
         return activated(self.layers[-1]) if self.layers else None
 
     def preactivation(self, x: Any, outputs: Any = None) -> Any:
         """The output before the activation of the last layer."""
-        x = self._through(self.layers[:-1], x)
-        return self.layers[-1](x) if self._last is None else self._last.run(self._last.preactivation, x)
+        x, last = self._through(self.layers[:-1], x), self._last
+        return self.layers[-1](x) if last is None else last.run(last.preactivation, x)
 
     def _step_to(self, inner: Layer) -> str:
         for i, layer in enumerate(self.layers):

@@ -50,9 +50,9 @@ class Stepping(Prepared):
         self._ready, self._steps, self._count_up = {}, {}, None
 
     def _step(self, name: str) -> Callable[..., Any]:
-        """What runs a batch (inputs, targets, weights): `_train_batch` or `_test_batch`, recorded and replayed if
-        `compile` says so."""
-        step = getattr(self, f"_{name}_batch")
+        """What runs a batch (inputs, targets, weights), for a model with a step of its own or without; recorded and
+        replayed if `compile` says so."""
+        step = getattr(self, f"_{name}_own_batch" if self._has_own_step(name) else f"_{name}_batch")
         searches = name == "train" and getattr(self.optimizer, "takes_function", False)  # which depends on the values
         if self._jit is False or searches:
             return step
@@ -62,11 +62,6 @@ class Stepping(Prepared):
         return self._steps[key]
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
-        if self._has_own_step("train"):
-            for p in self.trainable_weights:  # of which another optimizer's step may have left gradients
-                p.grad = None
-            self._noted = Penalties()  # the losses are those added from now on
-            return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients
         if self.optimizer.takes_function:
@@ -77,6 +72,12 @@ class Stepping(Prepared):
             self.optimizer.minimize(total)
         self._track(rest, y, weight, *parts)
         return None
+
+    def _train_own_batch(self, x: Any, y: Any, weight: Any) -> Any:
+        for p in self.trainable_weights:  # of which another optimizer's step may have left gradients
+            p.grad = None
+        self._noted = Penalties()  # the losses are those added from now on
+        return self._checked("train_step", self.train_step(_as_data(x, y, weight)))
 
     def _searched(self, x: Any, y: Any, weight: Any) -> Any:
         """A step of an optimizer that asks for the loss several times; what is to be tracked of the first time."""
@@ -100,12 +101,14 @@ class Stepping(Prepared):
 
     def _test_batch(self, x: Any, y: Any, weight: Any) -> Any:
         with Switch("grad_enabled", False):
-            if self._has_own_step("test"):
-                self._noted = Penalties()
-                return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
             _, rest, *parts = self._forward(x, y, weight, training=False)
             self._track(rest, y, weight, *parts)
         return None
+
+    def _test_own_batch(self, x: Any, y: Any, weight: Any) -> Any:
+        with Switch("grad_enabled", False):
+            self._noted = Penalties()
+            return self._checked("test_step", self.test_step(_as_data(x, y, weight)))
 
     def _checked(self, step: str, logs: Any) -> Any:
         if not isinstance(logs, Mapping):
@@ -118,7 +121,7 @@ class Stepping(Prepared):
         loss, how much that weighs, and the output itself: logits where the loss is computed from them."""
         x = mapped(as_input, x)
         shapes = self._make_ready(x)
-        logits = frozenset(i for i, head in enumerate(self._heads) if head.takes_logits(*self._last_of(i)))
+        logits = frozenset([i for i, head in enumerate(self._heads) if head.takes_logits(*self._last_of(i))])
         function, args = (self.preactivation, (logits,)) if logits else (self.call, ())
         added = state.penalties = Penalties()
         try:
@@ -137,7 +140,7 @@ class Stepping(Prepared):
             if head.loss is not None:
                 value, count = head.compute(self._part(y, i), output, self._part(weight, i), i in logits)
                 parts.append(value if head.weight == 1.0 else value * head.weight)
-            values.append(value.detach() if self._has_several_losses and value is not None else None)
+            values.append(value)
             counts.append(count)
         penalties = added.taken() if added.added else []
         if self._has_penalties:
@@ -154,8 +157,11 @@ class Stepping(Prepared):
 
     def _track(self, rest: Tensor | None, y: Any, weight: Any, values: Any, counts: Any, outputs: Any) -> None:
         """Adds a batch to the mean losses and the metrics."""
-        weight = weight if any(head.weighted for head in self._heads) else None
+        if weight is not None and not any(head.weighted for head in self._heads):
+            weight = None
         masks = [getattr(output, "mask", None) for output in outputs]
+        several = self._has_several_losses
+        values = [value.detach() if several and value is not None else None for value in values]
         rest = None if rest is None else rest.detach()
         given = rest, values, counts, y, weight, [output.detach() for output in outputs], masks
         if state.trace is not None:
@@ -200,7 +206,7 @@ class Stepping(Prepared):
 
     @property
     def _has_several_losses(self) -> bool:
-        return sum(head.loss is not None for head in self._heads) > 1
+        return len(self._heads) > 1 and sum(head.loss is not None for head in self._heads) > 1
 
     def _reset(self) -> None:
         self._logs = None

@@ -59,9 +59,11 @@ class Trainer(Stepping):
 
         Args:
             optimizer: a name ("adam", "sgd", "rmsprop", "adamw") or an optimizer; None for a model whose `train_step`
-                has its own.
+                has its own. The same as before goes on with its state, unless other parameters are to be trained, of
+                which a warning tells; any other one is released.
             loss: a name ("mse", "sparse_categorical_crossentropy", ...), a loss, or a function of (y_true, y_pred). A
                 model of several outputs takes a list, or a dict by the names of its last layers; one loss is for all.
+                None for a model whose `compute_loss` or `train_step` has its own.
             loss_weights: the factors of the losses of several outputs in their sum; a list or dict, 1 by default.
             metrics: a list of names ("accuracy", "mae", ...), metrics, or functions of (y_true, y_pred); for several
                 outputs a list or dict of such lists.
@@ -84,12 +86,22 @@ class Trainer(Stepping):
         names = self.output_names or ([] if several else [""])
         heads = make_heads(names, *given) if names else []
         # all is found to be right: now the model changes
-        if self.optimizer is not None:
-            self.optimizer.release()
+        self._let_go_of_optimizer(chosen)
         self.optimizer, self._given, self._heads, self._jit = chosen, given, heads, jit
         self.loss = heads[0].loss if len(heads) == 1 else loss
         self._is_compiled = True
         self._forget_steps()
+
+    def _let_go_of_optimizer(self, chosen: optimizers.Optimizer | None) -> None:
+        """Releases the optimizer so far, unless it is the new one and trains the same parameters."""
+        old = self.optimizer
+        if old is None or not old.parameters:
+            return
+        if old is chosen:
+            if {id(p) for p in old.parameters} == {id(p) for p in self.trainable_weights}:
+                return
+            warnings.warn(f"{self.where} compile: {old.where} begins anew, for it trains others now", stacklevel=3)
+        old.release()
 
     # Training
 

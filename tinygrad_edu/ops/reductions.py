@@ -18,13 +18,18 @@ from .shape import Axes, _concatenate, _flip, _pad, _reshape, normalize_axes, no
 
 def restore(g: Any, shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
     """A reduced array with the reduced axes back as axes of length 1, where it has lost them."""
-    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    kept = tuple([1 if i in axes else n for i, n in enumerate(shape)])
     return g if g.shape == kept else _reshape(g, shape=kept)
+
+
+def stretched(g: Any, shape: tuple[int, ...]) -> Any:
+    """`g` in that shape; as it is where the reduced axes have length 1."""
+    return g if g.shape == shape else broadcast_to(g, shape=shape)
 
 
 def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """How many elements are reduced to one."""
-    return math.prod(shape[i] for i in axes)
+    return math.prod([shape[i] for i in axes])
 
 
 # The definitions; each gets its axes from the front, as a tuple
@@ -34,7 +39,7 @@ def reduction(name: str, saves: str = "", expects: str = "arguments that fit tog
     """The primitive of a reduction that the array module has under the same name. `saves` holds letters of (a, y)."""
 
     def forward(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
-        return getattr(xp, name)(a, axis=axes, keepdims=keepdims, out=out)
+        return getattr(a, name)(axis=axes, keepdims=keepdims, out=out)  # of xp it takes NumPy's dispatch as well
 
     forward.__name__ = f"_{name}"
     return primitive("reduction", saves=tuple(saves), expects=expects)(forward)
@@ -45,12 +50,15 @@ _max = reduction("max", "ay", "at least one element to choose from")
 _min = reduction("min", "ay", "at least one element to choose from")
 _prod = reduction("prod", "a")
 
-_sum.defvjp(lambda g, y, a, axes, keepdims: broadcast_to(restore(g, a.shape, axes), shape=a.shape))
-_mean.defvjp(
-    lambda g, y, a, axes, keepdims: broadcast_to(
-        restore(g, a.shape, axes) * (1.0 / builtins.max(1, count(a.shape, axes))), shape=a.shape
-    )
-)
+_sum.defvjp(lambda g, y, a, axes, keepdims: stretched(restore(g, a.shape, axes), a.shape))
+
+
+def _mean_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+    n, g = count(a.shape, axes), restore(g, a.shape, axes)
+    return stretched(g * (1.0 / n) if n > 1 else g, a.shape)
+
+
+_mean.defvjp(_mean_vjp)
 
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -269,11 +277,14 @@ def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 def norm(x: Any, axis: Axes = None, keepdims: bool = False, ord: float = 2) -> Any:
     """The norm of order `ord` > 0 (math.inf for the largest magnitude) of the elements over axes, taken as a vector.
 
-    The gradient of the norm of zeros is 0. Raises ValueError for an order that is not positive.
+    The gradient of the norm of zeros is 0. Of float16 it is computed in float32, for squares of 256 are not in float16.
+    Raises ValueError for an order that is not positive.
     """
     axes = normalize_axes("norm", axis, x)
     if not ord > 0:
         raise ValueError(message("norm", "an order above 0", f"{ord}"))
+    if x.dtype == "float16":
+        return cast(norm(cast(x, "float32"), axes, keepdims, ord), "float16")
     if ord == math.inf:
         return _max(absolute(x), axes=axes, keepdims=keepdims)
     if ord == 1:

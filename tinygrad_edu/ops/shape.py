@@ -58,7 +58,7 @@ def normalize_axes(where: str, axes: Axes, x: Any) -> tuple[int, ...]:
     if axes is None:
         return tuple(range(ndim))
     given = axes if isinstance(axes, Sequence) else (axes,)
-    found = tuple(normalize_axis(where, axis, ndim) for axis in given)
+    found = tuple([normalize_axis(where, axis, ndim) for axis in given])
     if len(set(found)) != len(found):
         raise ShapeError(message(where, "each axis once", f"{axes}"))
     return found

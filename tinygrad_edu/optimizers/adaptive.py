@@ -10,6 +10,7 @@ from .. import ops
 from ..autograd import on_host
 from .base import Optimizer, State, at_least_zero, share
 from .options import Options
+from .rules import Moments
 from .schedules import LearningRateSchedule
 
 
@@ -87,7 +88,7 @@ class Adadelta(Optimizer):
         return parameter - learning_rate * move, {"velocity": v, "moves": moves}
 
 
-class Adamax(Optimizer):
+class Adamax(Moments):
     """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), section 7.1: Adam by the largest gradient.
 
         m = beta_1 * m + (1 - beta_1) * g
@@ -96,20 +97,6 @@ class Adamax(Optimizer):
 
     PyTorch adds its epsilon to |g|.
     """
-
-    def __init__(
-        self,
-        learning_rate: float | LearningRateSchedule = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        **options: Unpack[Options],
-    ):
-        super().__init__(learning_rate, weight_decay, **options)
-        self.beta_1 = share(self.where, "beta_1", beta_1)
-        self.beta_2 = share(self.where, "beta_2", beta_2)
-        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
 
     never_negative = (*Optimizer.never_negative, "largest")
 
@@ -123,7 +110,7 @@ class Adamax(Optimizer):
         return parameter - rate * m / (u + self.epsilon), {"momentum": m, "largest": u}
 
 
-class Nadam(Optimizer):
+class Nadam(Moments):
     """Dozat, "Incorporating Nesterov momentum into Adam" (2016), with a momentum that grows:
 
         b(t) = beta_1 * (1 - 0.96^t / 2)            its share at step t
@@ -136,28 +123,8 @@ class Nadam(Optimizer):
     Dozat and PyTorch let it grow 250 times as slowly: 0.96^(t / 250).
     """
 
-    def __init__(
-        self,
-        learning_rate: float | LearningRateSchedule = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        **options: Unpack[Options],
-    ):
-        super().__init__(learning_rate, weight_decay, **options)
-        self.beta_1 = share(self.where, "beta_1", beta_1)
-        self.beta_2 = share(self.where, "beta_2", beta_2)
-        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
-
-    never_negative = (*Optimizer.never_negative, "velocity")
-
-    def init(self, parameter: Any) -> State:
-        return {"momentum": ops.zeros_like(parameter), "velocity": ops.zeros_like(parameter)}
-
     def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
-        m = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
-        v = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
+        m, v = self.moments(gradient, state)
         now, following = (self.beta_1 * (1.0 - 0.5 * 0.96**t) for t in (step, step + 1))
         product = self.beta_1**step * on_host(_growth, step)
         of_momentum = learning_rate * following / (1.0 - product * following)

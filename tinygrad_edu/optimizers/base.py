@@ -110,6 +110,9 @@ class Optimizer:
             hint = "make the optimizer with a number, and let a callback change it."
             found = f"{value!r} in place of {self._schedule!r}"
             raise TypeError(message(self.where, "another schedule as learning_rate", found, hint))
+        elif isinstance(value, type):
+            expected = "learning_rate to be a number or a schedule"
+            raise TypeError(message(self.where, expected, repr(value), f"write {value.__name__}(...)."))
         else:
             self._learning_rate = on_host(functools.partial(at_least_zero, self.where, "learning_rate"), value)
 
@@ -257,11 +260,12 @@ class Optimizer:
         if not self.parameters:
             hint = "for example optimizer.build(model.trainable_weights)."
             raise ValueError(message(self.where, "build(parameters) before step()", "no parameters", hint))
-        if all(p.grad is None for p in self.parameters):
+        gradients = [p.grad for p in self.parameters]
+        if all(g is None for g in gradients):
             hint = "call loss.backward() first, or minimize(loss)."
             raise GradientError(message(f"{self.where} step", "gradients", "parameters without any", hint))
         # as tensors: jit takes an array without axes for a number
-        gradients = [None if p.grad is None else p.grad.detach() for p in self.parameters]
+        gradients = [None if g is None else g.detach() for g in gradients]
         try:
             self._update(gradients)
         except TraceError as error:
@@ -338,7 +342,9 @@ class Optimizer:
         if update.value.constraint is None or not changes:
             return changes
         (parameter, array), *rest = changes
-        made = update.value.constraint(Tensor(array))
+        constraint = decided(lambda: parameter.constraint)
+        settled(constraint)
+        made = constraint(Tensor(array))
         found = made.data if isinstance(made, Tensor) else made
         if getattr(found, "shape", None) != parameter.shape:
             received = f"shape {found.shape}" if hasattr(found, "shape") else type(found).__name__

@@ -30,7 +30,7 @@ def clip_by_norm(gradients: Iterable[Any], norm: float) -> list[Any]:
     [tensor([0.6, 0.8]), tensor([0.5])]
     """
     norm = _above_zero("clip_by_norm", "norm", norm)
-    return [None if g is None else g * cast(_scale(global_norm([g]), norm), g.dtype) for g in gradients]
+    return [None if g is None else _scaled(g, _scale(global_norm([g]), norm)) for g in gradients]
 
 
 def clip_by_global_norm(gradients: Iterable[Any], norm: float) -> tuple[list[Any], Any]:
@@ -46,7 +46,7 @@ def clip_by_global_norm(gradients: Iterable[Any], norm: float) -> tuple[list[Any
     norm, gradients = _above_zero("clip_by_global_norm", "norm", norm), list(gradients)
     found = global_norm(gradients)
     scale = _scale(found, norm)
-    return [None if g is None else g * cast(scale, g.dtype) for g in gradients], found
+    return [None if g is None else _scaled(g, scale) for g in gradients], found
 
 
 def global_norm(gradients: Iterable[Any]) -> Any:
@@ -56,7 +56,7 @@ def global_norm(gradients: Iterable[Any]) -> Any:
     >>> tg.optimizers.global_norm([tg.tensor([3.0]), None, tg.tensor([[4.0]])])
     tensor(5.)
     """
-    given = [cast(g, "float32") if g.dtype == "float16" else g for g in gradients if g is not None]
+    given = [_wide(g) for g in gradients if g is not None]
     if not given:
         raise ValueError(message("global_norm", "at least one gradient", "none"))
     return ops.sqrt(functools.reduce(ops.add, [ops.sum(g * g) for g in given]))
@@ -65,6 +65,17 @@ def global_norm(gradients: Iterable[Any]) -> Any:
 def _scale(found: Any, norm: float) -> Any:
     """The factor that brings a norm down; NaN for one that is not finite."""
     return norm / ops.maximum(found, norm) + (found - found)
+
+
+def _scaled(gradient: Any, scale: Any) -> Any:
+    wide = _wide(gradient)
+    scaled = wide * cast(scale, wide.dtype)
+    return scaled if wide is gradient else cast(scaled, gradient.dtype)
+
+
+def _wide(gradient: Any) -> Any:
+    """The gradient, of float16 as float32, where neither squares overflow nor small factors round to nothing."""
+    return cast(gradient, "float32") if gradient.dtype == "float16" else gradient
 
 
 def _above_zero(where: str, name: str, value: Any) -> Any:

@@ -13,10 +13,11 @@ from ..errors import check_bool, check_integer, check_number, message
 from .base import Optimizer, State, at_least_zero, share
 from .groups import Group, Member, members
 from .options import Options
+from .rules import Moments
 from .schedules import LearningRateSchedule
 
 
-class Lamb(Optimizer):
+class Lamb(Moments):
     """You et al., "Large batch optimization for deep learning: training BERT in 76 minutes" (2019). For each parameter:
 
         m = beta_1 * m + (1 - beta_1) * g
@@ -29,28 +30,8 @@ class Lamb(Optimizer):
 
     elementwise = False
 
-    def __init__(
-        self,
-        learning_rate: float | LearningRateSchedule = 0.001,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-7,
-        weight_decay: float | None = None,
-        **options: Unpack[Options],
-    ):
-        super().__init__(learning_rate, weight_decay, **options)
-        self.beta_1 = share(self.where, "beta_1", beta_1)
-        self.beta_2 = share(self.where, "beta_2", beta_2)
-        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
-
-    never_negative = (*Optimizer.never_negative, "velocity")
-
-    def init(self, parameter: Any) -> State:
-        return {"momentum": ops.zeros_like(parameter), "velocity": ops.zeros_like(parameter)}
-
     def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
-        m = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
-        v = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
+        m, v = self.moments(gradient, state)
         root = ops.sqrt(v / (1.0 - self.beta_2**step)) + self.epsilon
         update = m / (1.0 - self.beta_1**step) / root
         size, length = ops.norm(parameter), ops.norm(update)

@@ -23,8 +23,10 @@ class LBFGS(Optimizer):
 
     A step makes up to `max_iterations` moves: each goes along the gradient, multiplied by what the last `history_size`
     moves tell of the inverse Hessian. So it needs the loss more than once: `minimize` is given a function that returns
-    it. `fit(batch_size=len(x))` does so; its steps are not recorded by jit, for they depend on the values. All
-    parameters have one dtype and lie on one device; there is no weight decay and no clipping.
+    it. `fit(batch_size=len(x))` does so; its steps are not recorded by jit, for they depend on the values. Each look at
+    the loss is a call of the model: `Dropout` draws anew, so that a line search compares what differs by more than the
+    weights, and `BatchNormalization` counts the batch again. All parameters lie on one device; there is no weight decay
+    and no clipping.
 
     Args:
         learning_rate: the share of each move that is made, and with a line search where that begins.

@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
         ema_overwrite_frequency: in every step of this number the parameters become their averages.
         gradient_accumulation_steps: only every call of this number updates, by the mean of the gradients since the last
             update. `iterations` counts updates. A parameter without a gradient adds zero to its mean. Averages move
-            in updates only (in Keras in each call).
+            and constraints are met in updates only (in Keras in each call).
         name: shown in error texts.
     """
 

@@ -30,7 +30,7 @@ class SGD(Optimizer):
     ):
         super().__init__(learning_rate, weight_decay, **options)
         self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
-        self.nesterov = nesterov
+        self.nesterov = check_bool(self.where, "nesterov", nesterov)
 
     def init(self, parameter: Any) -> State:
         return {"momentum": ops.zeros_like(parameter)} if self.momentum else {}
@@ -106,7 +106,7 @@ class RMSprop(Optimizer):
         self.rho = share(self.where, "rho", rho)
         self.momentum = check_number(self.where, "momentum", momentum, "in [0, 1]", lambda v: 0 <= v <= 1)
         self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
-        self.centered = centered
+        self.centered = check_bool(self.where, "centered", centered)
 
     never_negative = (*Optimizer.never_negative, "velocity")
 
@@ -126,7 +126,36 @@ class RMSprop(Optimizer):
         return parameter - move, new
 
 
-class Adam(Optimizer):
+class Moments(Optimizer):
+    """What is of Adam's kind: it follows the averages of the gradient and of its square."""
+
+    def __init__(
+        self,
+        learning_rate: float | LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        **options: Unpack[Options],
+    ):
+        super().__init__(learning_rate, weight_decay, **options)
+        self.beta_1 = share(self.where, "beta_1", beta_1)
+        self.beta_2 = share(self.where, "beta_2", beta_2)
+        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
+
+    never_negative = (*Optimizer.never_negative, "velocity")
+
+    def init(self, parameter: Any) -> State:
+        return {"momentum": ops.zeros_like(parameter), "velocity": ops.zeros_like(parameter)}
+
+    def moments(self, gradient: Any, state: State) -> tuple[Any, Any]:
+        """Both averages after this gradient."""
+        momentum = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
+        velocity = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
+        return momentum, velocity
+
+
+class Adam(Moments):
     """Kingma and Ba, "Adam: a method for stochastic optimization" (2015), in the form that ends its section 2:
 
         m = beta_1 * m + (1 - beta_1) * g
@@ -148,21 +177,17 @@ class Adam(Optimizer):
         weight_decay: float | None = None,
         **options: Unpack[Options],
     ):
-        super().__init__(learning_rate, weight_decay, **options)
-        self.beta_1 = share(self.where, "beta_1", beta_1)
-        self.beta_2 = share(self.where, "beta_2", beta_2)
-        self.epsilon = at_least_zero(self.where, "epsilon", epsilon)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, weight_decay, **options)
         self.amsgrad = check_bool(self.where, "amsgrad", amsgrad)
 
-    never_negative = (*Optimizer.never_negative, "velocity", "velocity_hat")
+    never_negative = (*Moments.never_negative, "velocity_hat")
 
     def init(self, parameter: Any) -> State:
-        names = ("momentum", "velocity", *["velocity_hat"] * self.amsgrad)
-        return {name: ops.zeros_like(parameter) for name in names}
+        hat = {"velocity_hat": ops.zeros_like(parameter)} if self.amsgrad else {}
+        return super().init(parameter) | hat
 
     def apply(self, parameter: Any, gradient: Any, state: State, learning_rate: float, step: int) -> tuple[Any, State]:
-        m = state["momentum"] + (gradient - state["momentum"]) * (1.0 - self.beta_1)
-        v = state["velocity"] + (gradient * gradient - state["velocity"]) * (1.0 - self.beta_2)
+        m, v = self.moments(gradient, state)
         new = {"momentum": m, "velocity": v}
         if self.amsgrad:
             v = new["velocity_hat"] = ops.maximum(state["velocity_hat"], v)

@@ -1,0 +1,45 @@
+"""Plan: one recording, with what says whether it is for a call, and what runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .entry import guard_of, packing_of, variables_of
+from .planned import Planned
+from .program import Gradient
+from .replay import Replay
+from .trace import Trace, check_apart
+
+
+class Plan:
+    """One traced call: the program as it is replayed, and what must hold for a replay.
+
+    Attributes:
+        program: what was recorded.
+        replay: how it is run.
+        guard: whether the plan is for a call; see `entry`.
+    """
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], static: dict[str, Any], fuse: bool):
+        trace, before = Trace(), variables_of(function)
+        kinds = trace.run(function, args, static)
+        after = variables_of(function)  # those that it sets itself are not guarded: they would never be as they were
+        variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}
+        self.program = trace.program
+        self.replay = (Planned if fuse else Replay)(self.program)
+        self.guard = guard_of(args, static, trace, variables)
+        self._packed = packing_of(kinds)
+        self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]
+        self._overwritten, self._positions = trace.overwritten, trace.overwritten_arguments
+        self._gradients = [s.tensor for s in self.program.inputs.values() if type(s) is Gradient]
+
+    def is_stale(self) -> bool:
+        """Whether an array that the program reads is no longer its tensor's, so that it will not fit again."""
+        return any(tensor.data is not data for tensor, data in self._watched)
+
+    def __call__(self, arguments: list[Any]) -> Any:
+        if self._overwritten or self._positions:
+            gradients = [tensor._grad.data for tensor in self._gradients if tensor._grad is not None]
+            check_apart(self._overwritten, self._positions, [*arguments, *gradients])
+        return self._packed(self.replay(arguments))
