@@ -510,9 +510,9 @@ import tinygrad_edu as tg
 waiting = threading.Event()
 
 def wait(i):
-    if i == 3:
+    while i == 3 and not waiting.is_set():  # a signal just before the main thread waits does not wake it
         os.kill(os.getpid(), signal.SIGINT)
-        waiting.wait()
+        waiting.wait(0.1)
     return i
 
 def interrupted(*_):
