@@ -198,7 +198,8 @@ def test_the_seed_is_checked_before_the_folder_is_made(tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_loss_that_is_no_number(tmp_path, capsys):
-    status, _, err = run(capsys, "train", "digits", "--learning-rate", 1e30, "--epochs", 2, "--out", tmp_path)
+    with pytest.warns(UserWarning, match="Sequential fit: expected a loss that is finite"):
+        status, _, err = run(capsys, "train", "digits", "--learning-rate", 1e30, "--epochs", 2, "--out", tmp_path)
     assert status == 1
     assert (
         "expected a finite loss, received one that is NaN or infinite. Hint: choose a smaller --learning-rate." in err
