@@ -85,3 +85,12 @@ def record(model, history):
         "history": {name: [float(value) for value in values] for name, values in sorted(history.items())},
         "weights": [w.tolist() for w in model.get_weights()],
     }
+
+
+def check(found, known):
+    """Fails unless a training gave the history and the weights of another one."""
+    assert found["history"].keys() == known["history"].keys()
+    for name, values in known["history"].items():
+        numpy.testing.assert_allclose(found["history"][name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+    for a, b in zip(found["weights"], known["weights"], strict=True):
+        numpy.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fit_cases import CASES, train
+from fit_cases import CASES, check, train
 
 import tinygrad_edu as tg
 from tinygrad_edu import losses, metrics
@@ -60,12 +60,7 @@ def expected(model, rows=slice(None), weights=(None, None)):
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_as_in_keras(case, jit):
     known = json.loads((Path(__file__).parent / "golden" / "fit.json").read_text())[case]
-    found = train(tg, case, jit=jit)
-    assert found["history"].keys() == known["history"].keys()
-    for name, values in known["history"].items():
-        np.testing.assert_allclose(found["history"][name], values, rtol=1e-5, atol=1e-6, err_msg=name)
-    for a, b in zip(found["weights"], known["weights"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-6)
+    check(train(tg, case, jit=jit), known)
 
 
 # Names of results

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fit_cases import check
 from penalty_cases import CASES, train
 
 import tinygrad_edu as tg
@@ -27,12 +28,7 @@ BOTH = pytest.mark.parametrize("jit", [True, False])
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_as_in_keras(case, jit):
     known = json.loads((Path(__file__).parent / "golden" / "penalties.json").read_text())[case]
-    found = train(tg, case, jit=jit)
-    assert found["history"].keys() == known["history"].keys()
-    for name, values in known["history"].items():
-        np.testing.assert_allclose(found["history"][name], values, rtol=1e-5, atol=1e-6, err_msg=name)
-    for a, b in zip(found["weights"], known["weights"], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=5e-6)
+    check(train(tg, case, jit=jit), known)
 
 
 def values(layer):

@@ -12,7 +12,7 @@ from typing import Any
 from . import ops
 from .autograd import settled
 from .errors import check_integers, check_number, message
-from .registry import as_json, made
+from .registry import Configured, as_json, found
 
 __all__ = [
     "CONSTRAINTS", "Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "get", "max_norm", "min_max_norm",
@@ -25,7 +25,7 @@ EPSILON = 1e-7
 """Added to lengths that others are divided by."""
 
 
-class Constraint:
+class Constraint(Configured):
     """The base class of one's own: a subclass defines `__call__(weight)`, which returns the nearest weight that is
     allowed, and keeps the arguments of its constructor in attributes of the same names.
 
@@ -46,15 +46,6 @@ class Constraint:
 
     def __call__(self, weight: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__(weight)")
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make this constraint again."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The constraint that `get_config` described."""
-        return cls(**config)
 
 
 class NonNeg(Constraint):
@@ -170,12 +161,8 @@ def get(constraint: Any, where: str = "constraints.get") -> Any:
 
     Raises ValueError for an unknown name and suggests the nearest.
     """
-    if isinstance(constraint, (dict, str)):
-        return made(where, "constraint", constraint, CONSTRAINTS)
-    if isinstance(constraint, type) or not (constraint is None or callable(constraint)):
-        hint = f"write {constraint.__name__}()." if isinstance(constraint, type) else ""
-        raise TypeError(message(where, "a constraint, its name or a function of a tensor", repr(constraint), hint))
-    return constraint
+    form = "a constraint, its name or a function of a tensor"
+    return None if constraint is None else found(where, "constraint", constraint, CONSTRAINTS, form)
 
 
 def serialize(constraint: Any) -> Any:

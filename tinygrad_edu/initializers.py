@@ -14,7 +14,7 @@ import numpy
 from .autograd import Tensor, cast, tensor
 from .backend import Generator, default_device, default_generator, special_functions, to_device, to_host
 from .errors import ShapeError, check_integer, check_number, choice, message
-from .registry import as_json, made
+from .registry import Configured, as_json, found
 from .state import state, use_dtype
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
 Shape = tuple[int, ...]
 
 
-class Initializer:
+class Initializer(Configured):
     """The base class: a subclass defines `values(generator, shape)`.
 
     Args:
@@ -54,11 +54,6 @@ class Initializer:
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this initializer again."""
         return {key: value for key, value in vars(self).items() if value is not None}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The initializer that `get_config` described."""
-        return cls(**config)
 
 
 class Constant(Initializer):
@@ -329,16 +324,10 @@ def get(initializer: Any, where: str = "initializers.get") -> Any:
     >>> get("he_normal").mode
     'fan_in'
     """
-    if isinstance(initializer, (dict, str)):
-        return made(where, "initializer", initializer, INITIALIZERS)
     if isinstance(initializer, (numpy.ndarray, Tensor)):
         return Constant(initializer)
-    if isinstance(initializer, type) or not callable(initializer):
-        hint = f"write {initializer.__name__}()." if isinstance(initializer, type) else ""
-        raise TypeError(
-            message(where, "an initializer, its name or a function of shape and dtype", repr(initializer), hint)
-        )
-    return initializer
+    form = "an initializer, its name or a function of shape and dtype"
+    return found(where, "initializer", initializer, INITIALIZERS, form)
 
 
 def serialize(initializer: Any) -> Any:

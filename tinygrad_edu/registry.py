@@ -1,4 +1,4 @@
-"""Initializers and regularizers by name, and as JSON."""
+"""Initializers, regularizers and constraints by name, and as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from .errors import choice, message
+
+
+class Configured:
+    """What keeps the arguments of its constructor in attributes of the same names."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this object again."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The object that `get_config` described."""
+        return cls(**config)
+
+
+def found(where: str, what: str, given: Any, kinds: Mapping[str, type[Any]], form: str) -> Any:
+    """What a name or a dict stands for (see `made`); an object or a function is given back as it is.
+
+    Raises TypeError, which says by `form` what is wanted, for anything else, such as a class.
+    """
+    if isinstance(given, (dict, str)):
+        return made(where, what, given, kinds)
+    if isinstance(given, type) or not callable(given):
+        hint = f"write {given.__name__}()." if isinstance(given, type) else ""
+        raise TypeError(message(where, form, repr(given), hint))
+    return given
 
 
 def made(where: str, what: str, given: str | Mapping[str, Any], kinds: Mapping[str, type[Any]]) -> Any:

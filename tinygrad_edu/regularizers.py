@@ -11,7 +11,7 @@ from typing import Any
 from . import ops
 from .autograd import settled
 from .errors import ShapeError, check_number, choice, message
-from .registry import as_json, made
+from .registry import Configured, as_json, found
 
 __all__ = [
     "L1", "L1L2", "L2", "REGULARIZERS", "OrthogonalRegularizer", "Regularizer", "get", "l1", "l1_l2", "l2",
@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Regularizer:
+class Regularizer(Configured):
     """The base class of one's own: a subclass defines `__call__(weight)`, which returns one number, and keeps the
     arguments of its constructor in attributes of the same names.
 
@@ -33,15 +33,6 @@ class Regularizer:
 
     def __call__(self, weight: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__(weight)")
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments that make this regularizer again."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """The regularizer that `get_config` described."""
-        return cls(**config)
 
 
 class L1L2(Regularizer):
@@ -142,12 +133,8 @@ def get(regularizer: Any, where: str = "regularizers.get") -> Any:
 
     Raises ValueError for an unknown name and suggests the nearest.
     """
-    if isinstance(regularizer, (dict, str)):
-        return made(where, "regularizer", regularizer, REGULARIZERS)
-    if isinstance(regularizer, type) or not (regularizer is None or callable(regularizer)):
-        hint = f"write {regularizer.__name__}()." if isinstance(regularizer, type) else ""
-        raise TypeError(message(where, "a regularizer, its name or a function of a tensor", repr(regularizer), hint))
-    return regularizer
+    form = "a regularizer, its name or a function of a tensor"
+    return None if regularizer is None else found(where, "regularizer", regularizer, REGULARIZERS, form)
 
 
 def serialize(regularizer: Any) -> Any:

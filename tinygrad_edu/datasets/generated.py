@@ -19,6 +19,11 @@ def _checked(samples: Any, noise: Any, least: int = 4) -> None:
     check_number("load_data", "noise", noise, "of at least 0", lambda v: v >= 0)
 
 
+def _on_circle(angles: Any) -> Any:
+    """The points of the unit circle at these angles, (n, 2)."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
 class Points:
     """Points in the plane with classes: float32 x (samples, 2), int64 y (samples,); `noise` is the standard deviation
     of what is added to each coordinate."""
@@ -41,8 +46,7 @@ class Moons(Points):
     def load_data(self, samples: int = 1000, noise: float = 0.1, test_fraction: float = 0.2, seed: int = 0) -> Split:
         _checked(samples, noise)
         angles = [np.linspace(0.0, np.pi, count) for count in (samples // 2, samples - samples // 2)]
-        upper = np.stack([np.cos(angles[0]), np.sin(angles[0])], axis=1)
-        lower = np.stack([1.0 - np.cos(angles[1]), 0.5 - np.sin(angles[1])], axis=1)
+        upper, lower = _on_circle(angles[0]), [1.0, 0.5] - _on_circle(angles[1])
         return self._load(
             np.concatenate([upper, lower]), np.repeat([0, 1], [len(upper), len(lower)]), noise, test_fraction, seed
         )
@@ -64,7 +68,7 @@ class Circles(Points):
         counts = samples // 2, samples - samples // 2
         angles = np.concatenate([np.linspace(0.0, 2.0 * np.pi, count, endpoint=False) for count in counts])
         radii = np.repeat([1.0, factor], counts)
-        points = radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = radii[:, None] * _on_circle(angles)
         return self._load(points, np.repeat([0, 1], counts), noise, test_fraction, seed)
 
 
@@ -84,7 +88,7 @@ class Blobs(Points):
         _checked(samples, noise, 2 * classes)
         labels = np.arange(samples) % classes
         angles = 2.0 * np.pi * labels / classes
-        points = 5.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = 5.0 * _on_circle(angles)
         return self._load(points, labels, noise, test_fraction, seed)
 
 
@@ -106,7 +110,7 @@ class Spirals(Points):
         labels, place = np.arange(samples) % classes, np.arange(samples) // classes
         radii = (place + 1) / (samples // classes + 1)
         angles = 2.0 * np.pi * (turns * radii + labels / classes)
-        points = radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points = radii[:, None] * _on_circle(angles)
         return self._load(points, labels, noise, test_fraction, seed)
 
 

@@ -72,20 +72,30 @@ def unpacked(where: str, batch: Any) -> tuple[Any, Any, Any]:
     return (*batch, None, None)[:3]
 
 
-def locate(error: Exception, place: str, batch: Any, shape: Sequence[int | None] | None) -> None:
-    """Puts the number of the batch before the text of an error, and a hint after it if the batch is a single row.
+class in_batch:
+    """Puts the number of the batch before the text of an error in a `with` block, and a hint after it if the batch is a
+    single row.
 
     Args:
+        place: what names the batch.
         shape: that of a row of the input, where it is known.
     """
-    if len(error.args) != 1:
-        return
-    text = str(error.args[0])
-    if not text.startswith(place):
-        text = f"{place}: {text}"
-    if isinstance(error, ShapeError) and _is_row(batch, shape) and "Hint: " not in text:
-        text += " Hint: each element is one row; make batches of them, as by Dataset.batch(32)."
-    error.args = (text,)
+
+    def __init__(self, place: str, batch: Any, shape: Sequence[int | None] | None):
+        self.place, self.batch, self.shape = place, batch, shape
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not isinstance(error, (TypeError, ValueError)) or len(error.args) != 1:
+            return
+        text = str(error.args[0])
+        if not text.startswith(self.place):
+            text = f"{self.place}: {text}"
+        if isinstance(error, ShapeError) and _is_row(self.batch, self.shape) and "Hint: " not in text:
+            text += " Hint: each element is one row; make batches of them, as by Dataset.batch(32)."
+        error.args = (text,)
 
 
 def _is_row(batch: Any, shape: Sequence[int | None] | None) -> bool:

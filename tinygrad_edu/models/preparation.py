@@ -19,7 +19,7 @@ from ..layers.symbolic import unchanged
 from ..state import Switch
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows, Target, kind_of, weigh_classes
-from .feeding import ALL, Feed, feed_of_rows, gives_batches, locate, passes_of, refuse, rows_per_batch, unpacked
+from .feeding import ALL, Feed, feed_of_rows, gives_batches, in_batch, passes_of, refuse, rows_per_batch, unpacked
 from .heads import Head, by_name, make_heads
 
 
@@ -114,26 +114,19 @@ class Prepared(ActivatedLayer):
             nonlocal target
             target = target or self._target()
             place = f"{where}, batch {number}"
-            try:
+            with in_batch(place, batch, self.input_shape or self.build_shape):
                 x, y, weight = unpacked(place, batch)
                 x = self._inputs(place, x, target)
                 rows = self._with_targets(place, x, y, weight, self._shapes(x), target)
                 return self._weighted(place, rows, class_weight, target, whole=False)
-            except (TypeError, ValueError) as error:
-                locate(error, place, batch, self.input_shape or self.build_shape)
-                raise
 
         return Feed(where, passes_of(source, shuffle), convert, steps, looks_ahead=True)
 
     def _look_at_first(self, feed: Feed, train: bool = False) -> None:
         """Makes the model ready for batches like the first one."""
         place, batch = f"{feed.where}, batch 0", feed.first()
-        shape = self.input_shape or self.build_shape
-        try:
+        with in_batch(place, batch, self.input_shape or self.build_shape):
             self._prepare(place, *unpacked(place, batch), ALL, train=train)
-        except (TypeError, ValueError) as error:
-            locate(error, place, batch, shape)
-            raise
 
     def _cut_into_batches(
         self, where: str, rows: Rows, batch_size: int | None, steps: int | None, shuffle: bool = False
@@ -154,11 +147,8 @@ class Prepared(ActivatedLayer):
 
         def convert(batch: Any, number: int) -> Rows:
             place = f"{where}, batch {number}"
-            try:
+            with in_batch(place, batch, self.input_shape or self.build_shape):
                 return self._inputs(place, unpacked(place, batch)[0], target), None, None
-            except (TypeError, ValueError) as error:
-                locate(error, place, batch, self.input_shape or self.build_shape)
-                raise
 
         return Feed(where, passes_of(x), convert, steps)
 
