@@ -15,6 +15,7 @@ from . import (
     optimizers,
     regularizers,
     utils,
+    viz,
 )
 from .autograd import (
     Function,
@@ -49,6 +50,6 @@ __all__ = [
     "default_device", "default_dtype", "device", "enable_grad", "grad", "gradcheck", "hessian", "hvp",
     "initializers", "jacobian", "jit", "jvp", "layers", "losses", "memory_in_use", "metrics", "models", "no_grad",
     "optimizers", "regularizers", "seed", "set_threads", "synchronize", "tensor", "use_device", "use_dtype",
-    "utils", "value_and_grad", "vjp",
+    "utils", "value_and_grad", "viz", "vjp",
 ]
 __all__ += _operations

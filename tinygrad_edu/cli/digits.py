@@ -1,4 +1,4 @@
-"""The command `tinygrad-edu`."""
+"""`tinygrad-edu train digits`: a network in seconds, and a folder that keeps it."""
 
 from __future__ import annotations
 
@@ -8,157 +8,46 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .backend import device, seed, use_device
-from .callbacks import History
-from .callbacks.progress import is_terminal
-from .datasets import digits
-from .errors import choice, message
-from .files import write_atomically
-from .layers import Dense, Dropout, Flatten, Input
-from .models import Sequential
-from .optimizers import Adam
+from ..backend import device, seed, use_device
+from ..callbacks import History
+from ..datasets import digits
+from ..errors import message
+from ..files import write_atomically
+from ..layers import Dense, Dropout, Flatten, Input
+from ..models import Sequential
+from ..optimizers import Adam
+from .arguments import integer, print_table, rate
+from .status import INTERRUPTED
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells have it."""
 MODEL = "model.safetensors"
 CURVES = "curves.png"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command with these arguments (those of the process if None) and returns the exit status."""
-    arguments = parser().parse_args(argv)
-    try:
-        status = int(arguments.run(arguments) or 0)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        return status
-    except (OSError, ValueError, RuntimeError) as error:
-        let_go_of_a_broken_output()
-        print(f"tinygrad-edu: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("tinygrad-edu: interrupted", file=sys.stderr)
-        return INTERRUPTED
-
-
-def let_go_of_a_broken_output() -> None:
-    """What a closed pipe or a full disk did not take would fail once more when the program ends."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        sys.stdout = None
-
-
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="tinygrad-edu",
-        description="A deep-learning framework small enough to read in an afternoon.",
-        epilog="examples:\n  tinygrad-edu train digits --epochs 10\n  tinygrad-edu check --op softmax",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--version", action="version", version=f"tinygrad-edu {__version__}")
-    top.set_defaults(run=lambda _: print(top.format_help(), end=""))  # without a command
-    commands = top.add_subparsers(title="commands", metavar="COMMAND")
-    add_train(commands)
-    add_check(commands)
-    add_bench(commands)
-    return top
-
-
-def add_train(commands: Any) -> None:
-    text = "train a network on a data set and keep it in a folder"
-    train = commands.add_parser(
-        "train",
+def add_digits(programs: Any) -> None:
+    text = "train a network on handwritten digits and keep it in a folder"
+    train = programs.add_parser(
+        "digits",
         help=text,
-        description=f"{text.capitalize()}.\nCtrl-C ends the training early and keeps what was trained.",
+        description=f"{text.capitalize()}: 1,797 images of 8x8 pixels, a fifth held out for the test.\n"
+        "Ctrl-C ends the training early and keeps what was trained.",
         epilog="example:\n  tinygrad-edu train digits --epochs 10 --out runs/short",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    train.add_argument("--epochs", type=integer(1), default=60, metavar="N", help="passes over the training data (60)")
+    train.add_argument("--batch-size", type=integer(1), default=32, metavar="N", help="rows per step (32)")
+    train.add_argument("--learning-rate", type=rate, default=0.003, metavar="X", help="size of a step of Adam (0.003)")
     train.add_argument(
-        "dataset",
-        type=_dataset,
-        help="digits: 1,797 handwritten digits of 8x8 pixels, a fifth held out for the test",
-    )
-    train.add_argument("--epochs", type=_integer(1), default=60, metavar="N", help="passes over the training data (60)")
-    train.add_argument("--batch-size", type=_integer(1), default=32, metavar="N", help="rows per step (32)")
-    train.add_argument("--learning-rate", type=_rate, default=0.003, metavar="X", help="size of a step of Adam (0.003)")
-    train.add_argument(
-        "--seed", type=_integer(0), default=0, metavar="N", help="of initial weights, order and dropout (0)"
+        "--seed", type=integer(0), default=0, metavar="N", help="of initial weights, order and dropout (0)"
     )
     train.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N, or auto (cpu)")
     train.add_argument("--out", metavar="FOLDER", help="where to write (the next free runs/digits-N)")
     train.set_defaults(run=train_digits)
-
-
-def add_check(commands: Any) -> None:
-    text = "check the gradient of every operation on this machine"
-    check = commands.add_parser(
-        "check", help=text, description=f"{text.capitalize()} against finite differences, a row an operation."
-    )
-    check.add_argument("--device", default="cpu", help="cpu, cuda, cuda:N, or auto (cpu)")
-    check.add_argument("--op", metavar="NAME", help="only this operation")
-    check.set_defaults(run=run_check)
-
-
-def run_check(arguments: argparse.Namespace) -> int:
-    from .checks import run_check
-
-    return int(run_check(device=arguments.device, op=arguments.op) or 0)
-
-
-def add_bench(commands: Any) -> None:
-    text = "measure speed beside other frameworks, in a checkout of the source"
-    # "-" begins no option here: all that follows, also --help, is for the benchmarks
-    bench = commands.add_parser("bench", help=text, add_help=False, prefix_chars="+")
-    bench.add_argument("options", nargs="*")
-    bench.set_defaults(run=run_bench)
-
-
-def run_bench(arguments: argparse.Namespace) -> int:
-    if not Path("benchmarks", "__main__.py").is_file():
-        hint = "they are not part of the installed package: get the source of tinygrad_edu and run this in its folder."
-        raise ValueError(message("bench", "the folder 'benchmarks' in the current one", repr(os.getcwd()), hint))
-    return subprocess.call([sys.executable, "-m", "benchmarks", *arguments.options])
-
-
-def _dataset(text: str) -> str:
-    if text != "digits":
-        fault = str(choice("train", "the data set", text, ["digits"]))
-        raise argparse.ArgumentTypeError(fault.removeprefix("train: "))  # argparse puts it there
-    return text
-
-
-def _integer(least: int) -> Any:
-    def integer(text: str) -> int:
-        value = int(text) if text.lstrip("+-").isdigit() else None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(f"expected an integer of at least {least}, received {text!r}")
-        return value
-
-    return integer
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, received {text!r}")
-    return value
-
-
-# train digits
 
 
 def train_digits(arguments: argparse.Namespace) -> int:
@@ -190,8 +79,7 @@ def train_digits(arguments: argparse.Namespace) -> int:
                 "interrupted": ended is not None,
             }
             settings = {
-                name: getattr(arguments, name)
-                for name in ("dataset", "epochs", "batch_size", "learning_rate", "seed", "device")
+                name: getattr(arguments, name) for name in ("epochs", "batch_size", "learning_rate", "seed", "device")
             }
             written = write_run(folder, model, history, results, settings)
     if isinstance(ended, OSError):
@@ -312,22 +200,3 @@ def draw_curves(path: Path, history: History, test_accuracy: float) -> bool:
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return True
-
-
-def print_table(rows: Sequence[tuple[str, str]]) -> None:
-    """A table with lines on a terminal, plain columns elsewhere."""
-    if is_terminal():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(show_header=False)
-        for row in rows:
-            table.add_row(*row)
-        Console(markup=False, emoji=False).print(table)  # a folder's name is not markup
-        return
-    for name, value in rows:
-        print(f"{name:<14} {value}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
