@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy
 
+from ..kernels import registry
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
+from ..kernels.native import Task
 from .program import Call, Program, Scalar, Variable
 
 REDUCTIONS = {"_sum": "sum", "_max": "max", "_min": "min", "sum_to": "sum"}
@@ -356,6 +358,17 @@ def product_of(call: Call) -> dict[str, Any] | None:
         "ldb": right[1],
         "ldc": c.shape[1],
     }
+
+
+def tasks_of(call: Call) -> tuple[Task, ...]:
+    """A call as tasks on its operands and outputs, in this order, if there are kernels for it."""
+    path = getattr(call.primitive.forward, "recipe", None)
+    if path is None or call.xp is not numpy or not all(type(a) is Variable for a in call.operands):
+        return ()
+    made = registry.recipe(path, call.operands, call.attributes)
+    if made is None or [(v.shape, v.dtype.name) for v in call.makes()] != list(made.outputs):
+        return ()
+    return made.tasks if all(map(registry.is_contiguous, call.makes())) else ()
 
 
 def _layout(v: Variable) -> tuple[bool, int] | None:
