@@ -7,7 +7,6 @@ function of machine code.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ class Planned(Replay):
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE)
         self._lock = threading.RLock()
         self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
-        self.tasks = {unit: made for unit in self.fusion.units if self.compiled and (made := tasks_of(unit.calls[0]))}
+        self.tasks = {unit: tasks for unit in self.fusion.units if self.compiled and (tasks := tasks_of(unit.calls[0]))}
         self.stored = self._leave_their_units()
         self.targets = self._in_place()
         self.kernels = {

@@ -18,7 +18,7 @@ _CACHED = 1 << 16
 
 
 @kernel()
-def copy_patch(to, x, h, v, height, width, channels, window_height, window_width, down, across):  # type: ignore[no-untyped-def]
+def copy_patch(to, x, h, v, height, width, channels, window_height, window_width, down, across):
     """The patch of an image whose first element is at (h, v); what lies outside of the image is 0."""
     row = window_width * channels
     for a in range(window_height):
@@ -45,7 +45,7 @@ def copy_patch(to, x, h, v, height, width, channels, window_height, window_width
 
 
 @kernel()
-def add_patch(part_of, x, h, v, height, width, channels, window_height, window_width, down, across):  # type: ignore[no-untyped-def]
+def add_patch(part_of, x, h, v, height, width, channels, window_height, window_width, down, across):
     """Adds a patch to the image, where `copy_patch` takes it from."""
     row = window_width * channels
     for a in range(window_height):
@@ -66,7 +66,7 @@ def add_patch(part_of, x, h, v, height, width, channels, window_height, window_w
 
 
 @kernel(writes=("y",))
-def convolve(  # type: ignore[no-untyped-def]
+def convolve(
     x, kernel, y, start, stop, scratch, rows, height, width, channels, out_height, out_width, filters,
     window_height, window_width, stride_down, stride_across, top, left, down, across,
 ):  # fmt: skip
@@ -89,7 +89,7 @@ def convolve(  # type: ignore[no-untyped-def]
 
 
 @kernel(writes=("x",))
-def spread(  # type: ignore[no-untyped-def]
+def spread(
     y, kernel, x, start, stop, scratch, rows, height, width, channels, out_height, out_width, filters,
     window_height, window_width, stride_down, stride_across, top, left, down, across,
 ):  # fmt: skip
@@ -114,7 +114,7 @@ def spread(  # type: ignore[no-untyped-def]
 
 
 @kernel(writes=("kernel",))
-def correlate(  # type: ignore[no-untyped-def]
+def correlate(
     x, y, kernel, start, stop, scratch, batch, rows, height, width, channels, out_height, out_width, filters,
     window_height, window_width, stride_down, stride_across, top, left, down, across,
 ):  # fmt: skip
@@ -189,7 +189,7 @@ def _recipe(which: Any, names: str, arrays: Any, made: Any, numbers: dict[str, i
     task = Task(
         which,
         tuple((name, dtype, slot) for slot, name in enumerate(names.split())),
-        tuple(({"batch": n} if which is correlate else {} | {}).items()) + tuple(numbers.items()),
+        (*numbers.items(), *([("batch", n)] if which is correlate else [])),
         length=lengths[which],
         operations=2 * places * patch * numbers["filters"],
         traffic=sum(4 * math.prod(shape) for shape in shapes),

@@ -6,10 +6,10 @@
             for j in range(columns):
                 y[row * columns + j] = factors[row] * x[row * columns + j]
 
-Called as a function, on NumPy arrays of one axis, a kernel is what it looks like, only slow: that is its definition, and
-what its tests compare with. Compiled, its arrays become pointers that do not overlap, `start` and `stop` are the share
-of a thread, `scratch` is memory of the thread's own, and all other arguments are constants. So the loops have known
-lengths, and LLVM makes vectors of the inner ones. What the language has:
+Called as a function, on NumPy arrays of one axis, a kernel is what it looks like, only slow: that is its definition,
+and what its tests compare with. Compiled, its arrays become pointers that do not overlap, `start` and `stop` are the
+share of a thread, `scratch` is memory of the thread's own, and all other arguments are constants. So the loops have
+known lengths, and LLVM makes vectors of the inner ones. What the language has:
 
     x[i]  x[i:]           an element; the array from there on (a pointer), to be given to another function
     + - * / // %  < ...   on integers and floats, `//` and `%` of integers that are not negative
@@ -42,7 +42,7 @@ from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
 
 def local(size: int) -> Any:
     """So many floats, not set to anything."""
-    return numpy.empty(size, numpy.float32)
+    return numpy.empty(size)
 
 
 def gemm(
@@ -59,8 +59,8 @@ def gemm(
     transpose_b: bool = False,
     beta: float = 0.0,
 ) -> None:
-    """c = a @ b + beta * c for row-major matrices: a is (m, k), or (k, m) if it is transposed first, b (k, n) or (n, k);
-    `lda`, `ldb` and `ldc` count the elements from one row to the next."""
+    """c = a @ b + beta * c for row-major matrices: a is (m, k), or (k, m) if it is transposed first, b (k, n) or
+    (n, k); `lda`, `ldb` and `ldc` count the elements from one row to the next."""
 
     def matrix(array: Any, rows: int, columns: int, step: int) -> Any:
         return numpy.lib.stride_tricks.as_strided(array, (rows, columns), (step * array.itemsize, array.itemsize))
@@ -80,13 +80,13 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any], writes: Sequence[str]):
         functools.update_wrapper(self, function)
-        self.function, self.writes = function, tuple(writes)
+        self.function, self.name, self.writes = function, function.__name__, tuple(writes)
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
         assert isinstance(definition, ast.FunctionDef)
         self.definition = definition
         names = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
         used = [function.__globals__.get(name) for name in names]
-        self.calls_blas = gemm in used or any(isinstance(other, Kernel) and other.calls_blas for other in used)
+        self.calls_blas: bool = gemm in used or any(isinstance(other, Kernel) and other.calls_blas for other in used)
         self.parameters = tuple(inspect.signature(function).parameters)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -135,8 +135,15 @@ class Variable:
 Number: TypeAlias = int | float
 Operand: TypeAlias = Number | Value
 
-_BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.FloorDiv: "udiv", ast.Mod: "urem"}
-_PYTHON: dict[type, Callable[[Any, Any], Any]] = {
+_BINARY: dict[Any, str] = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.Div: "div",
+    ast.FloorDiv: "udiv",
+    ast.Mod: "urem",
+}
+_PYTHON: dict[Any, Callable[[Any, Any], Any]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
@@ -150,7 +157,7 @@ _PYTHON: dict[type, Callable[[Any, Any], Any]] = {
     ast.Eq: lambda a, b: a == b,
     ast.NotEq: lambda a, b: a != b,
 }
-_RELATIONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
+_RELATIONS: dict[Any, str] = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 _FLAGS = "reassoc nsz contract"
 
 
@@ -160,7 +167,7 @@ class _Writer:
     def __init__(self, kernel: Kernel, arrays: Mapping[str, str], numbers: Mapping[str, float]):
         unknown = {*kernel.parameters} ^ {*arrays, *numbers, *({"start", "stop", "scratch"} & {*kernel.parameters})}
         if unknown:
-            raise ValueError(f"kernel {kernel.__name__}: arguments that do not fit: {', '.join(sorted(unknown))}")  # type: ignore[attr-defined]
+            raise TypeError(f"kernel {kernel.name}: arguments that do not fit: {', '.join(sorted(unknown))}")
         self.kernel, self.arrays, self.code = kernel, arrays, Code()
         floats = [dtype for dtype in arrays.values() if dtype in llvm.FLOATS]
         self.dtype = floats[0] if floats else "float32"
@@ -205,8 +212,7 @@ class _Writer:
             method(statement)
 
     def _unknown(self, node: ast.AST) -> SyntaxError:
-        name = self.kernel.__name__  # type: ignore[attr-defined]
-        return SyntaxError(f"kernel {name}: the language has no {ast.unparse(node)!r}")
+        return SyntaxError(f"kernel {self.kernel.name}: the language has no {ast.unparse(node)!r}")
 
     def _pass(self, node: ast.Pass) -> None:
         pass
@@ -301,9 +307,7 @@ class _Writer:
             value = self._expression(node.operand)
             return Value("i1", self.code.value(f"xor i1 {value.name}, true")) if isinstance(value, Value) else not value
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            return self._compare(
-                type(node.ops[0]), self._expression(node.left), self._expression(node.comparators[0])
-            )
+            return self._compare(type(node.ops[0]), self._expression(node.left), self._expression(node.comparators[0]))
         if isinstance(node, ast.BoolOp):
             return self._logic(isinstance(node.op, ast.And), [self._expression(value) for value in node.values])
         if isinstance(node, ast.IfExp):
@@ -330,7 +334,8 @@ class _Writer:
             if value.type == "i1" and type in FORMATS:
                 return self.code.value(f"uitofp i1 {value.name} to {type}")
             if value.type in FORMATS and type in FORMATS:
-                return self.code.value(f"{'fpext' if type == 'double' else 'fptrunc'} {value.type} {value.name} to {type}")
+                change = "fpext" if type == "double" else "fptrunc"
+                return self.code.value(f"{change} {value.type} {value.name} to {type}")
             raise TypeError(f"kernel: a number of type {type} is due, not {value.type}")
         return number(float(value), type) if type in FORMATS else str(int(value))
 
@@ -366,7 +371,9 @@ class _Writer:
         static = [value for value in values if not isinstance(value, Value)]
         if any(bool(value) != both for value in static):
             return not both
-        result = dynamic[0] if dynamic else both
+        if not dynamic:
+            return both
+        result = dynamic[0]
         for value in dynamic[1:]:
             result = Value("i1", self.code.value(f"{'and' if both else 'or'} i1 {result.name}, {value.name}"))
         return result

@@ -30,8 +30,8 @@ PROGRAMS = 256
 
 
 class Recipe(NamedTuple):
-    """Shapes and dtypes of what is made, and the tasks that make it: their slots are the operands' and then the outputs'
-    numbers."""
+    """Shapes and dtypes of what is made, and the tasks that make it: their slots are the numbers of the operands, and
+    then of the outputs."""
 
     outputs: tuple[tuple[tuple[int, ...], str], ...]
     tasks: tuple[Task, ...]
