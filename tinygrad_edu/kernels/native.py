@@ -90,6 +90,10 @@ class Task:
         """For each thread, whole cache lines."""
         return -(-8 * self.scratch // 64) * 64
 
+    def given(self, numbers: Sequence[tuple[str, float]]) -> Task:
+        """The same with further numbers."""
+        return replace(self, numbers=(*self.numbers, *numbers))
+
     def on(self, slots: Sequence[int]) -> Task:
         """The same for other slots, by those it had."""
         return replace(self, arrays=tuple((name, dtype, slots[slot]) for name, dtype, slot in self.arrays))
