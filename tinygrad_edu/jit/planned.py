@@ -17,10 +17,10 @@ import numpy
 from ..autograd import uninterrupted
 from ..kernels import blocks, native
 from ..kernels.registry import has_compiler
-from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, tasks_of, viewed
+from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_contiguous, is_joined, optimize
-from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves
+from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves, new_variable
 from .replay import Replay
 
 LARGE = 1 << 14
@@ -56,7 +56,7 @@ class Planned(Replay):
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE)
         self._lock = threading.RLock()
         self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
-        self.tasks = {unit: tasks for unit in self.fusion.units if self.compiled and (tasks := tasks_of(unit.calls[0]))}
+        self.tasks = self._with_kernels() if self.compiled else {}
         self.stored = self._leave_their_units()
         self.targets = self._in_place()
         self.kernels = {
@@ -86,12 +86,21 @@ class Planned(Replay):
         with self._lock:
             return super().__call__(arguments)
 
+    def _with_kernels(self) -> dict[Unit, tuple[native.Task, ...]]:
+        found = {}
+        for unit in self.fusion.units:
+            recipe = recipe_of(unit.calls[0]) if unit.shape is None else None
+            if recipe is not None:
+                found[unit] = recipe.tasks
+                unit.between = tuple(new_variable(*form) for form in recipe.between)
+        return found
+
     def _leave_their_units(self) -> set[Variable]:
         """The variables that another unit reads, or that are needed at the end."""
         root, maker = self.fusion.root, self.fusion.maker
         ends = {root(end) for end in self.program.ends() if type(end) is Variable}
         read = {root(v) for unit in self.fusion.units for v in unit.reads() if maker.get(root(v)) is not unit}
-        return (ends | read) & maker.keys()
+        return (ends | read) & maker.keys() | {v for unit in self.tasks for v in unit.between}
 
     def _in_place(self) -> dict[Variable, Captured]:
         """What groups write directly where it belongs at the end, into captured arrays.
@@ -271,7 +280,8 @@ class Planned(Replay):
                 yield native.Gemm(**(self.products[unit] | dict(zip("abc", places, strict=True))))
             elif unit in self.tasks:
                 (call,) = unit.calls
-                places = [slots.setdefault(v, len(slots)) for v in (*call.reads(), *call.makes())]
+                arrays = (*call.operands, *leaves(call.outputs), *unit.between)
+                places = [-1 if v is None else slots.setdefault(v, len(slots)) for v in arrays]
                 yield from (task.on(places) for task in self.tasks[unit])
             elif unit in self.kernels:
                 kernel = self.kernels[unit]

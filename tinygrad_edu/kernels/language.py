@@ -240,12 +240,15 @@ class _Writer:
                 return
             variable = self.scope.get(target.id)
             if not isinstance(variable, Variable):
-                type = value.type if isinstance(value, Value) else self.real if isinstance(value, float) else "i64"
+                type = value.type if isinstance(value, Value) else self._type_of(value)
                 variable = self.scope[target.id] = Variable(type, f"%{target.id}.{next(self.code.names)}")
                 self.stack.append(f"  {variable.place} = alloca {type}")
             self.code.add(f"store {variable.type} {self._as(value, variable.type)}, ptr {variable.place}")
         else:
             raise self._unknown(target)
+
+    def _type_of(self, value: Number) -> str:
+        return "i1" if isinstance(value, bool) else self.real if isinstance(value, float) else "i64"
 
     def _for(self, node: ast.For) -> None:
         if not (isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func) == "range" and not node.orelse):
@@ -337,7 +340,7 @@ class _Writer:
                 change = "fpext" if type == "double" else "fptrunc"
                 return self.code.value(f"{change} {value.type} {value.name} to {type}")
             raise TypeError(f"kernel: a number of type {type} is due, not {value.type}")
-        return number(float(value), type) if type in FORMATS else str(int(value))
+        return number(float(value), type) if type in FORMATS else str(value if type == "i1" else int(value)).lower()
 
     def _common(self, *values: Operand) -> str:
         """The type in which numbers meet."""

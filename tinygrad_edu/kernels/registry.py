@@ -16,7 +16,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy
 
@@ -29,12 +29,19 @@ PROGRAMS = 256
 """How many programs eager mode keeps, those used last."""
 
 
-class Recipe(NamedTuple):
-    """Shapes and dtypes of what is made, and the tasks that make it: their slots are the numbers of the operands, and
-    then of the outputs."""
+Made: TypeAlias = tuple[tuple[int, ...], str]
 
-    outputs: tuple[tuple[tuple[int, ...], str], ...]
+
+class Recipe(NamedTuple):
+    """Shapes and dtypes of what is made, and the tasks that make it: their slots are the numbers of the operands, then
+    of the outputs, then of what is needed in between.
+
+    An output that nobody needs is None.
+    """
+
+    outputs: tuple[Made | None, ...]
     tasks: tuple[Task, ...]
+    between: tuple[Made, ...] = ()
 
 
 def has_compiler() -> bool:
@@ -51,8 +58,11 @@ def _can_compile() -> bool:
     return True
 
 
-def compiled(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Gives a forward function the recipe `module.function` of this folder."""
+def compiled(
+    path: str, arranged: Callable[..., Any] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a forward function the recipe `module.function` of this folder; `arranged` makes of the outputs what the
+    function returns, if that is more than an array or a tuple of arrays."""
 
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(definition)
@@ -60,7 +70,7 @@ def compiled(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             if xp is numpy and has_compiler():
                 made = run(path, arrays, attributes)
                 if made is not None:
-                    return made
+                    return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
             return definition(xp, *arrays, **attributes)
 
         forward.recipe = path  # type: ignore[attr-defined]
@@ -71,7 +81,7 @@ def compiled(path: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
     """The recipe for such arrays, if there is one; it is made from shapes and dtypes only."""
-    if not all(is_contiguous(a) and a.dtype.isnative and 0 not in a.shape for a in arrays):
+    if not all(is_contiguous(a) and a.dtype.isnative and 0 not in a.shape for a in arrays if a is not None):
         return None
     module, _, function = path.partition(".")
     return getattr(importlib.import_module(f".{module}", __package__), function)(*arrays, **attributes)
@@ -90,20 +100,22 @@ def is_contiguous(a: Any) -> bool:
 # Eager mode
 
 
-def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Any:
-    """What the recipe makes of the arrays; None if there is none, or so little to do that it is not worth it."""
-    if not all(type(a) is numpy.ndarray for a in arrays):
+def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[Any] | None:
+    """The outputs of the recipe for these arrays; None if there is none, or so little to do that it is not worth it."""
+    if not all(a is None or type(a) is numpy.ndarray for a in arrays):
         return None
-    forms = tuple((a.shape, a.dtype, a.strides) for a in arrays)
+    forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
     entry = _entry(path, forms, tuple(attributes.items()), _threads())
     if entry is None:
         return None
-    outputs, program, lock = entry
-    made = tuple(numpy.empty(shape, dtype) for shape, dtype in outputs)
+    recipe, program, lock = entry
+    made = [None if form is None else numpy.empty(*form) for form in recipe.outputs]
+    between = [numpy.empty(*form) for form in recipe.between]
+    slots = [0 if a is None else a.ctypes.data for a in (*arrays, *made, *between)]
     with lock:
-        program.pointers[:] = [a.ctypes.data for a in (*arrays, *made)]
+        program.pointers[:] = slots[: len(program.pointers)]
         program.run()
-    return made if len(made) > 1 else made[0]
+    return made
 
 
 def _threads() -> int:
@@ -119,10 +131,10 @@ class _Form(NamedTuple):
 
 
 @functools.lru_cache(PROGRAMS)
-def _entry(path: str, forms: Any, attributes: Any, threads: int) -> tuple[Any, Program, threading.Lock] | None:
+def _entry(path: str, forms: Any, attributes: Any, threads: int) -> tuple[Recipe, Program, threading.Lock] | None:
     from . import native
 
-    made = recipe(path, [_Form(*form) for form in forms], dict(attributes))
+    made = recipe(path, [form and _Form(*form) for form in forms], dict(attributes))
     if made is None or sum(native.flops(task) + native.traffic(task) for task in made.tasks) < WORTH_CALLING:
         return None
-    return made.outputs, native.program(made.tasks, threads), threading.Lock()
+    return made, native.program(made.tasks, threads), threading.Lock()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ..autograd import Primitive, primitive, stack, vjp
 from ..backend import Array
 from ..errors import ShapeError, choice, message
+from ..kernels.registry import compiled
 from .activations import relu
 from .elementwise import expit, tanh, zeros_like
 from .elementwise import where as choose
@@ -317,6 +318,7 @@ def _half(xp: Any, kernel: Array, gates: int) -> Array:
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "c0", "mask"), residuals=True, label="lstm")
+@compiled("recurrent.lstm", lambda y, h, c, *kept: ((y, h, c), tuple(kept)))
 def _lstm(
     xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, *, reverse: bool
 ) -> Any:
@@ -343,6 +345,7 @@ def _lstm(
 
 
 @primitive("opaque", differentiable=False, label="gradient of lstm")
+@compiled("recurrent.lstm_gradient")
 def _lstm_gradient(
     xp: Any,
     g: Any,
