@@ -10,7 +10,7 @@ import numpy
 from ..errors import ShapeError, choice, message
 from .colors import SEQUENTIAL, style
 from .figures import axes_for, subplots, tidy
-from .inputs import HostArray, numbers
+from .inputs import HostArray, named_arrays, numbers
 
 Curves = dict[str, tuple[list[int], HostArray]]
 """Epochs, counted from 1, and values by name."""
@@ -36,30 +36,23 @@ def plot_history(history: Any, metrics: str | Sequence[str] | None = None, ax: A
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training', 'validation']
     """
-    named = {str(k): v for k, v in history.items()} if isinstance(history, Mapping) else {"": history}
-    curves = {name: _curves(one) for name, one in named.items()}
+    several = isinstance(history, Mapping)
+    curves = {str(k): _curves(h) for k, h in history.items()} if several else {"": _curves(history)}
     known = list(dict.fromkeys(name for found in curves.values() for name in found))
-    if not known:
-        hint = "it has one after an epoch of fit."
-        raise ValueError(message("plot_history", "a history with a number per epoch", "none", hint))
-    if metrics is None:
-        base = list(dict.fromkeys(name.removeprefix("val_") for name in known))
-        chosen = base[:1] if ax is not None and "loss" not in base else ["loss"] if ax is not None else base
-    else:
-        chosen = [metrics] if isinstance(metrics, str) else list(metrics)
-    for metric in chosen:
-        if metric not in known and f"val_{metric}" not in known:
-            raise choice("plot_history", "metrics", metric, known)
-    if not chosen or (ax is not None and len(chosen) > 1):
-        expected = "one metric for one ax" if chosen else "at least one metric"
-        raise ValueError(message("plot_history", expected, f"{chosen}", "call it for each." if chosen else ""))
+    chosen = _chosen(metrics, known, ax is not None)
     if ax is None:
-        _, panels = subplots(1, len(chosen), figsize=(4.6 * len(chosen) + 0.4, 3.6))
-        panels = numpy.ravel(panels)
+        ax = subplots(1, len(chosen), figsize=(4.6 * len(chosen) + 0.4, 3.6))[1]
+        panels = list(numpy.ravel(ax))
     else:
         panels = [axes_for("plot_history", ax)]
-    for axes, metric in zip(panels, chosen, strict=True):
-        _draw_metric(axes, metric, curves)
+    for panel, metric in zip(panels, chosen, strict=True):
+        if several:
+            _compare(panel, metric, curves)
+        else:
+            _draw_one(panel, metric, curves[""])
+        panel.set(xlabel="epoch", ylabel=metric.replace("_", " "))
+        panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        tidy(panel)
     return panels[0].figure
 
 
@@ -73,40 +66,71 @@ def _curves(history: Any) -> Curves:
         if any(numpy.ndim(entry) for entry in entries):  # such as a confusion matrix per epoch
             continue
         if len(entries) != len(history.epoch):
-            hint = (
-                "validate after every epoch (validation_freq=1), for a history does not tell the epochs of its values."
-            )
             expected = f"{len(history.epoch)} values of {name}, one per epoch"
+            hint = "a history does not tell to which epochs fewer belong: fit with validation_freq=1."
             raise ShapeError(message("plot_history", expected, f"{len(entries)}", hint))
         if entries:
             found[name] = ([epoch + 1 for epoch in history.epoch], numpy.array(entries, "float64"))
     return found
 
 
-def _draw_metric(ax: Any, metric: str, curves: Mapping[str, Curves]) -> None:
+def _chosen(metrics: str | Sequence[str] | None, known: Sequence[str], one: bool) -> list[str]:
+    """The metrics to be drawn, checked; `one` tells that there is room for one only."""
+    where = "plot_history"
+    if not known:
+        raise ValueError(message(where, "a history with numbers", "one without", "it has some after an epoch of fit."))
+    if metrics is None:
+        everything = list(dict.fromkeys(name.removeprefix("val_") for name in known))
+        metrics = everything if not one else "loss" if "loss" in everything else everything[0]
+    chosen = [metrics] if isinstance(metrics, str) else list(metrics)
+    for metric in chosen:
+        if metric not in known and f"val_{metric}" not in known:
+            raise choice(where, "metrics", metric, known)
+    if not chosen or (one and len(chosen) > 1):
+        hint = "call it once for each ax." if chosen else ""
+        raise ValueError(message(where, "one metric for one ax" if one else "at least one metric", f"{chosen}", hint))
+    return chosen
+
+
+def _draw_one(ax: Any, metric: str, curves: Curves) -> None:
     kinds = {metric: "training", f"val_{metric}": "validation"}
-    drawn = [(name, key) for name, found in curves.items() for key in kinds if key in found]
-    both = len({key for _, key in drawn}) > 1
-    places = {name: i for i, name in enumerate(curves)}
-    for name, key in drawn:
-        epochs, values = curves[name][key]
-        compared = len(curves) > 1
-        look = style(places[name] if compared else int(key != metric))
-        few = max(1, len(epochs) // 8)
-        ax.plot(
-            epochs,
-            values,
-            **look,
-            markersize=5,
-            markevery=1 if len(epochs) <= 16 else (few // 2, few),
-            linestyle="--" if both and key == metric else "-",
-            label=" ".join(part for part in (name, kinds[key] if both or not name else "") if part),
-        )
-    if len(drawn) > 1:
+    drawn = [name for name in kinds if name in curves]
+    for name in drawn:
+        i = list(kinds).index(name)
+        _line(ax, curves[name], i, dashed=len(drawn) == 2 and i == 0, label=kinds[name])
+    if len(drawn) == 2:
         ax.legend(frameon=False)
-    ax.set(xlabel="epoch", ylabel=metric.replace("_", " "))
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    tidy(ax)
+
+
+def _compare(ax: Any, metric: str, curves: Mapping[str, Curves]) -> None:
+    """A color and marker per history; training is dashed if validation is there too."""
+    validated = f"val_{metric}"
+    both = any(metric in found for found in curves.values()) and any(validated in found for found in curves.values())
+    handles = []
+    for i, (name, found) in enumerate(curves.items()):
+        lines = [_line(ax, found[key], i, both and key == metric, name) for key in (metric, validated) if key in found]
+        handles += lines[-1:]
+    if both:
+        from matplotlib.lines import Line2D
+
+        handles += [Line2D([], [], color="gray", linestyle="--", label="training")]
+        handles += [Line2D([], [], color="gray", label="validation")]
+    ax.legend(handles=handles, frameon=False, fontsize=9)
+
+
+def _line(ax: Any, curve: tuple[list[int], HostArray], i: int, dashed: bool, label: str) -> Any:
+    epochs, values = curve
+    apart = -(-len(epochs) // 10)  # at most ten markers
+    (line,) = ax.plot(
+        epochs,
+        values,
+        **style(i),
+        markersize=5,
+        markevery=(i * apart // 4 % apart, apart),  # not all at the same epochs
+        linestyle="--" if dashed else "-",
+        label=label,
+    )
+    return line
 
 
 def plot_gradients(gradients: Mapping[str, Any], ax: Any = None) -> Any:
@@ -126,43 +150,36 @@ def plot_gradients(gradients: Mapping[str, Any], ax: Any = None) -> Any:
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['first', 'last']
     """
-    if not isinstance(gradients, Mapping) or not gradients:
-        found = type(gradients).__name__ if not isinstance(gradients, Mapping) else "none"
-        kind = TypeError if not isinstance(gradients, Mapping) else ValueError
-        raise kind(message("plot_gradients", "gradients by name, such as {'dense': weight.grad}", found))
-    sizes = {
-        str(k): abs(numbers("plot_gradients", repr(k), g, "(...)").ravel().astype("float64"))
-        for k, g in gradients.items()
-    }
+    where = "plot_gradients"
+    arrays = named_arrays(where, "gradients", gradients, "{'dense': layer.kernel.grad}")
+    sizes = {name: abs(numbers(where, repr(name), g, "(...)").ravel().astype("float64")) for name, g in arrays.items()}
     logs = {name: numpy.log10(values[values > 0]) for name, values in sizes.items()}
-    everything = numpy.concatenate(list(logs.values()))
-    low, high = (everything.min(), everything.max()) if everything.size else (-1.0, 0.0)
-    edges = numpy.linspace(low - 0.05 * (high - low) - 0.01, high + 0.05 * (high - low) + 0.01, 61)
-    ax = axes_for("plot_gradients", ax, (6.5, 1.2 + 0.42 * len(sizes)))
+    edges = _bins(numpy.concatenate(list(logs.values())))
+    count = len(sizes)
+    ax = axes_for(where, ax, (6.5, 1.2 + min(0.42 * count, 10.0)))
     from matplotlib import colormaps
 
-    colors = colormaps[SEQUENTIAL](numpy.linspace(0, 0.85, len(sizes)))
+    colors = colormaps[SEQUENTIAL](numpy.linspace(0, 0.85, count))
     for row, (name, values) in enumerate(logs.items()):
-        base = len(sizes) - 1 - row
-        counts = numpy.histogram(values, edges)[0]
-        heights = base + 0.85 * counts / max(1, counts.max())
-        ax.stairs(heights, 10**edges, baseline=base, fill=True, color=colors[row], alpha=0.85, label=name)
+        base = count - 1 - row
+        heights = numpy.histogram(values, edges)[0]
+        heights = base + 0.85 * heights / max(1, heights.max())
+        ax.stairs(heights, 10**edges, baseline=base, fill=True, color=colors[row], label=name)
         if values.size:
-            ax.plot(10 ** numpy.full(2, numpy.median(values)), [base, base + 0.9], color="black", linewidth=1.2)
+            ax.plot([10 ** numpy.median(values)] * 2, [base, base + 0.9], color="black", linewidth=1.2)
         zeros = 1 - values.size / sizes[name].size
         if zeros:
-            ax.annotate(
-                f"{zeros:.0%} zero",
-                (1, base + 0.3),
-                xycoords=("axes fraction", "data"),
-                xytext=(4, 0),
-                textcoords="offset points",
-                fontsize=8,
-                va="center",
-                annotation_clip=False,
-            )
-    ax.set(xscale="log", xlabel="size of the gradient |g|", xlim=(10 ** edges[0], 10 ** edges[-1]))
-    ax.set_yticks(numpy.arange(len(sizes))[::-1], list(sizes))
-    ax.tick_params(axis="y", length=0)
+            ax.text(1.01, base + 0.3, f"{zeros:.0%} zero", fontsize=8, transform=ax.get_yaxis_transform())
+    ax.set(xscale="log", xlabel="size of the gradient |g|", xlim=10 ** edges[[0, -1]], ylim=(-0.2, count + 0.1))
+    ax.set_yticks(numpy.arange(count)[::-1], list(sizes))
     tidy(ax)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
     return ax.figure
+
+
+def _bins(logs: HostArray) -> HostArray:
+    """The edges of 60 bins around all of them."""
+    low, high = (logs.min(), logs.max()) if logs.size else (-1.0, 0.0)
+    margin = 0.05 * (high - low) + 0.01
+    return numpy.linspace(low - margin, high + margin, 61)

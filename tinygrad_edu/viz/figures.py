@@ -24,7 +24,7 @@ def subplots(rows: int = 1, columns: int = 1, figsize: tuple[float, float] | Non
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("viz needs matplotlib: pip install 'tinygrad-edu[viz]'") from error
-    figure = Figure(figsize=figsize or (4.5 * columns + 1, 4.0 * rows), layout="constrained")
+    figure: Any = Figure(figsize=figsize or (4.5 * columns + 1, 4.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure._repr_png_ = functools.partial(_png, figure)  # pyplot would teach notebooks to show figures
     return figure, figure.subplots(rows, columns)

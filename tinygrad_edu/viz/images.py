@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 from ..errors import ShapeError, check_integer, message
 from .colors import IMAGES, signed
 from .figures import axes_for
 from .inputs import HostArray, numbers, texts
 
-GAP = 0.08
-"""Between images, in their widths."""
+GAP = 0.08  # between images, in their widths
+TITLE = 0.15  # the height of a line above them, in their widths
 
 
 def plot_images(images: Any, titles: Sequence[Any] | None = None, columns: int | None = None, ax: Any = None) -> Any:
@@ -20,7 +22,7 @@ def plot_images(images: Any, titles: Sequence[Any] | None = None, columns: int |
 
     Args:
         images: (n, h, w) or (n, h, w, 1), drawn on one scale, from black to white; if some numbers are negative, from
-            blue over white for 0 to orange. Or (n, h, w, 3) of colours in 0...1, or 0...255 if they are integers.
+            blue over white for 0 to orange. Or (n, h, w, 3) of colors in 0...1, or 0...255 if they are integers.
         titles: a text above each.
         columns: how many images are in a row; by default the grid is about square, and up to six in one row.
         ax: where to draw; by default a new figure.
@@ -30,36 +32,26 @@ def plot_images(images: Any, titles: Sequence[Any] | None = None, columns: int |
     >>> len(figure.axes[0].images)
     2
     """
-    images = _images("plot_images", "images", images)
-    count = len(images)
-    titles = None if titles is None else texts("plot_images", "titles", titles, count)
+    where = "plot_images"
+    images = _images(where, "images", images)
+    count, height, width = images.shape[:3]
+    titles = [] if titles is None else texts(where, "titles", titles, count)
     if columns is None:
         columns = count if count <= 6 else math.ceil(math.sqrt(count))
-    columns = min(count, check_integer("plot_images", "columns", columns, 1))
-    rows = -(-count // columns)
-    lines = 0 if titles is None else max(title.count("\n") + 1 for title in titles)
-    height, width = images.shape[1:3]
-    inches = min(1.2, 14 / columns)
-    letters = 0 if titles is None else max(len(line) for title in titles for line in title.split("\n"))
-    ax = axes_for(
-        "plot_images", ax, (columns * inches * 1.08 + 0.3, rows * inches * (height / width + 0.08 + 0.16 * lines) + 0.3)
-    )
-    step = (width * (1 + GAP), height + width * (GAP + 0.16 * lines))
+    columns = min(count, check_integer(where, "columns", columns, 1))
+    places = [divmod(i, columns) for i in range(count)]
+    head = TITLE * width * max((title.count("\n") + 1 for title in titles), default=0)
     low, high, cmap = _scale(images)
-    for i, image in enumerate(images):
-        left, top = (i % columns) * step[0], (i // columns) * step[1]
-        drawn = _draw(ax, image, left, top, low, high, cmap)
-        if titles is not None:
-            size = min(9.0, 72 * inches / (0.6 * max(letters, 1)))
-            ax.text(left + width / 2, top - 0.03 * width, titles[i], ha="center", va="bottom", fontsize=size)
-    ax.set(
-        xlim=(0, columns * step[0] - GAP * width),
-        ylim=(rows * step[1] - GAP * width - 0.16 * lines * width, -0.16 * lines * width),
-        aspect="equal",
-    )
+    ax = _draw(where, ax, images, places, head, low, high, cmap)
+    longest = max((len(line) for title in titles for line in title.split("\n")), default=1)
+    points = 72 * _inches(ax) / columns
+    size = min(10.0, points * TITLE / 1.3, points / (0.6 * longest))
+    for (row, column), title in zip(places, titles, strict=bool(titles)):
+        left, top = _corner(row, column, height, width, head)
+        ax.text(left + width / 2, top - 0.02 * width, title, ha="center", va="bottom", fontsize=size)
     ax.set_axis_off()
-    if cmap != IMAGES and images.ndim == 3:
-        ax.figure.colorbar(drawn, cax=ax.inset_axes((1.03, 0, 0.02, 1)))
+    if low < 0:
+        ax.figure.colorbar(ax.images[-1], cax=ax.inset_axes((1.02, 0, 0.02, 1)))
     return ax.figure
 
 
@@ -94,24 +86,20 @@ def plot_reconstructions(
         several = len(reconstructions) > 1
         labels = ["original", *(f"reconstruction {i}" if several else "reconstruction" for i in range(1, len(rows)))]
     labels = texts(where, "labels", labels, len(rows))
-    count, height, width = rows[0].shape[:3]
-    inches = min(1.0, 14 / count)
-    ax = axes_for(where, ax, (count * inches * 1.08 + 1.2, len(rows) * inches * (height / width + 0.08) + 0.2))
     low, high = (float(rows[0].min()), float(rows[0].max())) if rows[0].ndim == 3 else (0.0, 1.0)
-    step = (width * (1 + GAP), height + width * GAP)
-    for r, images in enumerate(rows):
-        for i, image in enumerate(images):
-            _draw(ax, image, i * step[0], r * step[1], low, high, IMAGES)
-    ax.set(xlim=(0, count * step[0] - GAP * width), ylim=(len(rows) * step[1] - GAP * width, 0), aspect="equal")
+    places = [(r, i) for r in range(len(rows)) for i in range(len(rows[0]))]
+    ax = _draw(where, ax, numpy.concatenate(rows), places, 0.0, low, high, IMAGES)
+    height, width = rows[0].shape[1:3]
+    tops = [_corner(r, 0, height, width, 0.0)[1] for r in range(len(rows))]
     ax.set_xticks([])
-    ax.set_yticks([r * step[1] + height / 2 for r in range(len(rows))], labels)
+    ax.set_yticks([top + height / 2 for top in tops], labels)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return ax.figure
 
 
 def _images(where: str, name: str, value: Any) -> HostArray:
-    """Grey images (n, h, w) or coloured ones (n, h, w, 3) in 0...1."""
+    """Gray images (n, h, w) or colored ones (n, h, w, 3) in 0...1."""
     images = numbers(where, name, value, "(n, h, w), (n, h, w, 1) or (n, h, w, 3)", 3, 4)
     if images.ndim == 4 and images.shape[3] == 1:
         return images[..., 0].astype("float64")
@@ -123,7 +111,7 @@ def _images(where: str, name: str, value: Any) -> HostArray:
     top = 255 if images.dtype.kind in "iu" else 1
     if images.min() < 0 or images.max() > top:
         found = f"numbers from {images.min():g} to {images.max():g}"
-        raise ValueError(message(where, f"colours of {name} from 0 to {top}", found))
+        raise ValueError(message(where, f"colors of {name} from 0 to {top}", found))
     return images / top
 
 
@@ -134,7 +122,36 @@ def _scale(images: HostArray) -> tuple[float, float, Any]:
     return low, high, IMAGES
 
 
-def _draw(ax: Any, image: HostArray, left: float, top: float, low: float, high: float, cmap: Any) -> Any:
-    height, width = image.shape[:2]
-    extent = (left, left + width, top + height, top)
-    return ax.imshow(image, cmap=cmap, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+def _draw(
+    where: str,
+    ax: Any,
+    images: HostArray,
+    places: Sequence[tuple[int, int]],
+    head: float,
+    low: float,
+    high: float,
+    cmap: Any,
+) -> Any:
+    """Draws each image at its row and column with `head` pixels above it. Returns the axes."""
+    height, width = images.shape[1:3]
+    rows, columns = places[-1][0] + 1, max(column for _, column in places) + 1
+    left, bottom = _corner(rows, columns, height, width, head)
+    right, bottom = left - GAP * width, bottom - GAP * width - head
+    inches = min(2.0, 9 / columns) / width  # of a pixel
+    ax = axes_for(where, ax, (right * inches + 0.8, bottom * inches + 0.1))
+    for image, place in zip(images, places, strict=True):
+        left, top = _corner(*place, height, width, head)
+        extent = (left, left + width, top + height, top)
+        ax.imshow(image, cmap=cmap, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+    ax.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
+    return ax
+
+
+def _corner(row: int, column: int, height: int, width: int, head: float) -> tuple[float, float]:
+    """The left and upper side of the image at that place."""
+    return column * width * (1 + GAP), head + row * (height + head + width * GAP)
+
+
+def _inches(ax: Any) -> float:
+    """The width of axes."""
+    return float(ax.get_window_extent().width / ax.figure.dpi)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -73,3 +73,12 @@ def texts(where: str, name: str, values: Sequence[Any], count: int) -> list[str]
     if len(found) != count:
         raise ValueError(message(where, f"{count} {name}", f"{len(found)}"))
     return found
+
+
+def named_arrays(where: str, name: str, value: Any, such_as: str) -> dict[str, Any]:
+    """What is passed by name: a dict with at least one entry."""
+    if not isinstance(value, Mapping):
+        raise TypeError(message(where, f"{name} to be a dict, such as {such_as}", type(value).__name__))
+    if not value:
+        raise ValueError(message(where, f"at least one entry in {name}, such as {such_as}", "none"))
+    return {str(key): part for key, part in value.items()}

@@ -79,11 +79,11 @@ def plot_attention(
     rows, columns = weights.shape
     queries = None if queries is None else texts(where, "queries", queries, rows)
     keys = None if keys is None else texts(where, "keys", keys, columns)
-    ax = axes_for(where, ax, (min(14.0, 2.2 + 0.3 * columns), min(12.0, 1.4 + 0.3 * rows)))
-    image = ax.imshow(weights, cmap=SEQUENTIAL, vmin=0)
+    ax = axes_for(where, ax, (min(14.0, 2.2 + 0.3 * columns), min(12.0, 1.4 + 0.3 * max(2, rows))))
+    image = ax.imshow(weights, cmap=SEQUENTIAL, vmin=0, aspect="auto")
     _label_axes(ax, queries, keys)
-    ax.set(xlabel="keys: looked at", ylabel="queries: looking")
-    ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.03, 1)), label="weight")
+    ax.set(xlabel="key", ylabel="query")
+    ax.figure.colorbar(image, cax=ax.inset_axes((1.02, 0, 0.02, 1)), label="weight")
     return ax.figure
 
 
@@ -91,7 +91,8 @@ def _label_axes(ax: Any, rows: Sequence[str] | None, columns: Sequence[str] | No
     if rows is not None:
         ax.set_yticks(range(len(rows)), rows)
     if columns is not None:
-        long = max(map(len, columns)) > 3
-        ax.set_xticks(range(len(columns)), columns, rotation=45 if long else 0, ha="right" if long else "center")
+        room = 72 * ax.get_window_extent().width / ax.figure.dpi / len(columns)  # in points
+        steep = max(map(len, columns)) * 6.5 > room
+        ax.set_xticks(range(len(columns)), columns, rotation=45 if steep else 0, ha="right" if steep else "center")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

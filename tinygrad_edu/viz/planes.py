@@ -9,16 +9,16 @@ import numpy
 
 from ..autograd import Tensor, no_grad
 from ..errors import ShapeError, message
-from .colors import CLASSES, lightened, style
+from .colors import CLASSES, LINES, lightened, style
 from .figures import axes_for, tidy
-from .inputs import HostArray, class_ids, numbers, pairs
+from .inputs import HostArray, class_ids, named_arrays, numbers, pairs
 
 GRID = 200
 """Points per axis at which a model is asked for its decision."""
 
 
 def plot_points(points: Any, y: Any, ax: Any = None) -> Any:
-    """Draws points (n, 2), each class in a colour and marker of its own. Returns the figure.
+    """Draws points (n, 2), each class in a color and marker of its own. Returns the figure.
 
     Args:
         points: (n, 2), such as the codes of an autoencoder.
@@ -39,10 +39,14 @@ def plot_points(points: Any, y: Any, ax: Any = None) -> Any:
 
 
 def _scatter(ax: Any, points: HostArray, y: HostArray) -> None:
-    size = 36 if len(points) <= 500 else 14
-    for i in numpy.unique(y):
-        ax.scatter(*points[y == i].T, s=size, **style(i), edgecolors="white", linewidths=0.5, label=f"class {i}")
-    ax.legend(fontsize=9)
+    size, edge = (36, 0.6) if len(points) <= 500 else (18, 0.3)
+    classes = numpy.unique(y)
+    for i in classes:
+        ax.scatter(*points[y == i].T, s=size, **style(i), edgecolors="white", linewidths=edge, label=f"class {i}")
+    if len(classes) <= 4:
+        ax.legend(fontsize=9)
+    else:  # beside the points, for there is little room between them
+        ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def plot_decision_boundary(model: Any, x: Any, y: Any, ax: Any = None, threshold: float | None = None) -> Any:
@@ -54,13 +58,14 @@ def plot_decision_boundary(model: Any, x: Any, y: Any, ax: Any = None, threshold
         x: the points (n, 2).
         y: their class ids (n,).
         ax: where to draw; by default a new figure.
-        threshold: above which one column means class 1. By default 0.5, for probabilities; if any output is outside of
-            [0, 1] they are taken for raw scores (logits, w @ x + b) and it is 0.
+        threshold: above which one column means class 1; by default 0.5, for probabilities. Raw scores (logits,
+            w @ x + b) change class at 0.
 
-    Raises ShapeError for outputs of another shape.
+    Raises ShapeError for outputs of another shape, ValueError for one column outside of [0, 1] without a threshold.
 
     >>> import tinygrad_edu as tg
-    >>> figure = tg.viz.plot_decision_boundary(lambda p: p[:, 0] - p[:, 1], [[0, 1], [1, 0]], [0, 1])
+    >>> points, y = [[0, 1], [1, 0]], [0, 1]
+    >>> figure = tg.viz.plot_decision_boundary(lambda p: p[:, 0] - p[:, 1], points, y, threshold=0)
     """
     where = "plot_decision_boundary"
     x = pairs(where, "x", x)
@@ -74,14 +79,13 @@ def plot_decision_boundary(model: Any, x: Any, y: Any, ax: Any = None, threshold
     if y.max() >= classes:
         raise ValueError(message(where, f"class ids below {classes}, the number of outputs", f"{y.max()}"))
     ax = axes_for(where, ax, (5.5, 4.4))
-    for i, lead in enumerate(_leads(scores, threshold)):
+    for i, lead in enumerate(_leads(where, scores, threshold)):
         lead = lead.reshape(GRID, GRID)
-        if lead.max() > 0:
-            ax.contourf(
-                *sides, lead, levels=[0, max(lead.max(), 1e-30)], colors=[lightened(CLASSES[i % len(CLASSES)], 0.72)]
-            )
-        if lead.max() > 0 > lead.min() and (i or classes > 2):
-            ax.contour(*sides, lead, levels=[0], colors="#333333", linewidths=1.3)
+        if lead.max() > 0:  # chosen somewhere
+            color = lightened(CLASSES[i % len(CLASSES)], 0.72)
+            ax.contourf(*sides, lead, levels=[0, lead.max()], colors=[color])
+            if lead.min() < 0:
+                ax.contour(*sides, lead, levels=[0], colors="#333333", linewidths=1.2)
     _scatter(ax, x, y)
     ax.set(xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
     return ax.figure
@@ -101,14 +105,18 @@ def _scores(where: str, model: Any, grid: HostArray) -> HostArray:
     return scores.reshape(len(grid), -1)
 
 
-def _leads(scores: HostArray, threshold: float | None) -> list[HostArray]:
+def _leads(where: str, scores: HostArray, threshold: float | None) -> list[HostArray]:
     """By how much each class leads the next best; below 0 where it is not chosen."""
-    if scores.shape[1] == 1:
-        if threshold is None:
-            threshold = 0.5 if scores.min() >= 0 and scores.max() <= 1 else 0.0
-        return [threshold - scores[:, 0], scores[:, 0] - threshold]
-    others = [numpy.delete(scores, i, axis=1).max(axis=1) for i in range(scores.shape[1])]
-    return [scores[:, i] - other for i, other in enumerate(others)]
+    if scores.shape[1] > 1:
+        others = [numpy.delete(scores, i, axis=1).max(axis=1) for i in range(scores.shape[1])]
+        return [scores[:, i] - other for i, other in enumerate(others)]
+    if threshold is None:
+        if scores.min() < 0 or scores.max() > 1:
+            found = f"outputs from {scores.min():.3g} to {scores.max():.3g}"
+            hint = "threshold=0 is right for raw scores (logits), 0.5 for a fit of the targets 0 and 1."
+            raise ValueError(message(where, "probabilities, or a threshold", found, hint))
+        threshold = 0.5
+    return [threshold - scores[:, 0], scores[:, 0] - threshold]
 
 
 def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax: Any = None) -> Any:
@@ -117,7 +125,7 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
 
     Args:
         f: called with two floats, returns a number (or a tensor with one element).
-        paths: points (n, 2) by name; a path begins at its dot and ends at its star.
+        paths: points (n, 2) by name; a path begins at a ring and ends at its large marker.
         ax: where to draw; by default a new figure.
 
     The contours lie closer together towards the minimum. Raises ValueError where f is NaN or infinite.
@@ -126,28 +134,26 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
     >>> path = [(2.0 * 0.8**step, 1.0 * 0.5**step) for step in range(9)]
     >>> figure = tg.viz.plot_surface(lambda x, y: x**2 + 3 * y**2, {"descent": path})
     """
-    if not isinstance(paths, Mapping) or not paths:
-        found = "none" if isinstance(paths, Mapping) else type(paths).__name__
-        kind = ValueError if isinstance(paths, Mapping) else TypeError
-        raise kind(message("plot_surface", "paths by name, such as {'descent': points}", found))
-    points = {str(name): pairs("plot_surface", repr(name), path) for name, path in paths.items()}
+    where = "plot_surface"
+    given = named_arrays(where, "paths", paths, "{'descent': points}")
+    points = {name: pairs(where, repr(name), path) for name, path in given.items()}
     everywhere = numpy.concatenate(list(points.values()))
     low, high = everywhere.min(axis=0), everywhere.max(axis=0)
     margin = 0.2 * numpy.where(high > low, high - low, 1.0)
     sides = [numpy.linspace(a, b, 80) for a, b in zip(low - margin, high + margin, strict=True)]
     with no_grad():
         heights = [[_number(f(float(a), float(b))) for a in sides[0]] for b in sides[1]]
-    values = numbers("plot_surface", "values of f", heights, "(n, n)", 2)
-    ax = axes_for("plot_surface", ax, (6.0, 4.6))
+    values = numbers(where, "values of f", heights, "(n, n)", 2)
+    ax = axes_for(where, ax, (6.0, 4.6))
     levels = values.min() + numpy.ptp(values) * numpy.linspace(0, 1, 18) ** 2
     ax.contourf(*sides, values, levels=levels, cmap="Greys", alpha=0.55)
     ax.contour(*sides, values, levels=levels, colors="#666666", linewidths=0.5)
     for i, (name, path) in enumerate(points.items()):
-        color = style(i)["color"]
-        ax.plot(*path.T, color=color, linewidth=1.5, marker=".", markersize=5, label=name)
-        ax.plot(*path[0], color=color, marker="o", markersize=9)
-        ax.plot(*path[-1], color=color, marker="*", markersize=14, markeredgecolor="white")
-    ax.legend()
+        look = style(i)
+        ax.plot(*path.T, **look, linestyle=LINES[i % len(LINES)], linewidth=1.5, markersize=3, label=name)
+        ax.plot(*path[0], marker="o", markersize=10, markeredgecolor="black", markerfacecolor="none")
+        ax.plot(*path[-1], **look, markersize=9, markeredgecolor="white")
+    ax.legend(markerscale=2)
     ax.set(xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
     return ax.figure
 
