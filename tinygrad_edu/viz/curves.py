@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy
 
-from ..errors import ShapeError, choice, message
+from ..errors import choice, message
 from .colors import SEQUENTIAL, style
 from .figures import axes_for, subplots, tidy
 from .inputs import HostArray, named_arrays, numbers
@@ -50,7 +51,7 @@ def plot_history(history: Any, metrics: str | Sequence[str] | None = None, ax: A
             _compare(panel, metric, curves)
         else:
             _draw_one(panel, metric, curves[""])
-        panel.set(xlabel="epoch", ylabel=metric.replace("_", " "))
+        panel.set(xlabel="epoch", ylabel=re.sub("^val_", "validation ", metric).replace("_", " "))
         panel.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         tidy(panel)
     return panels[0].figure
@@ -61,17 +62,11 @@ def _curves(history: Any) -> Curves:
     if not isinstance(values, Mapping):
         hint = "pass what fit returned, or a dict of several of these."
         raise TypeError(message("plot_history", "a History", type(history).__name__, hint))
-    found = {}
-    for name, entries in values.items():
-        if any(numpy.ndim(entry) for entry in entries):  # such as a confusion matrix per epoch
-            continue
-        if len(entries) != len(history.epoch):
-            expected = f"{len(history.epoch)} values of {name}, one per epoch"
-            hint = "a history does not tell to which epochs fewer belong: fit with validation_freq=1."
-            raise ShapeError(message("plot_history", expected, f"{len(entries)}", hint))
-        if entries:
-            found[name] = ([epoch + 1 for epoch in history.epoch], numpy.array(entries, "float64"))
-    return found
+    return {
+        name: ([epoch + 1 for epoch in history.epochs[name]], numpy.array(entries, "float64"))
+        for name, entries in values.items()
+        if entries and not numpy.ndim(entries[0])  # a confusion matrix has no curve
+    }
 
 
 def _chosen(metrics: str | Sequence[str] | None, known: Sequence[str], one: bool) -> list[str]:

@@ -138,7 +138,7 @@ def _draw(
     left, bottom = _corner(rows, columns, height, width, head)
     right, bottom = left - GAP * width, bottom - GAP * width - head
     inches = min(2.0, 9 / columns) / width  # of a pixel
-    ax = axes_for(where, ax, (right * inches + 0.8, bottom * inches + 0.1))
+    ax = axes_for(where, ax, (right * inches + 0.2, bottom * inches + 0.2))
     for image, place in zip(images, places, strict=True):
         left, top = _corner(*place, height, width, head)
         extent = (left, left + width, top + height, top)

@@ -39,10 +39,12 @@ def plot_points(points: Any, y: Any, ax: Any = None) -> Any:
 
 
 def _scatter(ax: Any, points: HostArray, y: HostArray) -> None:
-    size, edge = (36, 0.6) if len(points) <= 500 else (18, 0.3)
+    size = 36 if len(points) <= 500 else 16
     classes = numpy.unique(y)
     for i in classes:
-        ax.scatter(*points[y == i].T, s=size, **style(i), edgecolors="white", linewidths=edge, label=f"class {i}")
+        ax.scatter(
+            *points[y == i].T, s=size, **style(i), edgecolors="#222222", linewidths=size / 90, label=f"class {i}"
+        )
     if len(classes) <= 4:
         ax.legend(fontsize=9)
     else:  # beside the points, for there is little room between them
