@@ -7,27 +7,32 @@ import io
 from typing import Any
 
 from ..errors import check_integer, message
+from .colors import CLASSES
 
 
 def subplots(rows: int = 1, columns: int = 1, figsize: tuple[float, float] | None = None) -> tuple[Any, Any]:
     """A figure and its axes, as those of `matplotlib.pyplot.subplots`: one, or an array of them.
 
-    `figsize` is in inches. The figure needs no screen and no `close`; `figure.savefig(path)` writes it, and a notebook
-    shows it as the last line of a cell. Raises ImportError without matplotlib.
+    `figsize` is in inches. Curves have colours that the colour-blind tell apart. The figure needs no screen and no
+    `close`; `figure.savefig(path)` writes it, and a notebook shows it as the last line of a cell. Raises ImportError
+    without matplotlib.
 
     >>> import tinygrad_edu as tg
     >>> figure, (left, right) = tg.viz.subplots(1, 2)
     """
     rows, columns = (check_integer("subplots", *pair, 1) for pair in (("rows", rows), ("columns", columns)))
     try:
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.rcsetup import cycler
     except ImportError as error:
         raise ImportError("viz needs matplotlib: pip install 'tinygrad-edu[viz]'") from error
     figure: Any = Figure(figsize=figsize or (4.5 * columns + 1, 4.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure._repr_png_ = functools.partial(_png, figure)  # pyplot would teach notebooks to show figures
-    return figure, figure.subplots(rows, columns)
+    with rc_context({"axes.prop_cycle": cycler(color=CLASSES)}):
+        return figure, figure.subplots(rows, columns)
 
 
 def _png(figure: Any) -> bytes:
