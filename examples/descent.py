@@ -1,4 +1,4 @@
-"""Gradient descent three ways, full, stochastic and mini-batch, on the loss surface of a line.
+"""Gradient descent three ways, full, stochastic and mini-batch, on a loss surface.
 
 A line y = a x + b is fitted to noisy points. Its mean squared error is a bowl over a and b whose bottom, the least
 squares solution, is known, so that one sees how near descent comes. The gradient over all rows points downhill; that

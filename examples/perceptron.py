@@ -1,4 +1,4 @@
-"""A perceptron learns AND and OR, by Rosenblatt's rule and by descent; XOR it cannot learn.
+"""A perceptron learns AND and OR by Rosenblatt's rule and by descent; XOR it cannot learn.
 
 A perceptron answers 1 where w . x + b > 0: on one side of a line. Rosenblatt's rule corrects the line at each row that
 it gets wrong, and rests at the first line that makes no mistake (Rosenblatt, "The perceptron", 1958). Descent needs a

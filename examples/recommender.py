@@ -1,4 +1,4 @@
-"""Recommendations: matrix factorization and neural collaborative filtering predict ratings and rank items.
+"""Recommendations by matrix factorization, and by neural collaborative filtering.
 
 Matrix factorization gives each user and each item a vector of tastes, and predicts a rating by their product, beside a
 bias for generous users and good items (Koren, Bell and Volinsky, "Matrix Factorization Techniques for Recommender
