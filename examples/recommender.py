@@ -101,7 +101,7 @@ def main(quick=False, plot=None):
     x_train, x_val, y_train, y_val = train_test_split(x, y, test_size=0.1, seed=0)
     print(f"{len(y_train):,} ratings of {items} items by {users} users; {len(y_test):,} others for the test")
 
-    candidates = (biases(x_train, y_train, users, items, shrinkage) for shrinkage in (0, 1, 2, 5, 10, 20))
+    candidates = (biases(x_train, y_train, users, items, shrinkage) for shrinkage in (1, 2, 5, 10, 20))
     predicted = {"biases": min(candidates, key=lambda table: rmse(table, x_val, y_val))}
     print("matrix factorization")
     factorization = matrix_factorization(users, items)
