@@ -43,9 +43,9 @@ def axes_for(where: str, ax: Any, figsize: tuple[float, float] | None = None) ->
     from matplotlib.axes import Axes
 
     if not isinstance(ax, Axes):
-        several = hasattr(ax, "__len__")
-        found = f"{len(ax)} rows of axes" if getattr(ax, "ndim", 1) > 1 else f"{len(ax)} axes" if several else repr(ax)
-        hint = "pass one of them, such as ax=axes[0]." if several else ""
+        shape = getattr(ax, "shape", (len(ax),) if isinstance(ax, (list, tuple)) else ())
+        found = f"an array of axes of shape {shape}" if shape else repr(ax)
+        hint = f"pass one of them, such as ax=axes[{', '.join('0' * len(shape))}]." if shape else ""
         raise TypeError(message(where, "ax to be one Axes of matplotlib", found, hint))
     return ax
 
