@@ -184,6 +184,12 @@ def test_pictures_of_what_is_on_the_gpu(name):
     CASES[name].check(ax)
 
 
+@pytest.mark.gpu
+def test_the_decisions_of_a_model_on_the_gpu():
+    model = weights().to("cuda")
+    CASES["plot_decision_boundary"].check(viz.plot_decision_boundary(model, X, Y).axes[0])
+
+
 # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision deficiency" (2009),
 # severity 1.0; on linear RGB.
 VISIONS = {
