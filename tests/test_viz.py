@@ -13,15 +13,22 @@ import tinygrad_edu as tg
 from tinygrad_edu import viz
 
 pytest.importorskip("matplotlib")
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 
 
 def test_every_picture_has_a_case():
     assert {name.split()[0] for name in CASES} == set(viz.__all__) - {"subplots"}
 
 
+def parameter(array):
+    """A tensor that requires grad, if it can."""
+    return tg.tensor(np.asarray(array), requires_grad=np.asarray(array).dtype.kind == "f")
+
+
 KINDS = {
     "arrays": np.asarray,
-    "tensors": lambda array: tg.tensor(np.asarray(array)),
+    "tensors": parameter,
     "lists": lambda array: np.asarray(array).tolist(),
 }
 
@@ -29,8 +36,6 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", CASES)
 def test_a_picture_shows_what_was_given(name, kind):
-    from matplotlib.figure import Figure
-
     figure = CASES[name].draw(KINDS[kind], None)
     assert isinstance(figure, Figure)
     (ax,) = figure.axes
@@ -97,9 +102,11 @@ def test_more_classes_than_colors_differ_in_the_marker():
     assert len(looks) == 20
 
 
-def test_titles_have_room():
+@pytest.mark.parametrize("columns", [4, 12])
+def test_titles_have_room(columns):
     """They end where the image above ends, and where the next title begins."""
-    figure = viz.plot_images(np.ones((12, 8, 8)), titles=[f"true {i},\npredicted {i}" for i in range(12)], columns=6)
+    titles = [f"true {i},\npredicted {i}" for i in range(24)]
+    figure = viz.plot_images(np.ones((24, 8, 8)), titles=titles, columns=columns)
     figure.canvas.draw()
     ax = figure.axes[0]
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -225,9 +232,14 @@ def test_colors_of_classes_stay_apart(vision):
     distances = np.linalg.norm(lab[:, None] - lab, axis=-1) + 100 * np.eye(10)
     assert distances.min() > 16
     lines = viz.plot_history({str(i): history(**LOSSES) for i in range(10)}, "loss").axes[0].lines
-    from matplotlib.colors import to_rgb
-
     np.testing.assert_allclose(seen([to_rgb(line.get_color()) for line in lines[::2]], vision), lab, atol=1e-9)
+
+
+def test_plain_calls_have_the_same_colors():
+    points = viz.plot_points(np.arange(20.0).reshape(10, 2), np.arange(10)).axes[0].collections
+    for ax in viz.subplots(2, 2)[1].flat:
+        lines = [ax.plot([0, 1])[0] for _ in range(10)]
+        assert [line.get_color() for line in lines] == [to_hex(c.get_facecolor()[0]).upper() for c in points]
 
 
 @pytest.mark.parametrize("vision", VISIONS)

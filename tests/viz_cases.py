@@ -132,9 +132,9 @@ def check_confusion_of_some(ax):
 
 
 def check_attention(ax):
-    np.testing.assert_allclose(ax.images[0].get_array(), [[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(ax.images[0].get_array(), [[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]])
     assert (ticks(ax.xaxis), ticks(ax.yaxis)) == ({0: "a", 1: "b", 2: "c"}, {0: "one", 1: "two"})
-    assert ax.images[0].get_clim() == (0, 1)
+    assert ax.images[0].get_clim() == (0, 0.75)
     assert len(ax.child_axes) == 1  # the scale
 
 
@@ -162,6 +162,8 @@ def check_maps(ax):
     assert blue.argmax() == 2
     assert orange.argmax() == 0
     assert len(ax.child_axes) == 1
+    for frame, image in zip(ax.patches, ax.images, strict=True):  # white is in the image too
+        assert frame.get_path().get_extents().extents.tolist() == [image.get_extent()[i] for i in (0, 3, 1, 2)]
 
 
 def check_colored(ax):
@@ -264,7 +266,7 @@ CASES = {
     ),
     "plot_attention": Case(
         lambda to, ax: viz.plot_attention(
-            to(np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]])), ["one", "two"], "abc", ax=ax
+            to(np.array([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]])), ["one", "two"], "abc", ax=ax
         ),
         check_attention,
     ),
