@@ -82,7 +82,8 @@ def check_comparison(ax):
 def check_validation_alone(ax):
     (line,) = ax.lines
     np.testing.assert_array_equal(line.get_xydata(), [[1, 3.5], [2, 2.5], [3, 2.25]])
-    assert (line.get_linestyle(), ax.get_legend(), ax.get_ylabel()) == ("-", None, "validation loss")
+    assert (line.get_linestyle(), line.get_label()) == ("-", "validation")
+    assert (ax.get_legend(), ax.get_ylabel()) == (None, "validation loss")
 
 
 def check_points(ax):
