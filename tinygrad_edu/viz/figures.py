@@ -7,13 +7,15 @@ import io
 from typing import Any
 
 from ..errors import check_integer, message
+from .colors import CLASSES
 
 
 def subplots(rows: int = 1, columns: int = 1, figsize: tuple[float, float] | None = None) -> tuple[Any, Any]:
     """A figure and its axes, as those of `matplotlib.pyplot.subplots`: one, or an array of them.
 
-    `figsize` is in inches. The figure needs no screen and no `close`; `figure.savefig(path)` writes it, and a notebook
-    shows it as the last line of a cell. Raises ImportError without matplotlib.
+    `figsize` is in inches. Curves that are plotted into the axes have this module's colors. The figure needs no screen
+    and no `close`; `figure.savefig(path)` writes it, and a notebook shows it as the last line of a cell. Raises
+    ImportError without matplotlib.
 
     >>> import tinygrad_edu as tg
     >>> figure, (left, right) = tg.viz.subplots(1, 2)
@@ -27,7 +29,10 @@ def subplots(rows: int = 1, columns: int = 1, figsize: tuple[float, float] | Non
     figure: Any = Figure(figsize=figsize or (4.5 * columns + 1, 4.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure._repr_png_ = functools.partial(_png, figure)  # pyplot would teach notebooks to show figures
-    return figure, figure.subplots(rows, columns)
+    axes = figure.subplots(rows, columns)
+    for ax in figure.axes:
+        ax.set_prop_cycle(color=CLASSES)
+    return figure, axes
 
 
 def _png(figure: Any) -> bytes:
@@ -43,9 +48,9 @@ def axes_for(where: str, ax: Any, figsize: tuple[float, float] | None = None) ->
     from matplotlib.axes import Axes
 
     if not isinstance(ax, Axes):
-        several = hasattr(ax, "__len__")
-        found = f"{len(ax)} rows of axes" if getattr(ax, "ndim", 1) > 1 else f"{len(ax)} axes" if several else repr(ax)
-        hint = "pass one of them, such as ax=axes[0]." if several else ""
+        shape = getattr(ax, "shape", (len(ax),) if isinstance(ax, (list, tuple)) else ())
+        found = f"an array of axes of shape {shape}" if shape else repr(ax)
+        hint = f"pass one of them, such as ax=axes[{', '.join('0' * len(shape))}]." if shape else ""
         raise TypeError(message(where, "ax to be one Axes of matplotlib", found, hint))
     return ax
 
