@@ -1,7 +1,7 @@
 """Tables of measurements: a deep classifier of tumours, and prices of houses, beside linear models.
 
 Each row is a case, each column a quantity with its own unit, so a Normalization layer, adapted to the training rows,
-comes first. A classifier is judged by its AUC: the area under the curve of hits over false alarms as the threshold moves,
+comes first. A classifier is judged by its AUC, the area under the curve of hits over false alarms for all thresholds,
 which is also the chance that a malignant tumour is scored higher than a benign one (Hanley and McNeil, 1982). A
 regression is judged by its root mean squared error, in the unit of the target.
 
@@ -87,16 +87,16 @@ def main(quick=False, plot=None):
     if plot:
         figure, axes = viz.subplots(2, 2, figsize=(10, 8.5))
         viz.plot_confusion_matrix(malignant, deep > 0.5, labels=("benign", "malignant"), ax=axes[0, 0])
-        axes[0, 0].set_title("Tumours of the test part")
+        axes[0, 0].set_title("Tumours of the test part, by the deep network")
         for name, scores, style in (("128-64-32-16-1", deep, "-"), ("logistic regression", logistic, "--")):
             false_alarms, hits, auc = roc_curve(malignant, scores)
             axes[0, 1].plot(false_alarms, hits, style, label=f"{name}, AUC {auc:.4f}")
-        axes[0, 1].plot([0, 1], [0, 1], ":", color="gray", label="guessing, AUC 0.5")
-        axes[0, 1].set(title="Hits and false alarms (ROC)", xlabel="false alarms", ylabel="hits")
+        axes[0, 1].set(title="ROC curves, their upper left corner", xlabel="false alarms", ylabel="hits")
+        axes[0, 1].set(xlim=(-0.01, 0.4), ylim=(0.6, 1.01))
         axes[0, 1].legend(loc="lower right")
         for ax, title, (y, network, linear, _) in (
-            (axes[1, 0], "Prices of houses, in thousands", houses),
-            (axes[1, 1], "Progress of diabetes", patients),
+            (axes[1, 0], "Houses: prices bend, a linear model cannot", houses),
+            (axes[1, 1], "Diabetes: chance hides the rest from both", patients),
         ):
             ax.scatter(y, linear, s=14, marker="x", linewidth=0.8, color="C1", label="linear model")
             ax.scatter(y, network, s=10, color="C0", label="network")
