@@ -1,4 +1,4 @@
-"""Overfitting and its cures: dropout, L2, early stopping, augmentation and batch normalization, side by side.
+"""Overfitting: a network learns wrong labels by heart; five cures side by side.
 
 200 images of digits, every fourth with a wrong label, and a network with 400 times as many weights as images: it can
 learn them all by heart, also the wrong ones, and then knows less about other images than it did before (the validation

@@ -1,4 +1,4 @@
-"""Tables of measurements: a deep classifier of tumours, and prices of houses, beside linear models.
+"""A deep classifier of tumours, and prices of houses, beside linear models.
 
 Each row is a case, each column a quantity with its own unit, so a Normalization layer, adapted to the training rows,
 comes first. A classifier is judged by its AUC, the area under the curve of hits over false alarms for all thresholds,
