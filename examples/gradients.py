@@ -67,7 +67,7 @@ def main(quick=False, plot=None):
             accuracy = model.evaluate(x_test, y_test, batch_size=len(x_test), verbose=0)[1]
         print(f"{name:<26}{first:>20.1e}{last:>14.1e}{first / last:>10.1e}{accuracy:>16.1%}")
         figures[f"test accuracy, {name}"] = accuracy
-        if not name.endswith("clipped"):  # its gradients are those of the network above
+        if not name.endswith("clipped"):  # it begins like the one above
             figures[f"gradient ratio, {name}"] = first / last
 
     if plot:
