@@ -52,6 +52,41 @@ def recommends(f, share):
     )
 
 
+def tabular(figures, auc, share_of_linear):
+    """Few rows and much chance in them: on diabetes no network can do much better than a linear model."""
+    return (
+        figures["breast cancer AUC"] > auc
+        and figures["breast cancer accuracy"] > 0.9
+        and figures["housing RMSE"] < share_of_linear * figures["housing RMSE, a linear model"]
+        and figures["diabetes RMSE"] < 0.85 * figures["diabetes RMSE, the mean"]
+        and figures["diabetes RMSE"] < 1.15 * figures["diabetes RMSE, a linear model"]
+    )
+
+
+def gains(figures):
+    """How much each cure of overfitting adds to the accuracy on the test part."""
+    cures = ("dropout", "L2", "early stopping", "augmentation", "batch norm")
+    return {cure: figures[f"test accuracy, {cure}"] - figures["test accuracy, plain"] for cure in cures}
+
+
+def gradients(figures, residual, relu, clipped):
+    """Without a cure the gradient vanishes or explodes and the network stays at chance; the cures reach more."""
+    ratio = {
+        name: figures[f"gradient ratio, {name}"] for name in ("sigmoid", "sigmoid, residual", "ReLU", "ReLU, too large")
+    }
+    return (
+        ratio["sigmoid"] < 1e-9
+        and 0.05 < ratio["sigmoid, residual"] < 50
+        and 0.05 < ratio["ReLU"] < 20
+        and ratio["ReLU, too large"] > 50
+        and figures["test accuracy, sigmoid"] < 0.2
+        and figures["test accuracy, ReLU, too large"] < 0.2
+        and figures["test accuracy, sigmoid, residual"] > residual
+        and figures["test accuracy, ReLU"] > relu
+        and figures["test accuracy, ReLU, too large, clipped"] > clipped
+    )
+
+
 CASES = {
     "perceptron": Case(quick=learns_gates, full=learns_gates),
     "xor": Case(quick=lambda f: learns_xor(f, 1e-2), full=lambda f: learns_xor(f, 1e-3)),
@@ -59,6 +94,27 @@ CASES = {
     "descent": Case(quick=descends, full=descends),
     "recommender": Case(quick=lambda f: recommends(f, 0.8), full=lambda f: recommends(f, 0.65)),
     "newton": Case(quick=lambda f: f["value"] < 1e-12, full=lambda f: f["value"] < 1e-12),
+    "tabular": Case(
+        quick=lambda f: tabular(f, auc=0.98, share_of_linear=0.6),
+        full=lambda f: tabular(f, auc=0.99, share_of_linear=0.5),
+    ),
+    "overfitting": Case(
+        quick=lambda f: (
+            f["training accuracy, plain"] > 0.8
+            and f["test accuracy, plain"] > 0.75
+            and max(gains(f)[cure] for cure in ("dropout", "L2", "early stopping")) > 0.01
+        ),
+        full=lambda f: (
+            f["training accuracy, plain"] > 0.99
+            and f["test accuracy, plain"] < 0.85
+            and min(gains(f).values()) > 0.01
+            and min(gains(f)[cure] for cure in ("early stopping", "augmentation")) > 0.04
+        ),
+    ),
+    "gradients": Case(
+        quick=lambda f: gradients(f, residual=0.2, relu=0.4, clipped=0.0),
+        full=lambda f: gradients(f, residual=0.8, relu=0.9, clipped=0.7),
+    ),
 }
 
 
