@@ -87,12 +87,43 @@ def gradients(figures, residual, relu, clipped):
     )
 
 
+def restores(f, reconstruction, denoising, nats):
+    """Whether the errors are below these shares of PCA's, and the nats so many below those of independent pixels."""
+    return (
+        f["error of reconstructions"] < reconstruction * f["of PCA with two components"]
+        and f["error after denoising"] < denoising * f["of PCA as a filter"] < denoising * f["of the noisy images"]
+        and f["variational: nats per digit"] < f["of independent pixels"] - nats
+    )
+
+
+def explains(f, right, ratio, gap):
+    """Whether the network is good, and erasing what each method points at is worse than erasing at random."""
+    erased = [f[f"without the pixels of {name}"] for name in ("saliency", "integrated gradients", "occlusion")]
+    return (
+        f["probability of the true class"] > right
+        and max(erased) < ratio * f["without pixels at random"]
+        and f["gap of integrated gradients"] < gap
+    )
+
+
 CASES = {
     "perceptron": Case(quick=learns_gates, full=learns_gates),
     "xor": Case(quick=lambda f: learns_xor(f, 1e-2), full=lambda f: learns_xor(f, 1e-3)),
     "blobs": Case(quick=lambda f: f["test accuracy"] == 1, full=lambda f: f["test accuracy"] == 1),
     "descent": Case(quick=descends, full=descends),
     "recommender": Case(quick=lambda f: recommends(f, 0.8), full=lambda f: recommends(f, 0.65)),
+    "autoencoder": Case(
+        quick=lambda f: restores(f, reconstruction=1.0, denoising=0.9, nats=2.0),
+        full=lambda f: restores(f, reconstruction=0.75, denoising=0.6, nats=4.0),
+    ),
+    "digits_cnn": Case(
+        quick=lambda f: f["test accuracy"] >= 0.95,
+        full=lambda f: f["test accuracy"] >= 0.985,
+    ),
+    "interpretability": Case(
+        quick=lambda f: explains(f, right=0.75, ratio=0.75, gap=0.03),
+        full=lambda f: explains(f, right=0.95, ratio=0.7, gap=0.005),
+    ),
     "newton": Case(quick=lambda f: f["value"] < 1e-12, full=lambda f: f["value"] < 1e-12),
     "tabular": Case(
         quick=lambda f: tabular(f, auc=0.98, share_of_linear=0.6),
