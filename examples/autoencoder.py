@@ -65,11 +65,14 @@ def train(model, loss, x, y, epochs):
     model.fit(x, y, epochs=epochs, verbose=0)
 
 
-def pca(x_train, components):
-    """A function that replaces images by their projections on the first principal components."""
-    mean = x_train.mean(axis=0)
-    axes = np.linalg.svd(x_train - mean, full_matrices=False)[2][:components]
-    return lambda x: (x - mean) @ axes.T @ axes + mean
+def principal_components(x):
+    """The mean image, and the principal components (PIXELS, PIXELS), a row each, those that tell most first."""
+    mean = x.mean(axis=0)
+    return mean, np.linalg.svd(x - mean, full_matrices=False)[2]
+
+
+def project(x, mean, components):
+    return (x - mean) @ components.T @ components + mean
 
 
 def mean_squared_error(a, b):
@@ -84,7 +87,9 @@ def main(quick=False, plot=None):
     print("Training an autoencoder with codes of two numbers")
     autoencoder = models.Sequential([build_encoder(2), build_decoder(2)])
     train(autoencoder, "mse", x_train, x_train, epochs)
-    restored, projected = autoencoder.predict(x_test), pca(x_train, 2)(x_test)
+    restored = autoencoder.predict(x_test)
+    mean, components = principal_components(x_train)
+    projected = project(x_test, mean, components[:2])
 
     print("Training a denoising autoencoder: the noise is new in each epoch, the target is the clean image")
     denoiser = models.Sequential([layers.GaussianNoise(NOISE), build_encoder(32), build_decoder(32)])
@@ -92,9 +97,8 @@ def main(quick=False, plot=None):
     noisy = x_test + NOISE * tg.normal(x_test.shape).numpy()
     denoised = denoiser.predict(noisy)
     noisy_train = x_train + NOISE * tg.normal(x_train.shape).numpy()  # chooses the number of components
-    filters = [pca(x_train, components) for components in range(1, PIXELS)]
-    best_filter = min(filters, key=lambda f: mean_squared_error(f(noisy_train), x_train))
-    filtered = best_filter(noisy)
+    errors = [mean_squared_error(project(noisy_train, mean, components[:n]), x_train) for n in range(PIXELS)]
+    filtered = project(noisy, mean, components[: np.argmin(errors)])
 
     print("Training a variational autoencoder on digits in black and white")
     black_train, black_test = np.round(x_train), np.round(x_test)

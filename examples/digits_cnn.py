@@ -1,9 +1,9 @@
 """A convolutional network reads digits: 99 % are right, by a linear model 97 %.
 
 A convolution looks for the same small pattern everywhere in the image, so few weights see much (LeCun et al.,
-"Gradient-based learning applied to document recognition", 1998). Four things are to help it where examples are few, here
-1438: random shifts and turns of the training images, batch normalization, dropout, and a learning rate that falls to
-zero. Network and augmentation were chosen by cross-validation on the training part.
+"Gradient-based learning applied to document recognition", 1998). Four things are to help it where examples are few,
+here 1438: random shifts and turns of the training images, batch normalization, dropout, and a learning rate that falls
+to zero. Network and augmentation were chosen by cross-validation on the training part.
 
 Try: take one of the four away; train with 100 digits (`x_train[:100]`).
 """
