@@ -52,13 +52,100 @@ def recommends(f, share):
     )
 
 
+def tabular(figures, auc, share_of_linear):
+    """Few rows and much chance in them: on diabetes no network can do much better than a linear model."""
+    return (
+        figures["breast cancer AUC"] > auc
+        and figures["breast cancer accuracy"] > 0.9
+        and figures["housing RMSE"] < share_of_linear * figures["housing RMSE, a linear model"]
+        and figures["diabetes RMSE"] < 0.85 * figures["diabetes RMSE, the mean"]
+        and figures["diabetes RMSE"] < 1.15 * figures["diabetes RMSE, a linear model"]
+    )
+
+
+def gains(figures):
+    """How much each cure of overfitting adds to the accuracy on the test part."""
+    cures = ("dropout", "L2", "early stopping", "augmentation", "batch norm")
+    return {cure: figures[f"test accuracy, {cure}"] - figures["test accuracy, plain"] for cure in cures}
+
+
+def gradients(figures, residual, relu, clipped):
+    """Without a cure the gradient vanishes or explodes and the network stays at chance; the cures reach more."""
+    ratio = {
+        name: figures[f"gradient ratio, {name}"] for name in ("sigmoid", "sigmoid, residual", "ReLU", "ReLU, too large")
+    }
+    return (
+        ratio["sigmoid"] < 1e-9
+        and 0.05 < ratio["sigmoid, residual"] < 50
+        and 0.05 < ratio["ReLU"] < 20
+        and ratio["ReLU, too large"] > 50
+        and figures["test accuracy, sigmoid"] < 0.2
+        and figures["test accuracy, ReLU, too large"] < 0.2
+        and figures["test accuracy, sigmoid, residual"] > residual
+        and figures["test accuracy, ReLU"] > relu
+        and figures["test accuracy, ReLU, too large, clipped"] > clipped
+    )
+
+
+def restores(f, reconstruction, denoising, nats):
+    """Whether the errors are below these shares of PCA's, and the nats so many below those of independent pixels."""
+    return (
+        f["error of reconstructions"] < reconstruction * f["of PCA with two components"]
+        and f["error after denoising"] < denoising * f["of PCA as a filter"] < denoising * f["of the noisy images"]
+        and f["variational: nats per digit"] < f["of independent pixels"] - nats
+    )
+
+
+def explains(f, right, ratio, gap):
+    """Whether the network is good, and erasing what each method points at is worse than erasing at random."""
+    erased = [f[f"without the pixels of {name}"] for name in ("saliency", "integrated gradients", "occlusion")]
+    return (
+        f["probability of the true class"] > right
+        and max(erased) < ratio * f["without pixels at random"]
+        and f["gap of integrated gradients"] < gap
+    )
+
+
 CASES = {
     "perceptron": Case(quick=learns_gates, full=learns_gates),
     "xor": Case(quick=lambda f: learns_xor(f, 1e-2), full=lambda f: learns_xor(f, 1e-3)),
     "blobs": Case(quick=lambda f: f["test accuracy"] == 1, full=lambda f: f["test accuracy"] == 1),
     "descent": Case(quick=descends, full=descends),
     "recommender": Case(quick=lambda f: recommends(f, 0.8), full=lambda f: recommends(f, 0.65)),
+    "autoencoder": Case(
+        quick=lambda f: restores(f, reconstruction=1.0, denoising=0.9, nats=2.0),
+        full=lambda f: restores(f, reconstruction=0.75, denoising=0.6, nats=4.0),
+    ),
+    "digits_cnn": Case(
+        quick=lambda f: f["test accuracy"] >= 0.95,
+        full=lambda f: f["test accuracy"] >= 0.985,
+    ),
+    "interpretability": Case(
+        quick=lambda f: explains(f, right=0.75, ratio=0.75, gap=0.03),
+        full=lambda f: explains(f, right=0.95, ratio=0.7, gap=0.005),
+    ),
     "newton": Case(quick=lambda f: f["value"] < 1e-12, full=lambda f: f["value"] < 1e-12),
+    "tabular": Case(
+        quick=lambda f: tabular(f, auc=0.98, share_of_linear=0.6),
+        full=lambda f: tabular(f, auc=0.99, share_of_linear=0.5),
+    ),
+    "overfitting": Case(
+        quick=lambda f: (
+            f["training accuracy, plain"] > 0.8
+            and f["test accuracy, plain"] > 0.75
+            and max(gains(f)[cure] for cure in ("dropout", "L2", "early stopping")) > 0.01
+        ),
+        full=lambda f: (
+            f["training accuracy, plain"] > 0.99
+            and f["test accuracy, plain"] < 0.85
+            and min(gains(f).values()) > 0.01
+            and min(gains(f)[cure] for cure in ("early stopping", "augmentation")) > 0.04
+        ),
+    ),
+    "gradients": Case(
+        quick=lambda f: gradients(f, residual=0.2, relu=0.4, clipped=0.0),
+        full=lambda f: gradients(f, residual=0.8, relu=0.9, clipped=0.7),
+    ),
 }
 
 

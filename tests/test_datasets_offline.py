@@ -4,6 +4,7 @@
 
 import datetime
 import hashlib
+import math
 import re
 
 import numpy as np
@@ -28,6 +29,7 @@ SETS = {
     "date_formats": ("(8000,)<U29 (8000,)<U10 (2000,)<U29 (2000,)<U10", "688b3a2c5a6ed0fa"),
     "diabetes": ("(354, 10)<f8 (354,)<f8 (88, 10)<f8 (88,)<f8", "b84aeda2db0f9284"),
     "digits": ("(1438, 8, 8)|u1 (1438,)<i8 (359, 8, 8)|u1 (359,)<i8", "1fc67ddb75aeae0c"),
+    "housing": ("(1600, 6)<f4 (1600,)<f4 (400, 6)<f4 (400,)<f4", "f0e5e84a1f9d403f"),
     "iris": ("(120, 4)<f8 (120,)<i8 (30, 4)<f8 (30,)<i8", "481af94192289ba8"),
     "moons": ("(800, 2)<f4 (800,)<i8 (200, 2)<f4 (200,)<i8", "98c3370330c118d0"),
     "ratings": ("(9600, 2)<i8 (9600,)<f4 (2400, 2)<i8 (2400,)<f4", "8ed426afed5c8a57"),
@@ -38,7 +40,7 @@ SETS = {
 }
 TABLES = ("iris", "wine", "breast_cancer", "diabetes")
 POINTS = ("moons", "circles", "blobs", "spirals", "xor")
-GENERATED = (*POINTS, "sine_waves", "ratings", "arithmetic", "date_formats")
+GENERATED = (*POINTS, "housing", "sine_waves", "ratings", "arithmetic", "date_formats")
 
 
 def flat(data):
@@ -122,6 +124,24 @@ def test_sine_waves_go_on():
     assert y.shape == (40, 8)
 
 
+def test_housing_follows_its_formula():
+    x, y = whole("housing", noise=0.0)
+    assert (x >= [40, 1, 0, 0, 0, 0]).all()
+    assert (x[:, [2, 5]] <= [100, 10]).all()
+    np.testing.assert_allclose(x.mean(axis=0), [120, 4.8, 50, 8, 150, 5], rtol=0.05)
+    assert (x[:, 4] == 0).mean() == pytest.approx(0.25, abs=0.03)
+    for (area, rooms, age, distance, garden, schools), price in zip(x[:50].tolist(), y[:50].tolist(), strict=True):
+        square_metre = (1.2 + 3.5 * math.exp(-distance / 5)) * (1 - 1.6 * age / 100 + 1.5 * (age / 100) ** 2)
+        land = 0.02 + 0.4 * math.exp(-distance / 5)
+        expected = (square_metre * area + land * garden + 8 * rooms) * (1 + 0.04 * (schools - 5))
+        assert price == pytest.approx(expected, rel=1e-5)
+
+    noisy = whole("housing", noise=0.25)
+    assert np.array_equal(noisy[0], x)
+    assert (noisy[1] / y).std() == pytest.approx(0.25, rel=0.05)
+    assert (noisy[1] / y).mean() == pytest.approx(1.0, abs=0.02)
+
+
 def test_ratings_are_stars_of_different_pairs():
     x, y = whole("ratings", users=40, items=30, density=0.5)
     assert len(np.unique(x, axis=0)) == len(x) == 600
@@ -196,6 +216,7 @@ WRONG = [
     ("spirals", {"turns": 0.0}, "load_data: expected turns to be a number above 0, received 0.0."),
     ("xor", {"test_fraction": 1.0}, "load_data: expected test_fraction to be a number between 0 and 1, received 1.0."),
     ("sine_waves", {"horizon": 0}, "load_data: expected horizon to be an integer of at least 1, received 0."),
+    ("housing", {"samples": 1}, "load_data: expected samples to be an integer of at least 2, received 1."),
     ("ratings", {"density": 0.0}, "load_data: expected density to be a number in (0, 1], received 0.0."),
     ("ratings", {"bias": -0.5}, "load_data: expected bias to be a number of at least 0, received -0.5."),
     ("ratings", {"density": 1e-9}, "load_data: expected density to leave at least two ratings, received 1e-09 of 300 x 200."),

@@ -157,6 +157,50 @@ class SineWaves:
         return split(series[:, :steps, None], series[:, steps:], test_fraction, seed)
 
 
+class Housing:
+    """Houses and their prices in thousands, to be predicted from six measurements that act on each other:
+
+    - area: square metres of floor, at least 40, 120 on average;
+    - rooms: one for about 25 square metres;
+    - age: 0 to 100 years;
+    - distance: km to the centre, 8 on average;
+    - garden: square metres, 200 on average, or none for one house in four;
+    - schools: a grade from 0 to 10.
+
+    A square metre of floor costs 1.2 + 3.5 near, where near = exp(-distance / 5), times 1 - 1.6 a + 1.5 a^2, where a =
+    age / 100: old houses are cheap until they are monuments. One of garden costs 0.02 + 0.4 near, a room 8. The sum
+    is multiplied by 1 + 0.04 (schools - 5), and by 1 + `noise` times a normally distributed number.
+
+    Attributes:
+        feature_names: of the columns of x.
+
+    >>> import tinygrad_edu as tg
+    >>> (x_train, y_train), (x_test, y_test) = tg.datasets.housing.load_data(samples=100)
+    >>> x_train.shape, tg.datasets.housing.feature_names[2]
+    ((80, 6), 'age')
+    """
+
+    feature_names = ("area", "rooms", "age", "distance", "garden", "schools")
+
+    def load_data(self, samples: int = 2000, noise: float = 0.05, test_fraction: float = 0.2, seed: int = 0) -> Split:
+        """float32 x (samples, 6) and prices y (samples,)."""
+        _checked(samples, noise, 2)
+        random = np.random.default_rng(check_integer("load_data", "seed", seed, 0))
+        area = np.rint(40.0 + random.gamma(3.0, 80.0 / 3.0, samples))
+        rooms = np.maximum(np.rint(area / 25.0 + random.normal(scale=0.8, size=samples)), 1.0)
+        age = random.integers(0, 101, samples)
+        distance = np.rint(10.0 * random.gamma(2.0, 4.0, samples)) / 10.0
+        garden = np.rint(random.gamma(2.0, 100.0, samples)) * (random.uniform(size=samples) < 0.75)
+        schools = random.integers(0, 11, samples)
+
+        near, a = np.exp(-distance / 5.0), age / 100.0
+        floor = area * (1.2 + 3.5 * near) * (1.0 - 1.6 * a + 1.5 * a**2)
+        price = (floor + garden * (0.02 + 0.4 * near) + 8.0 * rooms) * (1.0 + 0.04 * (schools - 5.0))
+        price *= 1.0 + noise * random.normal(size=samples)
+        x = np.stack([area, rooms, age, distance, garden, schools], axis=1)
+        return split(x.astype(np.float32), price.astype(np.float32), test_fraction, seed)
+
+
 class Ratings:
     """Ratings of items by users, for recommendations: whole stars from 1 to 5.
 
@@ -199,4 +243,4 @@ class Ratings:
 
 
 moons, circles, blobs, spirals, xor = Moons(), Circles(), Blobs(), Spirals(), XOR()
-sine_waves, ratings = SineWaves(), Ratings()
+sine_waves, housing, ratings = SineWaves(), Housing(), Ratings()

@@ -88,11 +88,11 @@ def _chosen(metrics: str | Sequence[str] | None, known: Sequence[str], one: bool
 
 
 def _draw_one(ax: Any, metric: str, curves: Curves) -> None:
-    kinds = {metric: "training", f"val_{metric}": "validation"}
-    drawn = [name for name in kinds if name in curves]
+    drawn = [name for name in (metric, f"val_{metric}") if name in curves]
     for name in drawn:
-        i = list(kinds).index(name)
-        _line(ax, curves[name], i, dashed=len(drawn) == 2 and i == 0, label=kinds[name])
+        validation = name.startswith("val_")
+        dashed = len(drawn) == 2 and not validation
+        _line(ax, curves[name], int(validation), dashed, "validation" if validation else "training")
     if len(drawn) == 2:
         ax.legend(frameon=False)
 

@@ -13,26 +13,26 @@ from .colors import CLASSES
 def subplots(rows: int = 1, columns: int = 1, figsize: tuple[float, float] | None = None) -> tuple[Any, Any]:
     """A figure and its axes, as those of `matplotlib.pyplot.subplots`: one, or an array of them.
 
-    `figsize` is in inches. Curves have colours that the colour-blind tell apart. The figure needs no screen and no
-    `close`; `figure.savefig(path)` writes it, and a notebook shows it as the last line of a cell. Raises ImportError
-    without matplotlib.
+    `figsize` is in inches. Curves that are plotted into the axes have this module's colors. The figure needs no screen
+    and no `close`; `figure.savefig(path)` writes it, and a notebook shows it as the last line of a cell. Raises
+    ImportError without matplotlib.
 
     >>> import tinygrad_edu as tg
     >>> figure, (left, right) = tg.viz.subplots(1, 2)
     """
     rows, columns = (check_integer("subplots", *pair, 1) for pair in (("rows", rows), ("columns", columns)))
     try:
-        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-        from matplotlib.rcsetup import cycler
     except ImportError as error:
         raise ImportError("viz needs matplotlib: pip install 'tinygrad-edu[viz]'") from error
     figure: Any = Figure(figsize=figsize or (4.5 * columns + 1, 4.0 * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure._repr_png_ = functools.partial(_png, figure)  # pyplot would teach notebooks to show figures
-    with rc_context({"axes.prop_cycle": cycler(color=CLASSES)}):
-        return figure, figure.subplots(rows, columns)
+    axes = figure.subplots(rows, columns)
+    for ax in figure.axes:
+        ax.set_prop_cycle(color=CLASSES)
+    return figure, axes
 
 
 def _png(figure: Any) -> bytes:
@@ -48,9 +48,9 @@ def axes_for(where: str, ax: Any, figsize: tuple[float, float] | None = None) ->
     from matplotlib.axes import Axes
 
     if not isinstance(ax, Axes):
-        several = hasattr(ax, "__len__")
-        found = f"{len(ax)} rows of axes" if getattr(ax, "ndim", 1) > 1 else f"{len(ax)} axes" if several else repr(ax)
-        hint = "pass one of them, such as ax=axes[0]." if several else ""
+        shape = getattr(ax, "shape", (len(ax),) if isinstance(ax, (list, tuple)) else ())
+        found = f"an array of axes of shape {shape}" if shape else repr(ax)
+        hint = f"pass one of them, such as ax=axes[{', '.join('0' * len(shape))}]." if shape else ""
         raise TypeError(message(where, "ax to be one Axes of matplotlib", found, hint))
     return ax
 

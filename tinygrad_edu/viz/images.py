@@ -13,7 +13,7 @@ from .colors import IMAGES, signed
 from .figures import axes_for
 from .inputs import HostArray, numbers, texts
 
-GAP = 0.08  # between images, in their widths
+GAP = 0.1  # between images, in their widths
 TITLE = 0.15  # the height of a line above them, in their widths
 
 
@@ -51,6 +51,9 @@ def plot_images(images: Any, titles: Sequence[Any] | None = None, columns: int |
         ax.text(left + width / 2, top - 0.02 * width, title, ha="center", va="bottom", fontsize=size)
     ax.set_axis_off()
     if low < 0:
+        for image in ax.images[-count:]:  # framed, for white is also between them
+            left, right, bottom, top = image.get_extent()
+            ax.fill([left, right, right, left], [top, top, bottom, bottom], fill=False, edgecolor="gray", linewidth=0.6)
         ax.figure.colorbar(ax.images[-1], cax=ax.inset_axes((1.02, 0, 0.02, 1)))
     return ax.figure
 

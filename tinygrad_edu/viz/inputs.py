@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy
@@ -65,12 +65,12 @@ def class_ids(where: str, name: str, value: Any, rows: int | None = None) -> Hos
     return ids.astype("int64")
 
 
-def texts(where: str, name: str, values: Sequence[Any], count: int) -> list[str]:
-    """As many labels as there are things to be labelled."""
-    if isinstance(values, str) and len(values) != count:
-        raise TypeError(message(where, f"{name} to be a list of {count} texts", repr(values)))
+def texts(where: str, name: str, values: Any, count: int | None = None) -> list[str]:
+    """Labels as texts, as many as there are things to be labelled; a string is a list of its letters."""
+    if not isinstance(values, Iterable):
+        raise TypeError(message(where, f"{name} to be a list of texts", repr(values)))
     found = [str(value) for value in values]
-    if len(found) != count:
+    if count is not None and len(found) != count:
         raise ValueError(message(where, f"{count} {name}", f"{len(found)}"))
     return found
 

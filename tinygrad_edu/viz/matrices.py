@@ -34,7 +34,7 @@ def plot_confusion_matrix(y_true: Any, y_pred: Any, labels: Sequence[Any] | None
     y_pred = class_ids(where, "y_pred", y_pred, len(y_true))
     ids = numpy.union1d(y_true, y_pred)
     if labels is not None:
-        labels = texts(where, "labels", labels, len(labels))
+        labels = texts(where, "labels", labels)
         if ids.max() >= len(labels):
             raise ValueError(message(where, f"class ids below {len(labels)}, the number of labels", f"{ids.max()}"))
         ids = numpy.arange(len(labels))
@@ -42,15 +42,15 @@ def plot_confusion_matrix(y_true: Any, y_pred: Any, labels: Sequence[Any] | None
     matrix = numpy.zeros((count, count), "int64")
     numpy.add.at(matrix, (numpy.searchsorted(ids, y_true), numpy.searchsorted(ids, y_pred)), 1)
     shares = matrix / numpy.maximum(1, matrix.sum(axis=1, keepdims=True))
-    ax = axes_for(where, ax, (1.6 + 0.45 * count, 1.3 + 0.45 * count) if count > 4 else (4.0, 3.7))
+    side = min(12.0, 0.45 * max(count, 5))
+    ax = axes_for(where, ax, (side + 1.5, side + 1.1))
     ax.imshow(shares, cmap=COUNTS, vmin=0, vmax=1)
-    for row in range(count):
-        for column in range(count):
-            number, color = matrix[row, column], "white" if shares[row, column] > 0.5 else "black"
-            ax.text(
-                column, row, f"{number}", ha="center", va="center", color=color if number else "#999999", fontsize=9
-            )
-    _label_axes(ax, labels or [str(i) for i in ids], labels or [str(i) for i in ids])
+    size = min(9.0, _points(ax, count) / (0.7 * len(str(matrix.max()))))
+    for (row, column), number in numpy.ndenumerate(matrix):
+        color = "white" if shares[row, column] > 0.5 else "black" if number else "#999999"
+        ax.text(column, row, str(number), ha="center", va="center", color=color, fontsize=size)
+    names = labels or [str(i) for i in ids]
+    _label_axes(ax, names, names)
     ax.set(xlabel="predicted class", ylabel="true class")
     return ax.figure
 
@@ -91,8 +91,12 @@ def _label_axes(ax: Any, rows: Sequence[str] | None, columns: Sequence[str] | No
     if rows is not None:
         ax.set_yticks(range(len(rows)), rows)
     if columns is not None:
-        room = 72 * ax.get_window_extent().width / ax.figure.dpi / len(columns)  # in points
-        steep = max(map(len, columns)) * 6.5 > room
+        steep = 6.5 * max(map(len, columns)) > _points(ax, len(columns))
         ax.set_xticks(range(len(columns)), columns, rotation=45 if steep else 0, ha="right" if steep else "center")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
+
+
+def _points(ax: Any, columns: int) -> float:
+    """The width of a column in points, of which an inch has 72 and a letter about 6."""
+    return float(72 * ax.get_window_extent().width / ax.figure.dpi / columns)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, no_grad
+from ..autograd import no_grad
 from ..errors import ShapeError, message
 from .colors import CLASSES, LINES, lightened, style
 from .figures import axes_for, tidy
@@ -15,6 +15,8 @@ from .inputs import HostArray, class_ids, named_arrays, numbers, pairs
 
 GRID = 200
 """Points per axis at which a model is asked for its decision."""
+HEIGHTS = 80
+"""Points per axis at which a function is computed, one at a time."""
 
 
 def plot_points(points: Any, y: Any, ax: Any = None) -> Any:
@@ -95,7 +97,7 @@ def plot_decision_boundary(model: Any, x: Any, y: Any, ax: Any = None, threshold
 
 def _scores(where: str, model: Any, grid: HostArray) -> HostArray:
     if hasattr(model, "predict"):
-        outputs = model.predict(grid, batch_size=len(grid), verbose=0)
+        outputs = model.predict(grid, batch_size=4096, verbose=0)
     elif callable(model):
         with no_grad():
             outputs = model(grid)
@@ -126,7 +128,7 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
     figure.
 
     Args:
-        f: called with two floats, returns a number (or a tensor with one element).
+        f: called with two floats, returns a number, or a tensor of shape ().
         paths: points (n, 2) by name; a path begins at a ring and ends at its large marker.
         ax: where to draw; by default a new figure.
 
@@ -142,10 +144,12 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
     everywhere = numpy.concatenate(list(points.values()))
     low, high = everywhere.min(axis=0), everywhere.max(axis=0)
     margin = 0.2 * numpy.where(high > low, high - low, 1.0)
-    sides = [numpy.linspace(a, b, 80) for a, b in zip(low - margin, high + margin, strict=True)]
+    sides = [numpy.linspace(a, b, HEIGHTS) for a, b in zip(low - margin, high + margin, strict=True)]
+    if not callable(f):
+        raise TypeError(message(where, "f to be a function of two numbers", type(f).__name__))
     with no_grad():
-        heights = [[_number(f(float(a), float(b))) for a in sides[0]] for b in sides[1]]
-    values = numbers(where, "values of f", heights, "(n, n)", 2)
+        heights = [[f(float(a), float(b)) for a in sides[0]] for b in sides[1]]
+    values = numbers(where, "values of f", heights, f"{(HEIGHTS, HEIGHTS)}", 2).astype("float64")
     ax = axes_for(where, ax, (6.0, 4.6))
     levels = values.min() + numpy.ptp(values) * numpy.linspace(0, 1, 18) ** 2
     ax.contourf(*sides, values, levels=levels, cmap="Greys", alpha=0.55)
@@ -158,7 +162,3 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
     ax.legend(markerscale=2)
     ax.set(xlim=sides[0][[0, -1]], ylim=sides[1][[0, -1]])
     return ax.figure
-
-
-def _number(value: Any) -> float:
-    return float(value.item() if isinstance(value, Tensor) else value)
