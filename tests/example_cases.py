@@ -24,7 +24,26 @@ class Case:
 
 
 CASES = {
+    "forecasting": Case(
+        quick=lambda f: (
+            max(f[f"{name} RMSE"] for name in ("SimpleRNN", "LSTM", "GRU")) < 0.75 * f["last value RMSE"]
+            and max(f["adding: LSTM MSE"], f["adding: GRU MSE"]) < 0.5 * f["adding: always the mean MSE"]
+        ),
+        full=lambda f: (
+            max(f[f"{name} RMSE"] for name in ("SimpleRNN", "LSTM", "GRU"))
+            < 0.9 * min(f["last value RMSE"], f["linear autoregression RMSE"])
+            and max(f["adding: LSTM MSE"], f["adding: GRU MSE"]) < 0.01
+            and f["adding: SimpleRNN MSE"] > 0.9 * f["adding: always the mean MSE"]
+        ),
+    ),
     "newton": Case(quick=lambda f: f["value"] < 1e-12, full=lambda f: f["value"] < 1e-12),
+    "sentiment": Case(
+        quick=lambda f: min(f["LSTM: test accuracy"], f["attention: test accuracy"]) > 0.75,
+        full=lambda f: (
+            min(f["LSTM: test accuracy"], f["attention: test accuracy"]) > 0.98
+            and f["bag of words: test accuracy"] < 0.75
+        ),
+    ),
 }
 
 
