@@ -1,4 +1,4 @@
-"""Recurrent networks forecast waves, and only the gated ones remember what stands 60 steps back.
+"""Recurrent networks forecast waves, and only the gated ones remember over 30 to 60 steps.
 
 First task: of a sum of two sine waves with noise, 50 steps are known; forecast the next 20. A network reads step by
 step, and its last state has to hold what the forecast needs: frequencies and phases, which each series has its own. A
@@ -6,8 +6,9 @@ linear forecast has the same weights for all series, so it cannot adapt to them.
 
 Second task, the adding problem (Hochreiter and Schmidhuber, "Long short-term memory", 1997): 60 random numbers, two of
 them marked, both in the first half; the answer is the sum of the two. Who remembers nothing can but say 1, with a mean
-squared error of 1/6. In a SimpleRNN the gradient is multiplied by a matrix at each step back, and after 30 of them next
-to nothing is left of it. LSTM and GRU carry their state on by gates that can stay open, so the gradient passes.
+squared error of 1/6. In a SimpleRNN the gradient is multiplied by a matrix and the slopes of tanh at each step back: it
+shrinks, and what comes from the marks is lost beside what comes from the last numbers. LSTM and GRU carry their state
+on by gates that can stay open, so that it passes.
 
 To change: STEPS (who adds over 10?), the noise of the waves, the units, the LSTM without `remembering`.
 """

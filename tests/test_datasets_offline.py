@@ -137,6 +137,14 @@ def test_ratings_are_stars_of_different_pairs():
     assert values[0] > 3 * values[1]  # of rank 1 but for the rounding
 
 
+@pytest.mark.parametrize(("bias", "least", "most"), [(0.0, 0.0, 0.15), (0.5, 0.35, 0.55)])
+def test_some_users_are_generous_and_some_items_good(bias, least, most):
+    pairs, stars = whole("ratings", users=200, items=200, density=1.0, bias=bias)
+    for ids in pairs.T:
+        means = np.bincount(ids, stars) / np.bincount(ids)
+        assert least < means.std() < most  # rounding, and cutting off at 1 and 5, take a part of the bias
+
+
 @pytest.mark.parametrize(("operation", "compute"), [("+", int.__add__), ("-", int.__sub__), ("*", int.__mul__)])
 def test_arithmetic_is_right(operation, compute):
     x, y = whole("arithmetic", samples=500, digits=2, operation=operation)
@@ -242,6 +250,7 @@ WRONG = [
     ("xor", {"test_fraction": 1.0}, "load_data: expected test_fraction to be a number between 0 and 1, received 1.0."),
     ("sine_waves", {"horizon": 0}, "load_data: expected horizon to be an integer of at least 1, received 0."),
     ("ratings", {"density": 0.0}, "load_data: expected density to be a number in (0, 1], received 0.0."),
+    ("ratings", {"bias": -0.5}, "load_data: expected bias to be a number of at least 0, received -0.5."),
     ("ratings", {"density": 1e-9}, "load_data: expected density to leave at least two ratings, received 1e-09 of 300 x 200."),
     ("arithmetic", {"operation": "/"}, "load_data: expected operation to be one of '*', '+', '-', received '/'."),
     ("arithmetic", {"digits": 10}, "load_data: expected digits up to 9, received 10."),

@@ -175,11 +175,13 @@ class History(Callback):
         history: a list per name, such as {"loss": [0.9, 0.5], "val_loss": [1.0, 0.7]}; of arrays for a metric whose
             result is one.
         epoch: the numbers of the epochs.
+        epochs: those of the values of each name; fewer where `fit` did not validate after every epoch.
     """
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        self.epochs: dict[str, list[int]] = {}
 
     def set_model(self, model: Any) -> None:
         """Keeps none: the model holds its history, and a circle would keep both in memory."""
@@ -188,13 +190,15 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self.epochs.setdefault(name, []).append(epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "epoch": self.epoch}
+        return {"history": self.history, "epoch": self.epoch, "epochs": self.epochs}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         self.history = {name: list(numbers) for name, numbers in values["history"].items()}
         self.epoch = list(values["epoch"])
+        self.epochs = {name: list(numbers) for name, numbers in values["epochs"].items()}
 
     def __repr__(self) -> str:
         return f"<History of {len(self.epoch)} epochs: {', '.join(self.history)}>"

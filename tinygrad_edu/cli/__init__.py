@@ -16,7 +16,7 @@ from .digits import add_digits
 from .programs import add_programs, run
 from .status import exit_status
 
-__all__ = ["main", "run"]
+__all__ = ["exit_status", "main", "run"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,7 @@ from ..files import write_atomically
 from ..layers import Dense, Dropout, Flatten, Input
 from ..models import Sequential
 from ..optimizers import Adam
+from ..viz import plot_history
 from .arguments import integer, print_table, rate
 from .status import INTERRUPTED
 
@@ -181,22 +182,14 @@ def draw_curves(path: Path, history: History, test_accuracy: float) -> bool:
     """Draws loss and accuracy over the epochs, and the accuracy on the test data as a line. Returns False where
     matplotlib is missing."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figure = plot_history(history)
     except ImportError:
         return False
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (name, values) in zip(
-        figure.subplots(1, len(history.history), squeeze=False)[0], history.history.items(), strict=True
-    ):
-        axes.plot([epoch + 1 for epoch in history.epoch], values, marker="." if len(values) < 40 else "")
+    for axes in figure.axes:
+        name = axes.get_ylabel()
         axes.set_title(f"{name} on the training data")
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if name == "accuracy":
-            axes.axhline(test_accuracy, color="C1", linestyle="--", label=f"test data, at the end: {test_accuracy:.2%}")
-            axes.legend()
-        axes.grid(alpha=0.3)
+            text = f"test data, at the end: {test_accuracy:.2%}"
+            axes.legend(handles=[axes.axhline(test_accuracy, color="black", linestyle="--", label=text)])
     figure.savefig(path, dpi=120)
     return True

@@ -44,8 +44,9 @@ def run(main: Program) -> None:
 def add_programs(programs: Any) -> None:
     for name, path in examples().items():
         description = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first = description.partition("\n")[0].replace("%", "%%")  # argparse fills in what follows a %
         # "-" begins no option here: all that follows, also --help, is for the program
-        program = programs.add_parser(name, help=description.partition("\n")[0], add_help=False, prefix_chars="+")
+        program = programs.add_parser(name, help=first, add_help=False, prefix_chars="+")
         program.add_argument("options", nargs="*")
         program.set_defaults(run=lambda arguments, name=name: run_example(name, arguments.options))
 

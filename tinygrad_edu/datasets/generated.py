@@ -161,7 +161,8 @@ class Ratings:
     """Ratings of items by users, for recommendations: whole stars from 1 to 5.
 
     They are 3 + u . v for factors u of the user and v of the item, drawn from a normal distribution, with normal noise,
-    rounded and cut off. A share of all pairs is rated, each once.
+    rounded and cut off. A share of all pairs is rated, each once. `bias` is the standard deviation of a number per user
+    and a number per item that are added: how generous the one is, and how good the other.
     """
 
     def load_data(
@@ -171,6 +172,7 @@ class Ratings:
         noise: float = 0.3,
         rank: int = 3,
         density: float = 0.2,
+        bias: float = 0.0,
         test_fraction: float = 0.2,
         seed: int = 0,
     ) -> Split:
@@ -180,6 +182,7 @@ class Ratings:
             for name, value in (("users", users), ("items", items), ("rank", rank))
         )
         density = check_number("load_data", "density", density, "in (0, 1]", lambda v: 0 < v <= 1)
+        bias = check_number("load_data", "bias", bias, "of at least 0", lambda v: v >= 0)
         count = round(density * users * items)
         if count < 2:
             found = f"{density:g} of {users} x {items}"
@@ -189,7 +192,9 @@ class Ratings:
         factors = [random.normal(scale=rank**-0.25, size=(n, rank)) for n in (users, items)]
         pairs = np.stack(np.divmod(random.choice(users * items, count, replace=False), items), axis=1)
         scores = 3.0 + (factors[0][pairs[:, 0]] * factors[1][pairs[:, 1]]).sum(axis=1)
-        stars = np.clip(np.rint(scores + noise * random.normal(size=count)), 1.0, 5.0)
+        scores += noise * random.normal(size=count)
+        user_bias, item_bias = (bias * random.normal(size=n) for n in (users, items))
+        stars = np.clip(np.rint(scores + user_bias[pairs[:, 0]] + item_bias[pairs[:, 1]]), 1.0, 5.0)
         return split(pairs, stars.astype(np.float32), test_fraction, seed)
 
 
