@@ -40,6 +40,12 @@ def descends(f):
     return near and all(f[f"{way}, test loss"] < 0.1 * f["mean predictor, test loss"] for way in ways)
 
 
+def remembers(f, share, error):
+    """Forecasts with at most this share of the naive one's error; the gated networks add with less than this one."""
+    near = all(f[f"{name} RMSE"] < share * f["last value RMSE"] for name in ("SimpleRNN", "LSTM", "GRU"))
+    return near and max(f["adding: LSTM MSE"], f["adding: GRU MSE"]) < error
+
+
 def recommends(f, share):
     """Errors at most this share of those of the biases, and more hits than either of the simple rankings."""
     ways = "factorization", "neural"
@@ -111,6 +117,21 @@ CASES = {
     "xor": Case(quick=lambda f: learns_xor(f, 1e-2), full=lambda f: learns_xor(f, 1e-3)),
     "blobs": Case(quick=lambda f: f["test accuracy"] == 1, full=lambda f: f["test accuracy"] == 1),
     "descent": Case(quick=descends, full=descends),
+    "forecasting": Case(
+        quick=lambda f: remembers(f, 0.6, 0.05),
+        full=lambda f: (
+            remembers(f, 0.5, 0.01)
+            and max(f["LSTM RMSE"], f["GRU RMSE"]) < 0.8 * f["linear autoregression RMSE"]
+            and f["adding: SimpleRNN MSE"] > 0.9 * f["adding: always the mean MSE"]
+        ),
+    ),
+    "sentiment": Case(
+        quick=lambda f: min(f["LSTM: test accuracy"], f["attention: test accuracy"]) > 0.85,
+        full=lambda f: (
+            min(f["LSTM: test accuracy"], f["attention: test accuracy"]) > 0.98
+            and f["bag of words: test accuracy"] < 0.75
+        ),
+    ),
     "recommender": Case(quick=lambda f: recommends(f, 0.8), full=lambda f: recommends(f, 0.65)),
     "autoencoder": Case(
         quick=lambda f: restores(f, reconstruction=1.0, denoising=0.9, nats=2.0),

@@ -33,6 +33,7 @@ SETS = {
     "iris": ("(120, 4)<f8 (120,)<i8 (30, 4)<f8 (30,)<i8", "481af94192289ba8"),
     "moons": ("(800, 2)<f4 (800,)<i8 (200, 2)<f4 (200,)<i8", "98c3370330c118d0"),
     "ratings": ("(9600, 2)<i8 (9600,)<f4 (2400, 2)<i8 (2400,)<f4", "8ed426afed5c8a57"),
+    "sentences": ("(8000,)<U81 (8000,)<i8 (2000,)<U81 (2000,)<i8", "0776cebb37a6bcb3"),
     "sine_waves": ("(800, 50, 1)<f4 (800, 1)<f4 (200, 50, 1)<f4 (200, 1)<f4", "a88b9bbe7342bf8c"),
     "spirals": ("(800, 2)<f4 (800,)<i8 (200, 2)<f4 (200,)<i8", "9a0501020f402ce3"),
     "wine": ("(142, 13)<f8 (142,)<i8 (36, 13)<f8 (36,)<i8", "2a7428fd2ec71986"),
@@ -40,7 +41,7 @@ SETS = {
 }
 TABLES = ("iris", "wine", "breast_cancer", "diabetes")
 POINTS = ("moons", "circles", "blobs", "spirals", "xor")
-GENERATED = (*POINTS, "housing", "sine_waves", "ratings", "arithmetic", "date_formats")
+GENERATED = (*POINTS, "housing", "sine_waves", "ratings", "arithmetic", "date_formats", "sentences")
 
 
 def flat(data):
@@ -192,6 +193,58 @@ def test_dates_are_right():
     assert "1950" <= min(y) < max(y) < "2050"
 
 
+GOOD = {"good", "great", "funny", "clever", "moving", "lovely", "original", "charming"}
+BAD = {"bad", "awful", "dull", "silly", "weak", "boring", "clumsy", "ugly"}
+NEUTRAL = {"long", "short", "slow", "loud", "dark", "quiet"}
+
+
+def worth(claim):
+    """Of "the film is not very good", -1, and so on."""
+    *before, word = re.fullmatch(r"the \w+ (?:is|was) (.+)", claim).group(1).split()
+    before = " ".join(before)
+    if word in NEUTRAL:
+        return {"a little too": -1, "too": -2, "much too": -3, "not too": 1}[before]
+    sign = 1 if word in GOOD else -1
+    assert word in GOOD | BAD
+    return sign * {"rather": 1, "": 2, "very": 3, "not very": -1, "not": -2, "not at all": -3}[before]
+
+
+def test_sentences_mean_their_labels():
+    x, y = whole("sentences", samples=3000)
+    assert len(set(x.tolist())) == 3000
+    seen = set()
+    for text, label in zip(x.tolist(), y.tolist(), strict=True):
+        words = text.replace(",", "").split()
+        conjunction = next(iter({"and", "but", "although"} & set(words)), "")
+        claims = re.split(r",? ?\b(?:although|and|but)\b |, ", text)
+        values = [worth(claim) for claim in claims if claim]
+        if conjunction == "and":
+            value = sum(values)
+        elif conjunction:
+            assert values[0] * values[1] < 0
+            value = values[0] if ", although" in text else values[1]
+        else:
+            (value,) = values
+        assert value
+        assert label == (value > 0)
+        seen |= {(conjunction, text.startswith("although")), *values}
+    assert seen == {
+        ("", False),
+        ("and", False),
+        ("but", False),
+        ("although", True),
+        ("although", False),
+        *range(-3, 4),
+    } - {0}
+
+
+@pytest.mark.parametrize("samples", [4, 5, 101])
+def test_sentences_are_balanced(samples):
+    (_, y_train), (_, y_test) = datasets.sentences.load_data(samples=samples, test_fraction=0.5)
+    assert sorted(np.bincount(np.concatenate([y_train, y_test]))) == [samples // 2, samples - samples // 2]
+    assert abs(int(y_test.sum()) * 2 - len(y_test)) <= 1
+
+
 def test_pydoc_corpus_is_the_documentation():
     topics = pytest.importorskip("pydoc_data.topics").topics
     text = datasets.pydoc_corpus.load_data()
@@ -224,6 +277,8 @@ WRONG = [
     ("arithmetic", {"digits": 10}, "load_data: expected digits up to 9, received 10."),
     ("arithmetic", {"digits": 1, "samples": 101}, "load_data: expected samples up to 100, as many as there are, received 101."),
     ("date_formats", {"samples": 1}, "load_data: expected samples to be an integer of at least 2, received 1."),
+    ("sentences", {"samples": 3}, "load_data: expected samples to be an integer of at least 4, received 3."),
+    ("sentences", {"samples": 10**9}, "load_data: expected samples up to 1,000,000, received 1,000,000,000."),
     ("date_formats", {"seed": -1}, "load_data: expected seed to be an integer of at least 0, received -1."),
     ("iris", {"test_fraction": 0.001}, "load_data: expected test_fraction to leave rows of every class on the test side and on the other, received 0.001, which puts 0 of the 50 rows of class 0 there."),
     ("diabetes", {"test_fraction": 0.001}, "load_data: expected test_fraction to leave rows on the test side and the other, received 0.001, which puts 0 of 442 rows there."),

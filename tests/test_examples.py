@@ -7,6 +7,7 @@ import pytest
 from example_cases import CASES, EXAMPLES
 
 import tinygrad_edu as tg
+from tinygrad_edu import datasets
 from tinygrad_edu.cli import programs
 
 
@@ -25,3 +26,28 @@ def test_example(name, tmp_path):
     assert all(np.isfinite(list(figures.values()))), figures
     assert CASES[name].quick(figures), figures
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_sentiment_of_reviews(monkeypatch, tmp_path, capsys):
+    """The path of `--data imdb`, on reviews in the form of `imdb.load_data` of one word each, 4 or 5."""
+    pytest.importorskip("matplotlib")
+    tg.seed(0)
+    random = np.random.default_rng(0)
+
+    def reviews(count):
+        labels, lists = random.integers(0, 2, count), np.empty(count, dtype=object)
+        lists[:] = [
+            [1] + [5 - label] * length for label, length in zip(labels, random.integers(1, 300, count), strict=True)
+        ]
+        return lists, labels
+
+    def load_data(num_words):
+        return reviews(300), reviews(200)
+
+    monkeypatch.setattr(datasets.imdb, "load_data", load_data)
+    monkeypatch.setattr(datasets.imdb, "get_word_index", lambda: {"good": 1, "bad": 2})
+    main = runpy.run_path(str(EXAMPLES / "sentiment.py"))["main"]
+    figures = main(quick=True, plot=str(tmp_path / "picture.png"), data="imdb")
+    assert figures["bag of words: test accuracy"] > 0.9, figures
+    assert all(np.isfinite(list(figures.values()))), figures
+    assert "  [START] good good" in capsys.readouterr().out

@@ -1,15 +1,16 @@
-"""Texts that need no download: pairs to be translated, computed from a seed, and an English corpus."""
+"""Texts that need no download: pairs to be translated and judgements, computed from a seed, and an English corpus."""
 
 from __future__ import annotations
 
 import datetime
 import operator
-from typing import Any
+import random
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import check_integer, choice, message
-from .splits import Split, split
+from .splits import Split, split, stratified_split
 
 
 class Arithmetic:
@@ -90,6 +91,63 @@ class DateFormats:
         )
 
 
+class Sentences:
+    """Sentences about films that praise (1) or blame (0), in which the order of the words decides.
+
+    A sentence makes one or two claims, each worth -3 to 3 by its words: "rather good" 1, "good" 2, "very good" 3, "not
+    very good" -1, "not good" -2, "not at all good" -3, with "dull" the opposite; "a little too long" -1, "too long" -2,
+    "much too long" -3, "not too long" 1. In "A and B" the sum decides, which is never 0. In "A but B" and "although A,
+    B" it is B, in "A, although B" it is A; there one claim praises and the other blames, and the same claims in the
+    other order have the other label.
+
+    >>> import tinygrad_edu as tg
+    >>> (x_train, y_train), _ = tg.datasets.sentences.load_data(samples=1000)
+    >>> print(x_train[0], y_train[0])
+    although the plot is not weak, the opening was much too slow 0
+    """
+
+    subjects = ("film", "story", "plot", "music", "acting", "ending", "dialogue", "opening")
+    good = ("good", "great", "funny", "clever", "moving", "lovely", "original", "charming")
+    bad = ("bad", "awful", "dull", "silly", "weak", "boring", "clumsy", "ugly")
+    neutral = ("long", "short", "slow", "loud", "dark", "quiet")
+    """Blame after "too"."""
+    degrees: ClassVar = {1: "rather {}", 2: "{}", 3: "very {}", -1: "not very {}", -2: "not {}", -3: "not at all {}"}
+    too: ClassVar = {1: "not too {}", -1: "a little too {}", -2: "too {}", -3: "much too {}"}
+    forms = ("{}", "{} and {}", "{} but {}", "although {}, {}", "{}, although {}")
+
+    def load_data(self, samples: int = 10000, test_fraction: float = 0.2, seed: int = 0) -> Split:
+        """Texts (samples,) and int64 labels, as many of one as of the other on each side; no sentence comes twice."""
+        samples = check_integer("load_data", "samples", samples, 4)
+        if samples > 1_000_000:
+            raise ValueError(message("load_data", "samples up to 1,000,000", f"{samples:,}"))
+        draws = random.Random(check_integer("load_data", "seed", seed, 0))
+        found: dict[str, int] = {}
+        missing = [samples // 2, samples - samples // 2]
+        while any(missing):
+            text, value = self._sentence(draws)
+            label = int(value > 0)
+            if value and missing[label] and text not in found:
+                found[text] = label
+                missing[label] -= 1
+        return stratified_split(np.array(list(found)), np.array(list(found.values())), test_fraction, seed)
+
+    def _sentence(self, draws: random.Random) -> tuple[str, int]:
+        """A sentence with its value, 0 if it is none."""
+        form = draws.choice(self.forms)
+        (first, a), (second, b) = self._claim(draws), self._claim(draws)
+        value = {"{}": a, "{} and {}": a + b, "{}, although {}": a}.get(form, b)
+        contrast = form in self.forms[2:]
+        return form.format(first, second), 0 if contrast and a * b > 0 else value
+
+    def _claim(self, draws: random.Random) -> tuple[str, int]:
+        value, sign = draws.choice(list(self.degrees)), draws.choice([-1, 1])
+        if value in self.too and draws.random() < 0.2:
+            judged = self.too[value].format(draws.choice(self.neutral))
+        else:
+            judged = self.degrees[sign * value].format(draws.choice(self.good if sign > 0 else self.bad))
+        return f"the {draws.choice(self.subjects)} {draws.choice(['is', 'was'])} {judged}", value
+
+
 class PydocCorpus:
     """The English of Python's own documentation, about 450,000 letters: what `help("assert")` and its like print, in
     the standard library's `pydoc_data`. It is another text in each version of Python."""
@@ -109,4 +167,4 @@ def _different(samples: Any, possible: int, seed: Any) -> Any:
     return np.random.default_rng(check_integer("load_data", "seed", seed, 0)).choice(possible, samples, replace=False)
 
 
-arithmetic, date_formats, pydoc_corpus = Arithmetic(), DateFormats(), PydocCorpus()
+arithmetic, date_formats, sentences, pydoc_corpus = Arithmetic(), DateFormats(), Sentences(), PydocCorpus()
