@@ -281,8 +281,8 @@ class Planned(Replay):
             elif unit in self.tasks:
                 (call,) = unit.calls
                 arrays = (*call.operands, *leaves(call.outputs), *unit.between)
-                places = [-1 if v is None else slots.setdefault(v, len(slots)) for v in arrays]
-                yield from (task.on(places) for task in self.tasks[unit])
+                there = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
+                yield from (task.on(there) for task in self.tasks[unit])
             elif unit in self.kernels:
                 kernel = self.kernels[unit]
                 arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))

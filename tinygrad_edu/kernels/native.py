@@ -61,7 +61,7 @@ class Task:
 
     Attributes:
         kernel: what is done.
-        arrays: for each of its arrays the parameter, the dtype and the slot.
+        arrays: for each of its arrays the parameter, the dtype and the slot; None for one that is not there.
         numbers: its other parameters, which are constants.
         length, granularity: what `start` and `stop` divide, by how many at a time.
         operations, traffic: arithmetic and bytes, as `flops` and `traffic` have them.
@@ -69,7 +69,7 @@ class Task:
     """
 
     kernel: Kernel
-    arrays: tuple[tuple[str, str, int], ...]
+    arrays: tuple[tuple[str, str, int | None], ...]
     numbers: tuple[tuple[str, float], ...]
     length: int
     operations: int
@@ -79,11 +79,11 @@ class Task:
 
     @property
     def reads(self) -> tuple[int, ...]:
-        return tuple(slot for name, _, slot in self.arrays if name not in self.kernel.writes)
+        return tuple(slot for name, _, slot in self.arrays if slot is not None and name not in self.kernel.writes)
 
     @property
     def writes(self) -> tuple[int, ...]:
-        return tuple(slot for name, _, slot in self.arrays if name in self.kernel.writes)
+        return tuple(slot for name, _, slot in self.arrays if slot is not None and name in self.kernel.writes)
 
     @property
     def scratch_bytes(self) -> int:
@@ -94,9 +94,10 @@ class Task:
         """The same with further numbers."""
         return replace(self, numbers=(*self.numbers, *numbers))
 
-    def on(self, slots: Sequence[int]) -> Task:
+    def on(self, slots: Sequence[int | None]) -> Task:
         """The same for other slots, by those it had."""
-        return replace(self, arrays=tuple((name, dtype, slots[slot]) for name, dtype, slot in self.arrays))
+        arrays = ((name, dtype, slot if slot is None else slots[slot]) for name, dtype, slot in self.arrays)
+        return replace(self, arrays=tuple(arrays))
 
 
 Step = Launch | Gemm | Task
@@ -362,7 +363,8 @@ def _call_task(code: llvm.Code, step: Task, name: str, who: str, slots: int) -> 
     thread = who.partition(",")[0].removeprefix("i64 ")
     before = code.value(f"mul i64 {thread}, {step.scratch_bytes}")
     scratch = code.value(f"getelementptr i8, ptr {_slot(code, slots + 3)}, i64 {before}")
-    places = [scratch, *(_slot(code, slot) for slot in (slots, slots + 1, *(slot for *_, slot in step.arrays)))]
+    arrays = ("null" if slot is None else _slot(code, slot) for *_, slot in step.arrays)
+    places = [scratch, _slot(code, slots), _slot(code, slots + 1), *arrays]
     code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(f'ptr {place}' for place in places)})")
 
 

@@ -137,4 +137,6 @@ def _entry(path: str, forms: Any, attributes: Any, threads: int) -> tuple[Recipe
     made = recipe(path, [form and _Form(*form) for form in forms], dict(attributes))
     if made is None or sum(native.flops(task) + native.traffic(task) for task in made.tasks) < WORTH_CALLING:
         return None
-    return made, native.program(made.tasks, threads), threading.Lock()
+    there = [*forms, *made.outputs, *made.between]
+    slots = [None if form is None else slot for slot, form in enumerate(there)]
+    return made, native.program([task.on(slots) for task in made.tasks], threads), threading.Lock()
