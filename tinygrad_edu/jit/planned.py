@@ -100,7 +100,7 @@ class Planned(Replay):
         root, maker = self.fusion.root, self.fusion.maker
         ends = {root(end) for end in self.program.ends() if type(end) is Variable}
         read = {root(v) for unit in self.fusion.units for v in unit.reads() if maker.get(root(v)) is not unit}
-        return (ends | read) & maker.keys() | {v for unit in self.tasks for v in unit.between}
+        return (ends | read) & maker.keys() | {v for unit in self.tasks for v in unit.makes()}
 
     def _in_place(self) -> dict[Variable, Captured]:
         """What groups write directly where it belongs at the end, into captured arrays.
