@@ -106,7 +106,7 @@ class Primitive:
         differentiable: bool = True,
         label: str = "",
     ):
-        code = forward.__code__
+        code = inspect.unwrap(forward).__code__
         names = [name for name in code.co_varnames[1 : code.co_argcount] if name != "out"]
         variadic = bool(code.co_flags & inspect.CO_VARARGS)
         rest = code.co_varnames[code.co_argcount + code.co_kwonlyargcount] if variadic else ""

@@ -53,6 +53,8 @@ def _unit(plan: Planned, unit: Unit) -> str:
         what = f"loops over {list(unit.shape or ())}" + (f", {unit.kind} sums and extremes" if unit.kind else "")
     elif unit in plan.products:
         what = "matrix product"
+    elif unit in plan.tasks:
+        what = "kernel"
     else:
         what = "Python call" if plan.is_python(unit) else "laid side by side"
     return f"{what}: {' '.join(names)}" + (f" -> {shapes}" if shapes else "")

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy
 
+from ..kernels import registry
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
-from .program import Call, Program, Scalar, Variable
+from .program import Call, Program, Scalar, Variable, leaves
 
 REDUCTIONS = {"_sum": "sum", "_max": "max", "_min": "min", "sum_to": "sum"}
 LARGEST = 100
@@ -41,6 +42,7 @@ class Unit:
         kind: what they give, "row" or "column"; "" without any.
         forms: of the values that a group makes.
         above: the units that must run before.
+        between: what kernels need besides, while they run.
     """
 
     calls: list[Call]
@@ -49,9 +51,11 @@ class Unit:
     kind: str = ""
     forms: dict[Variable, str] = field(default_factory=dict)
     above: set[Unit] = field(default_factory=set)
+    between: tuple[Variable, ...] = ()
 
     def makes(self) -> Iterator[Variable]:
-        return (v for call in self.calls for v in call.makes())
+        yield from (v for call in self.calls for v in call.makes())
+        yield from self.between
 
     def reads(self) -> Iterator[Variable]:
         return (v for call in self.calls for v in call.reads())
@@ -356,6 +360,18 @@ def product_of(call: Call) -> dict[str, Any] | None:
         "ldb": right[1],
         "ldc": c.shape[1],
     }
+
+
+def recipe_of(call: Call) -> registry.Recipe | None:
+    """How kernels do a call, if there are any for it."""
+    path = getattr(call.primitive.forward, "recipe", None)
+    if path is None or call.xp is not numpy or not all(a is None or type(a) is Variable for a in call.operands):
+        return None
+    made = registry.recipe(path, call.operands, call.attributes)
+    if made is None:
+        return None
+    forms = [v and (v.shape, v.dtype.name) for v in leaves(call.outputs)]
+    return made if forms == list(made.outputs) and all(map(registry.is_contiguous, call.makes())) else None
 
 
 def _layout(v: Variable) -> tuple[bool, int] | None:

@@ -7,7 +7,6 @@ function of machine code.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -17,10 +16,11 @@ import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native
-from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, viewed
+from ..kernels.registry import has_compiler
+from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_contiguous, is_joined, optimize
-from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves
+from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves, new_variable
 from .replay import Replay
 
 LARGE = 1 << 14
@@ -31,17 +31,6 @@ LASTING = 1 << 16
 """Bytes from which on results are made in arrays of their own; smaller ones are copied from the buffer."""
 
 
-def has_compiler() -> bool:
-    """Whether llvmlite is here and not turned off by TINYGRAD_EDU_FAST=0."""
-    if os.environ.get("TINYGRAD_EDU_FAST") == "0":
-        return False
-    try:
-        import llvmlite  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 class Planned(Replay):
     """A program as a function of the (flattened) arguments, with memory of its own.
 
@@ -50,6 +39,7 @@ class Planned(Replay):
         fusion: the units of the program, in their order.
         kernels: the loops of each group.
         products: the units that are matrix products, as `gemm.Gemm` has them.
+        tasks: the units that kernels do, as `native.Task` has them.
         stored: the variables that are needed outside of their unit.
         targets: those that are written directly where they belong at the end.
         homes: where in a joined array its parts are made.
@@ -66,6 +56,7 @@ class Planned(Replay):
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE)
         self._lock = threading.RLock()
         self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
+        self.tasks = self._with_kernels() if self.compiled else {}
         self.stored = self._leave_their_units()
         self.targets = self._in_place()
         self.kernels = {
@@ -95,12 +86,21 @@ class Planned(Replay):
         with self._lock:
             return super().__call__(arguments)
 
+    def _with_kernels(self) -> dict[Unit, tuple[native.Task, ...]]:
+        found = {}
+        for unit in self.fusion.units:
+            recipe = recipe_of(unit.calls[0]) if unit.shape is None else None
+            if recipe is not None:
+                found[unit] = recipe.tasks
+                unit.between = tuple(new_variable(*form) for form in recipe.between)
+        return found
+
     def _leave_their_units(self) -> set[Variable]:
         """The variables that another unit reads, or that are needed at the end."""
         root, maker = self.fusion.root, self.fusion.maker
         ends = {root(end) for end in self.program.ends() if type(end) is Variable}
         read = {root(v) for unit in self.fusion.units for v in unit.reads() if maker.get(root(v)) is not unit}
-        return (ends | read) & maker.keys()
+        return (ends | read) & maker.keys() | {v for unit in self.tasks for v in unit.makes()}
 
     def _in_place(self) -> dict[Variable, Captured]:
         """What groups write directly where it belongs at the end, into captured arrays.
@@ -160,7 +160,7 @@ class Planned(Replay):
 
     def is_python(self, unit: Unit) -> bool:
         """Whether a unit is a call of a Python function."""
-        return unit.shape is None and unit not in self.products and not self._is_joined(unit)
+        return unit.shape is None and unit not in self.products | self.tasks and not self._is_joined(unit)
 
     def _is_joined(self, unit: Unit) -> bool:
         """Whether a unit does nothing, for its operands are made in their places."""
@@ -278,6 +278,11 @@ class Planned(Replay):
                 (call,) = unit.calls
                 places = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
                 yield native.Gemm(**(self.products[unit] | dict(zip("abc", places, strict=True))))
+            elif unit in self.tasks:
+                (call,) = unit.calls
+                arrays = (*call.operands, *leaves(call.outputs), *unit.between)
+                there = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
+                yield from (task.on(there) for task in self.tasks[unit])
             elif unit in self.kernels:
                 kernel = self.kernels[unit]
                 arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +39,12 @@ class Variable:
     @property
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
+
+
+def new_variable(shape: tuple[int, ...], dtype: str) -> Variable:
+    """One that lies in memory in its order."""
+    kind = numpy.dtype(dtype)
+    return Variable(shape, kind, tuple(kind.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Native programs: a list of fused loops and matrix products as one function of machine code, run by all threads.
+"""Native programs: fused loops, matrix products and kernels as one function of machine code, run by all threads.
 
 Every thread runs the whole list, of each large step its own share and of the small ones nothing (thread 0 does those
 alone), with a barrier wherever a step needs what other threads have done. How a step is divided depends on shapes and
@@ -20,6 +20,7 @@ from ..errors import message
 from . import blas, llvm, pool, waiting
 from .cache import Code
 from .gemm import Gemm, gemm_text, is_small, share_of
+from .language import Kernel
 from .loops import REDUCTIONS, SOURCES, TRANSCENDENTAL, Loops, levels, split
 
 # What a step is thought to take on one thread, in nanoseconds, which need not be more than roughly right
@@ -54,7 +55,52 @@ class Launch:
         return self.arrays[len(self.loops.inputs) :]
 
 
-Step = Launch | Gemm
+@dataclass(frozen=True)
+class Task:
+    """A kernel on arrays in those slots of the table of pointers.
+
+    Attributes:
+        kernel: what is done.
+        arrays: for each of its arrays the parameter, the dtype and the slot; None for one that is not there.
+        numbers: its other parameters, which are constants.
+        length, granularity: what `start` and `stop` divide, by how many at a time.
+        operations, traffic: arithmetic and bytes, as `flops` and `traffic` have them.
+        scratch: elements of memory that a thread needs for itself.
+    """
+
+    kernel: Kernel
+    arrays: tuple[tuple[str, str, int | None], ...]
+    numbers: tuple[tuple[str, float], ...]
+    length: int
+    operations: int
+    traffic: int
+    granularity: int = 1
+    scratch: int = 0
+
+    @property
+    def reads(self) -> tuple[int, ...]:
+        return tuple(slot for name, _, slot in self.arrays if slot is not None and name not in self.kernel.writes)
+
+    @property
+    def writes(self) -> tuple[int, ...]:
+        return tuple(slot for name, _, slot in self.arrays if slot is not None and name in self.kernel.writes)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """For each thread, whole cache lines."""
+        return -(-8 * self.scratch // 64) * 64
+
+    def given(self, numbers: Sequence[tuple[str, float]]) -> Task:
+        """The same with further numbers."""
+        return replace(self, numbers=(*self.numbers, *numbers))
+
+    def on(self, slots: Sequence[int | None]) -> Task:
+        """The same for other slots, by those it had."""
+        arrays = ((name, dtype, slot if slot is None else slots[slot]) for name, dtype, slot in self.arrays)
+        return replace(self, arrays=tuple(arrays))
+
+
+Step = Launch | Gemm | Task
 
 
 # Work
@@ -67,6 +113,8 @@ def flops(step: Step) -> int:
 
 def traffic(step: Step) -> int:
     """The bytes that a step reads and writes, each element once."""
+    if isinstance(step, Task):
+        return step.traffic
     if isinstance(step, Gemm):
         sizes = (step.m * step.k, step.k * step.n, step.m * step.n * (2 if step.beta else 1))
         moved = sum(size * (step.batch if stride else 1) for size, stride in zip(sizes, step.strides, strict=True))
@@ -84,6 +132,8 @@ def traffic(step: Step) -> int:
 
 
 def _operations(step: Step, transcendental: int) -> int:
+    if isinstance(step, Task):
+        return step.operations
     if isinstance(step, Gemm):
         return 2 * step.m * step.n * step.k * step.batch
     loops, total = step.loops, 0
@@ -95,7 +145,7 @@ def _operations(step: Step, transcendental: int) -> int:
 
 
 def _nanoseconds(step: Step) -> float:
-    per_flop = _PER_GEMM_FLOP if isinstance(step, Gemm) else _PER_FLOP
+    per_flop = _PER_FLOP if isinstance(step, Launch) else _PER_GEMM_FLOP
     return _PER_CALL + per_flop * _operations(step, _TRANSCENDENTAL) + _PER_BYTE * traffic(step)
 
 
@@ -111,16 +161,18 @@ class Program:
     may run at the same time.
     """
 
-    def __init__(self, text: str, slots: int, scalars: int, threads: int, brief: bool):
+    def __init__(self, text: str, slots: int, scalars: int, threads: int, brief: bool, scratch: int = 0):
         self.text, self.threads = text, threads
         self._code = Code(text, ["program"])
-        self._table = numpy.zeros(slots + 3, numpy.int64)
+        self._table = numpy.zeros(slots + 4, numpy.int64)
         self.pointers = self._table[:slots]
         self.scalars = numpy.zeros(max(1, scalars))
         if library := blas.find():
             self._table[slots : slots + 2] = library.sgemm, library.dgemm
             if library.set_threads:
                 self._table[slots + 2] = blas.one_thread_state().ctypes.data
+        self._scratch = numpy.empty(threads * scratch + 64, numpy.uint8)
+        self._table[slots + 3] = -(-self._scratch.ctypes.data // 64) * 64
         self._tables = ctypes.c_void_p(self._table.ctypes.data), ctypes.c_void_p(self.scalars.ctypes.data)
         self._address = ctypes.c_void_p(self._code.addresses["program"])
         prototype = ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE
@@ -147,7 +199,7 @@ def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence
     """
     slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
-    large = [step for step in steps if isinstance(step, Gemm) and not is_small(step)]
+    large = [step for step in steps if _calls_blas(step)]
     library = blas.find()
     if large and library is None:
         raise RuntimeError(message("program", "a BLAS library for large products", f"none, for {large[0]}"))
@@ -159,7 +211,12 @@ def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence
         threads, shared = 1, [False] * len(steps)
     guarded = bool(large and library and library.set_threads)
     text = _text(steps, shared, _barriers(steps, shared, buffers), threads, slots, guarded)
-    return Program(text, slots, scalars, threads, sum(times) < _BRIEF)
+    scratch = max((step.scratch_bytes for step in steps if isinstance(step, Task)), default=0)
+    return Program(text, slots, scalars, threads, sum(times) < _BRIEF, scratch)
+
+
+def _calls_blas(step: Step) -> bool:
+    return step.kernel.calls_blas if isinstance(step, Task) else isinstance(step, Gemm) and not is_small(step)
 
 
 def _shared(step: Step) -> bool:
@@ -169,8 +226,10 @@ def _shared(step: Step) -> bool:
     if isinstance(step, Launch):
         _, length, granularity = split(step.loops)
         return length > granularity
+    if isinstance(step, Task) and step.length <= step.granularity:
+        return False
     library = blas.find()  # one that cannot be told to use one thread divides its products itself
-    return is_small(step) or (library is not None and library.set_threads is not None)
+    return not _calls_blas(step) or (library is not None and library.set_threads is not None)
 
 
 def _barriers(steps: Sequence[Step], shared: Sequence[bool], buffers: Sequence[int] | None) -> list[bool]:
@@ -228,10 +287,10 @@ def _text(
         code.add(f"call void @one_thread(ptr {state}, i64 1)")
     for step, share, barrier in zip(steps, shared, barriers, strict=True):
         # the slots do not count: equal steps on other arrays share a function
-        made_of = step.loops if isinstance(step, Launch) else (replace(step, a=0, b=0, c=0), share and threads)
+        made_of = _made_of(step, threads if share else 1)
         if made_of not in functions:
             name = f"step{len(functions)}"
-            text = llvm.text(step.loops, name) if isinstance(step, Launch) else gemm_text(step, name, threads, share)
+            text = _function(step, name, threads, share)
             functions[made_of] = name, text.replace(f"define void @{name}(", f"define internal void @{name}(")
         if barrier:
             code.add("call void @barrier(ptr %shared, i64 %threads)")
@@ -242,6 +301,8 @@ def _text(
         who = "i64 %thread, i64 %threads" if share else "i64 0, i64 1"
         if isinstance(step, Launch):
             _call_launch(code, step, functions[made_of][0], who)
+        elif isinstance(step, Task):
+            _call_task(code, step, functions[made_of][0], who, slots)
         else:
             places = ", ".join(f"ptr {_slot(code, slot)}" for slot in (step.a, step.b, step.c))
             function = _slot(code, slots + (step.dtype == "float64"))
@@ -264,6 +325,23 @@ def _text(
     return _joined([*parts, *(text for _, text in functions.values()), "\n".join(main)])
 
 
+def _made_of(step: Step, threads: int) -> Any:
+    """What the function of a step depends on."""
+    if isinstance(step, Launch):
+        return step.loops
+    if isinstance(step, Gemm):
+        return replace(step, a=0, b=0, c=0), threads
+    return step.kernel, tuple((name, dtype) for name, dtype, _ in step.arrays), step.numbers
+
+
+def _function(step: Step, name: str, threads: int, share: bool) -> str:
+    if isinstance(step, Launch):
+        return llvm.text(step.loops, name)
+    if isinstance(step, Gemm):
+        return gemm_text(step, name, threads, share)
+    return step.kernel.text(name, {parameter: dtype for parameter, dtype, _ in step.arrays}, dict(step.numbers))
+
+
 def _slot(code: llvm.Code, slot: int, table: str = "arrays", type: str = "ptr") -> str:
     place = code.value(f"getelementptr {type}, ptr %{table}, i64 {slot}")
     return code.value(f"load {type}, ptr {place}")
@@ -278,6 +356,16 @@ def _call_launch(code: llvm.Code, step: Launch, name: str, who: str) -> None:
         code.add(f"store double {value}, ptr {code.value(f'getelementptr double, ptr %numbers, i64 {i}')}")
     start, stop = share_of(code, who, *split(step.loops)[1:])
     code.add(f"call void @{name}(ptr %table, ptr %numbers, i64 {start}, i64 {stop})")
+
+
+def _call_task(code: llvm.Code, step: Task, name: str, who: str, slots: int) -> None:
+    start, stop = share_of(code, who, step.length, step.granularity)
+    thread = who.partition(",")[0].removeprefix("i64 ")
+    before = code.value(f"mul i64 {thread}, {step.scratch_bytes}")
+    scratch = code.value(f"getelementptr i8, ptr {_slot(code, slots + 3)}, i64 {before}")
+    arrays = ("null" if slot is None else _slot(code, slot) for *_, slot in step.arrays)
+    places = [scratch, _slot(code, slots), _slot(code, slots + 1), *arrays]
+    code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(f'ptr {place}' for place in places)})")
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
+from ..kernels.registry import compiled
 from . import windows
 from .shape import rank, repeat, reshape
 from .windows import AXES, Borders, Sizes, check_image, halves, numbers, output_size, places, reaches, resolve_padding
@@ -80,6 +81,7 @@ def _is_depthwise(x: Array, y: Array, groups: int) -> bool:
 
 
 @primitive("gemm", saves=("x", "kernel"))
+@compiled("convolution.forward")
 def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry) -> Array:
     window, (strides, padding, dilation, groups) = kernel.shape[:-2], geometry
     if _is_depthwise(x, kernel, groups):
@@ -95,6 +97,7 @@ def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry
 
 
 @primitive("gemm", saves=("g", "kernel"))
+@compiled("convolution.transpose")
 def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry: Geometry) -> Array:
     strides, padding, dilation, groups = geometry
     shape = _around((g.shape[0], *image, kernel.shape[-2] * groups), padding)
@@ -113,6 +116,7 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
 
 
 @primitive("gemm", saves=("x", "g"))
+@compiled("convolution.kernel_gradient")
 def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geometry) -> Array:
     strides, padding, dilation, groups = geometry
     output, shape = g.shape[1:-1], (*window, x.shape[-1] // groups, g.shape[-1])

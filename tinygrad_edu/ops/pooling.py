@@ -13,6 +13,7 @@ import numpy
 from ..autograd import Tensor, cast, primitive
 from ..backend import Array, device_of, to_device
 from ..errors import ShapeError, message
+from ..kernels.registry import compiled
 from ..state import state
 from .elementwise import ones_like, zeros_like
 from .elementwise import where as choose
@@ -34,6 +35,7 @@ class Windows(NamedTuple):
 
 
 @primitive("opaque")
+@compiled("pooling.total")
 def _sum_pool(xp: Any, x: Array, *, output: Sizes, window: Sizes, strides: Sizes) -> Array:
     y = xp.zeros((x.shape[0], *output, x.shape[-1]), dtype=x.dtype)
     for _, place in places(window, output, strides):
@@ -42,6 +44,7 @@ def _sum_pool(xp: Any, x: Array, *, output: Sizes, window: Sizes, strides: Sizes
 
 
 @primitive("opaque")
+@compiled("pooling.total_transpose")
 def _sum_unpool(xp: Any, g: Array, *, image: Sizes, window: Sizes, strides: Sizes) -> Array:
     y = xp.zeros((g.shape[0], *image, g.shape[-1]), dtype=g.dtype)
     for _, place in places(window, g.shape[1:-1], strides):
@@ -58,6 +61,7 @@ _sum_unpool.defvjp(
 
 
 @primitive("opaque", saves=("x",))
+@compiled("pooling.largest")
 def _max_pool(xp: Any, x: Array, *, output: Sizes, windows: Windows) -> Array:
     y: Array = None
     for _, place in places(windows.size, output, windows.strides):
@@ -79,6 +83,7 @@ def _chosen(xp: Any, x: Array, output: Sizes, windows: Windows) -> Iterator[tupl
 
 
 @primitive("opaque", saves=("x",))
+@compiled("pooling.largest_transpose")
 def _max_unpool(xp: Any, g: Array, x: Array, *, windows: Windows) -> Array:
     y = xp.zeros(x.shape, dtype=g.dtype)
     for place, mask in _chosen(xp, x, g.shape[1:-1], windows):

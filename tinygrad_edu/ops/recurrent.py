@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ..autograd import Primitive, primitive, stack, vjp
 from ..backend import Array
 from ..errors import ShapeError, choice, message
+from ..kernels.registry import compiled
 from .activations import relu
 from .elementwise import expit, tanh, zeros_like
 from .elementwise import where as choose
@@ -212,6 +213,7 @@ ACTIVATIONS = {
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "mask"), residuals=True, label="simple_rnn")
+@compiled("simple_rnn.simple_rnn", lambda y, last, *kept: ((y, last), tuple(kept)))
 def _simple_rnn(
     xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, *, reverse: bool, activation: str
 ) -> Any:
@@ -225,6 +227,7 @@ def _simple_rnn(
 
 
 @primitive("opaque", differentiable=False, label="gradient of simple_rnn")
+@compiled("simple_rnn.simple_rnn_gradient")
 def _simple_rnn_gradient(
     xp: Any,
     g: Any,
@@ -317,6 +320,7 @@ def _half(xp: Any, kernel: Array, gates: int) -> Array:
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "c0", "mask"), residuals=True, label="lstm")
+@compiled("lstm.lstm", lambda y, h, c, *kept: ((y, h, c), tuple(kept)))
 def _lstm(
     xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, *, reverse: bool
 ) -> Any:
@@ -343,6 +347,7 @@ def _lstm(
 
 
 @primitive("opaque", differentiable=False, label="gradient of lstm")
+@compiled("lstm.lstm_gradient")
 def _lstm_gradient(
     xp: Any,
     g: Any,
@@ -448,6 +453,7 @@ def _biases(bias: Any, reset_after: bool) -> tuple[Any, Any]:
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "mask"), residuals=True, label="gru")
+@compiled("gru.gru", lambda y, last, *kept: ((y, last), tuple(kept)))
 def _gru(
     xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, *, reverse: bool, reset_after: bool
 ) -> Any:
@@ -483,6 +489,7 @@ def _gru(
 
 
 @primitive("opaque", differentiable=False, label="gradient of gru")
+@compiled("gru.gru_gradient")
 def _gru_gradient(
     xp: Any,
     g: Any,

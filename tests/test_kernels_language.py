@@ -1,0 +1,235 @@
+"""Kernels written in Python: machine code against the same function called as Python, and against NumPy."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+
+from tinygrad_edu.kernels import native, pool
+from tinygrad_edu.kernels.language import exp, gemm, kernel, local, log, sqrt, tanh
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed: no machine code"
+)
+
+
+@kernel(writes=("y",))
+def scale_rows(x, factors, y, start, stop, columns):
+    """A docstring is no statement."""
+    for row in range(start, stop):
+        for j in range(columns):
+            y[row * columns + j] = factors[row] * x[row * columns + j]
+
+
+@kernel(writes=("y",))
+def arithmetic(x, y, start, stop):
+    for i in range(start, stop):
+        a = x[i]
+        total = 1.0
+        total += a * 2 - a / 3
+        total -= -a
+        total *= 0.5
+        y[i] = total + float(i) / 4 + i // 2 + i % 3
+
+
+@kernel(writes=("y",))
+def functions(x, y, start, stop):
+    for i in range(start, stop):
+        a = abs(x[i])
+        y[i] = max(min(exp(-a) + tanh(x[i]), 0.9), -math.inf) + log(1.0 + a) * sqrt(a)
+
+
+@kernel(writes=("y",))
+def branches(x, y, start, stop, flag):
+    for i in range(start, stop):
+        if x[i] > 0 and not x[i] > 1:
+            y[i] = 1
+        else:
+            if i < 3 or i == 5:
+                y[i] = 2
+            else:
+                y[i] = 3 if x[i] <= -1 else 4
+        if flag:
+            y[i] += 10
+        if not flag and flag == 0:
+            y[i] += 20
+
+
+@kernel(writes=("y",))
+def sums(x, y, start, stop, columns):
+    for row in range(start, stop):
+        total = 0.0
+        largest = -math.inf
+        count = 0
+        for j in range(1, columns, 2):
+            total += x[row * columns + j]
+            largest = max(largest, x[row * columns + j])
+            count += 1
+        y[row] = total + largest + float(count)
+
+
+@kernel(writes=("y", "n"))
+def integers(ids, x, y, n, start, stop, columns):
+    for i in range(start, stop):
+        near = x[ids[i] * columns :]
+        for j in range(columns):
+            y[i * columns + j] = near[j]
+        n[i] = ids[i] * 2 - min(i, 3)
+
+
+@kernel()
+def total_of(x, count):
+    total = 0.0
+    for i in range(count):
+        total += x[i]
+    return total
+
+
+@kernel()
+def doubled(x, y, count, factor=2.0):
+    for i in range(count):
+        y[i] = x[i] * factor
+
+
+@kernel(writes=("y",))
+def inlined(x, y, start, stop, columns):
+    for row in range(start, stop):
+        buffer = local(8)
+        doubled(x[row * columns :], buffer, columns)
+        first = total_of(buffer, columns)
+        doubled(buffer, buffer, columns, 0.5)
+        y[row] = first + total_of(buffer, columns)
+
+
+@kernel(writes=("y",))
+def products(x, w, y, start, stop, scratch, columns, filters):
+    size = stop - start
+    for k in range(size * columns):
+        scratch[k] = 2.0 * x[start * columns + k]
+    gemm(scratch, w, y[start * filters :], size, filters, columns, columns, filters, filters)
+    gemm(x[start * columns :], w, y[start * filters :], size, filters, columns, columns, filters, filters, beta=-1.0)
+
+
+@kernel(writes=("y",))
+def transposed(x, w, y, start, stop, rows, columns, filters):
+    for _ in range(start, stop):
+        gemm(x, w, y, columns, filters, rows, columns, rows, filters, True, True)
+
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(12, 7)).astype("float32")
+W = RNG.normal(size=(7, 5)).astype("float32")
+IDS = np.array([2, 0, 11, 5, 5], "int32")
+
+# kernel, arrays by parameter (outputs as zeros), numbers, what `start` and `stop` divide
+CASES = {
+    "scale_rows": (scale_rows, {"x": X, "factors": X[:, 0], "y": 0 * X}, {"columns": 7}, 12),
+    "arithmetic": (arithmetic, {"x": X.ravel(), "y": 0 * X.ravel()}, {}, 84),
+    "functions": (functions, {"x": X.ravel(), "y": 0 * X.ravel()}, {}, 84),
+    "branches": (branches, {"x": X.ravel(), "y": 0 * X.ravel()}, {"flag": 1}, 84),
+    "branches, not": (branches, {"x": X.ravel(), "y": 0 * X.ravel()}, {"flag": 0}, 84),
+    "sums": (sums, {"x": X, "y": np.zeros(12, "float32")}, {"columns": 7}, 12),
+    "integers": (
+        integers,
+        {"ids": IDS, "x": X, "y": np.zeros((5, 7), "float32"), "n": np.zeros(5, "int64")},
+        {"columns": 7},
+        5,
+    ),
+    "inlined": (inlined, {"x": X, "y": np.zeros(12, "float32")}, {"columns": 7}, 12),
+    "products": (
+        products,
+        {"x": X, "w": W, "y": np.zeros((12, 5), "float32")},
+        {"columns": 7, "filters": 5},
+        12,
+    ),
+    "transposed": (
+        transposed,
+        {"x": X, "w": RNG.normal(size=(3, 12)).astype("float32"), "y": np.zeros((7, 3), "float32")},
+        {"rows": 12, "columns": 7, "filters": 3},
+        1,
+    ),
+}
+
+
+def copies(arrays, dtype):
+    """Contiguous copies; floats of that dtype."""
+    return {name: a.astype(dtype if a.dtype.kind == "f" else a.dtype, order="C") for name, a in arrays.items()}
+
+
+def in_python(function, arrays, numbers, length):
+    values = {name: a.reshape(-1) for name, a in arrays.items()}
+    scratch = {"scratch": np.empty(1000, "float64")} if "scratch" in function.parameters else {}
+    function(**values, start=0, stop=length, **scratch, **numbers)
+
+
+def in_machine_code(function, arrays, numbers, length, threads):
+    slots = tuple((name, a.dtype.name, i) for i, (name, a) in enumerate(arrays.items()))
+    task = native.Task(function, slots, tuple(numbers.items()), length, 10**7, 10**7, scratch=1000)
+    program = native.program([task], threads)
+    assert program.threads == min(threads, 1 if length == 1 else threads)
+    program.pointers[:] = [a.ctypes.data for a in arrays.values()]
+    program.run()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_machine_code_does_what_python_does(name, dtype, threads):
+    function, arrays, numbers, length = CASES[name]
+    before = pool.threads()
+    pool.set_threads(threads)
+    try:
+        expected, found = copies(arrays, "float64"), copies(arrays, dtype)
+        in_python(function, expected, numbers, length)
+        in_machine_code(function, found, numbers, length, threads)
+    finally:
+        pool.set_threads(before)
+    tolerance = {"float32": 2e-5, "float64": 1e-13}[dtype]
+    for key in arrays:
+        np.testing.assert_allclose(found[key], expected[key], tolerance, tolerance, err_msg=key)
+
+
+def test_the_python_is_right():
+    """Against NumPy, so that the definition itself is no mistake."""
+    arrays = copies(CASES["products"][1], "float64")
+    in_python(products, arrays, {"columns": 7, "filters": 5}, 12)
+    np.testing.assert_allclose(arrays["y"], -(X.astype(float) @ W), rtol=1e-6, atol=1e-6)
+    arrays = copies(CASES["transposed"][1], "float64")
+    in_python(transposed, arrays, {"rows": 12, "columns": 7, "filters": 3}, 1)
+    np.testing.assert_allclose(arrays["y"], arrays["x"].T @ arrays["w"].T, rtol=1e-12)
+    arrays = copies(CASES["sums"][1], "float64")
+    in_python(sums, arrays, {"columns": 7}, 12)
+    np.testing.assert_allclose(arrays["y"], X[:, 1::2].sum(axis=1) + X[:, 1::2].max(axis=1) + 3, rtol=1e-6)
+
+
+def test_inner_loops_become_vectors():
+    from tinygrad_edu.kernels import llvm
+
+    text = scale_rows.text("f", {"x": "float32", "factors": "float32", "y": "float32"}, {"columns": 256})
+    assert "x float>" in str(llvm._optimise(text, llvm._machine()))
+
+
+@kernel()
+def unknown_statement(x, start, stop):
+    while start < stop:
+        x[0] = 1.0
+
+
+@kernel()
+def unknown_function(x, start, stop):
+    x[0] = sorted(stop)
+
+
+@pytest.mark.parametrize(("function", "text"), [
+    (unknown_statement, "kernel unknown_statement: the language has no 'while start < stop:"),
+    (unknown_function, r"kernel unknown_function: the language has no 'sorted\(stop\)'"),
+])  # fmt: skip
+def test_what_the_language_has_not(function, text):
+    with pytest.raises(SyntaxError, match=text):
+        function.text("f", {"x": "float32"}, {})
+
+
+def test_arguments_must_fit():
+    with pytest.raises(TypeError, match="kernel scale_rows: arguments that do not fit: columns, rows"):
+        scale_rows.text("f", {"x": "float32", "factors": "float32", "y": "float32"}, {"rows": 3})

@@ -1,0 +1,176 @@
+"""Every recipe against the definition that it stands for: random shapes, windows and paddings, edges, both dtypes."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_edu as tg
+from tinygrad_edu import ops
+from tinygrad_edu.autograd.primitive import primitives
+from tinygrad_edu.kernels import pool, registry
+from tinygrad_edu.ops.convolution import Geometry
+from tinygrad_edu.ops.pooling import Windows
+from tinygrad_edu.tree import leaves
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed: no machine code"
+)
+
+assert ops  # which defines the primitives
+
+
+def convolutions(rng):
+    """Arrays and attributes of `_conv`, `_conv_transpose` and `_conv_kernel` for one random convolution."""
+    axes = rng.integers(1, 3)
+    window, size = rng.integers(1, 4, axes), rng.integers(1, 9, axes)
+    strides, dilation = rng.integers(1, 4, axes), rng.integers(1, 3, axes)
+    reach = (window - 1) * dilation + 1
+    padding = tuple(
+        (int(rng.integers(0, r)), int(rng.integers(0, r)) + max(0, r - s)) for r, s in zip(reach, size, strict=True)
+    )
+    whole = size + np.array([sum(border) for border in padding])
+    output = tuple(int(n) for n in (whole - reach) // strides + 1)
+    n, channels, filters = (int(k) for k in rng.integers(1, 20, 3))
+    geometry = Geometry(tuple(map(int, strides)), padding, tuple(map(int, dilation)), 1)
+    x = rng.normal(size=(n, *size, channels))
+    kernel = rng.normal(size=(*window, channels, filters))
+    g = rng.normal(size=(n, *output, filters))
+    return {
+        "_conv": ((x, kernel), {"output": output, "geometry": geometry}),
+        "_conv_transpose": ((g, kernel), {"image": tuple(map(int, size)), "geometry": geometry}),
+        "_conv_kernel": ((x, g), {"window": tuple(map(int, window)), "geometry": geometry}),
+    }
+
+
+def poolings(rng):
+    axes = rng.integers(1, 3)
+    size, strides = rng.integers(1, 4, axes), rng.integers(1, 4, axes)
+    image = size + rng.integers(0, 9, axes)
+    output = tuple(int(n) for n in (image - size) // strides + 1)
+    padding = tuple((int(rng.integers(0, s)), int(rng.integers(0, s))) for s in size)
+    n, channels = (int(k) for k in rng.integers(1, 20, 2))
+    x = np.round(rng.normal(size=(n, *image, channels)), 1)  # some are equal
+    x[rng.random(x.shape) < 0.03] = rng.choice([math.nan, -math.inf, math.inf])
+    padded = np.full_like(x, -math.inf)
+    inside = (slice(None), *(slice(low, n - high) for n, (low, high) in zip(image, padding, strict=True)))
+    padded[inside] = x[inside]
+    x = padded
+    g = rng.normal(size=(n, *output, channels))
+    size, strides = tuple(map(int, size)), tuple(map(int, strides))
+    windows = Windows(size, strides, padding)
+    finite = np.nan_to_num(x, posinf=3.0, neginf=-3.0)
+    image = tuple(map(int, image))
+    return {
+        "_max_pool": ((x,), {"output": output, "windows": windows}),
+        "_max_unpool": ((g, x), {"windows": windows}),
+        "_sum_pool": ((finite,), {"output": output, "window": size, "strides": strides}),
+        "_sum_unpool": ((g,), {"image": image, "window": size, "strides": strides}),
+    }
+
+
+def recurrence(rng, gates, states, extra, activation):
+    """Arrays and attributes of a recurrent network, and of its gradient, whose residuals the definition makes."""
+    batch, time, features, units = (int(k) for k in rng.integers(1, [9, 6, 5, 9]))
+    x, kernel, recurrent = (
+        rng.normal(size=size) for size in ((batch, time, features), (features, gates * units), (units, gates * units))
+    )
+    bias = rng.normal(size=(*extra, gates * units)) if rng.random() < 0.7 else None
+    initial = [rng.normal(size=(batch, units)) for _ in range(states)]
+    mask = rng.random((batch, time)) < 0.6 if rng.random() < 0.5 else None
+    attributes = {"reverse": bool(rng.random() < 0.5)}
+    if extra:
+        attributes["reset_after"] = True
+    if activation:
+        attributes["activation"] = str(rng.choice(["linear", "relu", "sigmoid", "tanh"]))
+    forward = (x, kernel, recurrent, bias, *initial, mask)
+    name = {1: "_simple_rnn", 3: "_gru", 4: "_lstm"}[gates]
+    _, residuals = primitives[name].forward.__wrapped__(np, *forward, **attributes)
+    g = [rng.normal(size=(batch, time, units)), *(rng.normal(size=(batch, units)) for _ in range(states))]
+    g = [None if rng.random() < 0.3 else a for a in g]
+    needs = (*(bool(rng.random() < 0.7) for _ in range(3)), bias is not None, *(True for _ in range(states)))
+    gradient = (*g, x, kernel, recurrent, mask, *residuals)
+    return {name: (forward, attributes), f"{name}_gradient": (gradient, attributes | {"needs": needs})}
+
+
+FAMILIES = {
+    **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),
+    **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
+    **dict.fromkeys(("_simple_rnn", "_simple_rnn_gradient"), lambda rng: recurrence(rng, 1, 1, (), True)),
+    **dict.fromkeys(("_conv", "_conv_transpose", "_conv_kernel"), convolutions),
+    **dict.fromkeys(("_max_pool", "_max_unpool", "_sum_pool", "_sum_unpool"), poolings),
+}
+RECIPES = sorted(name for name, primitive in primitives.items() if hasattr(primitive.forward, "recipe"))
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def small_calls_too(monkeypatch):
+    monkeypatch.setattr(registry, "WORTH_CALLING", 0)
+    registry._entry.cache_clear()
+    yield
+    registry._entry.cache_clear()
+
+
+def test_every_recipe_has_a_family():
+    assert set(FAMILIES) == set(RECIPES)
+
+
+def both(name, arrays, attributes):
+    """What the kernels make and what the definition makes, each as a list."""
+    forward = primitives[name].forward
+    made = registry.run(forward.recipe, arrays, attributes)
+    assert made is not None
+    return made, list(leaves(forward.__wrapped__(np, *arrays, **attributes)))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_kernels_do_what_the_definition_does(name, dtype, threads):
+    rng = np.random.default_rng(sum(map(ord, name)))
+    pool.set_threads(threads)
+    try:
+        for _ in range(12):
+            arrays, attributes = FAMILIES[name](rng)[name]
+            arrays = tuple(a.astype(dtype) if a is not None and a.dtype.kind == "f" else a for a in arrays)
+            for made, defined in zip(*both(name, arrays, attributes), strict=True):
+                if made is None:  # not needed
+                    continue
+                assert (made.shape, made.dtype) == (defined.shape, defined.dtype)
+                scale = np.nanmax(np.abs(np.where(np.isfinite(defined), defined, 0)), initial=1.0)
+                tolerance = TOLERANCE[dtype] * scale
+                np.testing.assert_allclose(made, defined, TOLERANCE[dtype], tolerance, err_msg=str(attributes))
+    finally:
+        pool.set_threads(None)
+
+
+def test_what_has_no_recipe_runs_as_defined():
+    x, kernel = np.ones((2, 6, 6, 4), "float32"), np.ones((3, 3, 2, 4), "float32")
+    path = primitives["_conv"].forward.recipe
+    groups = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 2)}
+    assert registry.run(path, (x, kernel), groups) is None
+    one = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)}
+    whole = np.ones((3, 3, 4, 4), "float32")
+    for arrays in ((x.astype(int), whole.astype(int)), (x[:, ::-1], whole), (x.astype(">f4"), whole), (x[:0], whole)):
+        assert registry.run(path, arrays, one) is None
+    np.testing.assert_allclose(tg.conv2d(tg.tensor(x[:, ::-1]), whole).numpy(), np.full((2, 4, 4, 4), 36.0))
+
+
+def test_small_calls_are_left_to_numpy(monkeypatch):
+    monkeypatch.undo()
+    registry._entry.cache_clear()
+    one = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)}
+    path = primitives["_conv"].forward.recipe
+    small = np.ones((1, 6, 6, 1), "float32"), np.ones((3, 3, 1, 1), "float32")
+    assert registry.run(path, small, one) is None
+    large = np.ones((8, 6, 6, 16), "float32"), np.ones((3, 3, 16, 16), "float32")
+    assert registry.run(path, large, one) is not None
+
+
+def test_without_the_compiler(monkeypatch):
+    monkeypatch.setenv("TINYGRAD_EDU_FAST", "0")
+    monkeypatch.setattr(registry, "run", lambda *_: pytest.fail("no kernel may run"))
+    x = tg.ones((1, 6, 6, 1))
+    assert tg.conv2d(x, tg.ones((3, 3, 1, 1))).shape == (1, 4, 4, 1)

@@ -1,0 +1,195 @@
+"""The kernels of a GRU whose reset gate multiplies the projected state (`reset_after`); see `recurrent`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .language import gemm, kernel, tanh
+from .native import Task
+from .recurrent import is_supported, product, sigmoid, slots_of, sums
+from .registry import Recipe
+
+
+@kernel(writes=("y", "last", "gates", "h", "inner"))
+def gru_forward(
+    x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
+    start, stop, scratch, batch, time, features, units, reverse, has_bias, has_mask,
+):  # fmt: skip
+    rows = stop - start
+    projected = scratch  # the state's projection
+    seen_steps = scratch[3 * rows * units :]  # whether a step has changed the state
+    for k in range(start * units, stop * units):
+        h[k] = h0[k]
+    for b in range(rows):
+        seen_steps[b] = 0.0
+    for t in range(time):
+        at = time - 1 - t if reverse else t
+        gate = gates[(t * batch + start) * 3 * units :]
+        before = (t * batch + start) * units
+        after = before + batch * units
+        gemm(
+            x[(start * time + at) * features :], kernel, gate, rows, 3 * units, features, time * features, 3 * units,
+            3 * units,
+        )  # fmt: skip
+        gemm(h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, 3 * units)
+        for b in range(rows):
+            keep = True
+            if has_mask:
+                keep = mask[(start + b) * time + at]
+                seen_steps[b] = 1.0 if keep else seen_steps[b]
+            seen = seen_steps[b] > 0.0 if has_mask else True
+            for u in range(units):
+                z = gate[b * 3 * units + u] + projected[b * 3 * units + u]
+                r = gate[b * 3 * units + units + u] + projected[b * 3 * units + units + u]
+                candidate = gate[b * 3 * units + 2 * units + u]
+                within = projected[b * 3 * units + 2 * units + u]
+                if has_bias:
+                    z += bias[u] + bias[3 * units + u]
+                    r += bias[units + u] + bias[4 * units + u]
+                    candidate += bias[2 * units + u]
+                    within += bias[5 * units + u]
+                z = sigmoid(z)
+                r = sigmoid(r)
+                candidate = tanh(candidate + r * within)
+                old = h[before + b * units + u]
+                new = (old - candidate) * z + candidate if keep else old
+                gate[b * 3 * units + u] = z
+                gate[b * 3 * units + units + u] = r
+                gate[b * 3 * units + 2 * units + u] = candidate
+                inner[before + b * units + u] = within
+                h[after + b * units + u] = new
+                y[((start + b) * time + t) * units + u] = new if seen else 0.0
+    for k in range(start * units, stop * units):
+        last[k] = h[time * batch * units + k]
+
+
+@kernel(writes=("dx", "dh0", "d", "d_state", "earlier"))
+def gru_backward(
+    g, g_last, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, d_state, earlier,
+    start, stop, scratch, batch, time, features, units, reverse, has_mask, has_g, has_last, needs_x,
+):  # fmt: skip
+    """`d` and `d_state` are the cotangents of the projections of the input and of the state, `earlier` the states
+    before each step, all as x lies."""
+    rows = stop - start
+    dh = scratch
+    first = scratch[rows * units :]  # the first step that changes the state
+    for k in range(rows * units):
+        dh[k] = g_last[start * units + k] if has_last else 0.0
+    if has_mask:
+        for b in range(rows):
+            first[b] = float(time)
+            for t in range(time):
+                at = time - 1 - t if reverse else t
+                first[b] = min(first[b], float(t) if mask[(start + b) * time + at] else float(time))
+    for turn in range(time):
+        t = time - 1 - turn
+        at = turn if reverse else t
+        before = (t * batch + start) * units
+        for b in range(rows):
+            keep = True
+            seen = True
+            if has_mask:
+                keep = mask[(start + b) * time + at]
+                seen = first[b] <= float(t)
+            gate = gates[(t * batch + start + b) * 3 * units :]
+            to = d[((start + b) * time + at) * 3 * units :]
+            to_state = d_state[((start + b) * time + at) * 3 * units :]
+            state = earlier[((start + b) * time + at) * units :]
+            for u in range(units):
+                z = gate[u]
+                r = gate[units + u]
+                candidate = gate[2 * units + u]
+                old = h[before + b * units + u]
+                from_h = dh[b * units + u]
+                if has_g:
+                    given = g[((start + b) * time + t) * units + u]
+                    from_h += given if seen else 0.0
+                by_candidate = from_h * (1.0 - z) * (1.0 - candidate * candidate) if keep else 0.0
+                by_z = from_h * (old - candidate) * z * (1.0 - z) if keep else 0.0
+                by_r = by_candidate * inner[before + b * units + u] * r * (1.0 - r)
+                to[u] = by_z
+                to[units + u] = by_r
+                to[2 * units + u] = by_candidate
+                to_state[u] = by_z
+                to_state[units + u] = by_r
+                to_state[2 * units + u] = by_candidate * r
+                state[u] = old
+                dh[b * units + u] = from_h * z if keep else from_h
+        gemm(
+            d_state[(start * time + at) * 3 * units :], recurrent, dh, rows, units, 3 * units, time * 3 * units,
+            3 * units, units, False, True, 1.0,
+        )  # fmt: skip
+    if needs_x:
+        gemm(
+            d[start * time * 3 * units :], kernel, dx[start * time * features :], rows * time, features, 3 * units,
+            3 * units, 3 * units, features, False, True,
+        )  # fmt: skip
+    for k in range(rows * units):
+        dh0[start * units + k] = dh[k]
+
+
+# Recipes
+
+
+def gru(
+    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, reverse: bool, reset_after: bool
+) -> Recipe | None:
+    """Of `_gru`: y, the last state, gates, h, the state's projection that r multiplies."""
+    if not reset_after or not is_supported((x, kernel, recurrent, bias, h0)):
+        return None
+    dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
+    shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
+    shapes += [(time + 1, batch, units), (time, batch, units)]
+    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
+    numbers |= {"has_bias": bias is not None, "has_mask": mask is not None}
+    names = ["x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "gates", "h", "inner"]
+    task = Task(
+        gru_forward,
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names)}),
+        tuple(numbers.items()),
+        batch,
+        6 * batch * time * units * (features + units),
+        4 * sum(map(math.prod, shapes)),
+        scratch=batch * (3 * units + 1),
+    )
+    return Recipe(tuple((shape, dtype) for shape in shapes), (task,))
+
+
+def gru_gradient(
+    g: Any, last: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, inner: Any,
+    needs: Any, reverse: bool, reset_after: bool,
+) -> Recipe | None:  # fmt: skip
+    """Of `_gru_gradient`."""
+    if not reset_after or not is_supported((g, last, x, kernel, recurrent, gates, h, inner)):
+        return None
+    dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
+    made = [x.shape, kernel.shape, recurrent.shape, (2, 3 * units), (batch, units)]
+    between = [(batch, time, 3 * units), (batch, time, 3 * units), (batch, time, units)]
+    dx, dk, dr, db, dh0, d, d_state, earlier = range(9, 17)
+    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
+    numbers |= {"has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
+    numbers |= {"needs_x": needs[0]}
+    slots = {"g": 0, "g_last": 1, "kernel": 3, "recurrent": 4, "mask": 5, "gates": 6, "h": 7, "inner": 8}
+    slots |= {"dx": dx, "dh0": dh0, "d": d, "d_state": d_state, "earlier": earlier}
+    count = batch * time
+    tasks = [
+        Task(
+            gru_backward,
+            slots_of(dtype, **slots),
+            tuple(numbers.items()),
+            batch,
+            6 * count * units * (features * needs[0] + units),
+            4 * count * units * 14,
+            scratch=batch * (units + 1),
+        )
+    ]
+    if needs[1]:
+        tasks.append(product(dtype, (2, d, dk), count, features, 3 * units))
+    if needs[2]:
+        tasks.append(product(dtype, (earlier, d_state, dr), count, units, 3 * units))
+    if needs[3]:
+        tasks += [sums(dtype, (d, db), count, 3 * units), sums(dtype, (d_state, db), count, 3 * units, row=1)]
+    needed = [*needs[:4], True]
+    outputs = tuple((tuple(shape), dtype) if need else None for shape, need in zip(made, needed, strict=True))
+    return Recipe(outputs, tuple(tasks), tuple((shape, dtype) for shape in between))

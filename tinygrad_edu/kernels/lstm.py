@@ -1,0 +1,213 @@
+"""The kernels of an LSTM; see `recurrent`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .language import gemm, kernel, tanh
+from .native import Task
+from .recurrent import is_supported, product, sigmoid, slots_of, sums
+from .registry import Recipe
+
+
+@kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
+def lstm_forward(
+    x, kernel, recurrent, bias, h0, c0, mask, y, last_h, last_c, gates, h, c, tanh_c,
+    start, stop, scratch, batch, time, features, units, reverse, has_bias, has_mask,
+):  # fmt: skip
+    rows = stop - start
+    for k in range(start * units, stop * units):
+        h[k] = h0[k]
+        c[k] = c0[k]
+    for b in range(rows):
+        scratch[b] = 0.0  # whether a step has changed the state
+    for t in range(time):
+        at = time - 1 - t if reverse else t
+        gate = gates[(t * batch + start) * 4 * units :]
+        before = (t * batch + start) * units
+        after = before + batch * units
+        gemm(
+            x[(start * time + at) * features :], kernel, gate, rows, 4 * units, features, time * features, 4 * units,
+            4 * units,
+        )  # fmt: skip
+        gemm(h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, 4 * units, beta=1.0)
+        for b in range(rows):
+            keep = True
+            if has_mask:
+                keep = mask[(start + b) * time + at]
+                scratch[b] = 1.0 if keep else scratch[b]
+            seen = scratch[b] > 0.0 if has_mask else True
+            for u in range(units):
+                i = gate[b * 4 * units + u]
+                f = gate[b * 4 * units + units + u]
+                candidate = gate[b * 4 * units + 2 * units + u]
+                o = gate[b * 4 * units + 3 * units + u]
+                if has_bias:
+                    i += bias[u]
+                    f += bias[units + u]
+                    candidate += bias[2 * units + u]
+                    o += bias[3 * units + u]
+                i = sigmoid(i)
+                f = sigmoid(f)
+                candidate = tanh(candidate)
+                o = sigmoid(o)
+                new_c = f * c[before + b * units + u] + i * candidate
+                new_c = new_c if keep else c[before + b * units + u]
+                bent = tanh(new_c)
+                new_h = o * bent if keep else h[before + b * units + u]
+                gate[b * 4 * units + u] = i
+                gate[b * 4 * units + units + u] = f
+                gate[b * 4 * units + 2 * units + u] = candidate
+                gate[b * 4 * units + 3 * units + u] = o
+                c[after + b * units + u] = new_c
+                tanh_c[before + b * units + u] = bent
+                h[after + b * units + u] = new_h
+                y[((start + b) * time + t) * units + u] = new_h if seen else 0.0
+    for k in range(start * units, stop * units):
+        last_h[k] = h[time * batch * units + k]
+        last_c[k] = c[time * batch * units + k]
+
+
+@kernel(writes=("dx", "dh0", "dc0", "d", "earlier"))
+def lstm_backward(
+    g, g_h, g_c, kernel, recurrent, mask, gates, h, c, tanh_c, dx, dh0, dc0, d, earlier,
+    start, stop, scratch, batch, time, features, units, reverse, has_mask, has_g, has_h, has_c, needs_x,
+):  # fmt: skip
+    """`d` are the cotangents of the gates before activation, `earlier` the states before each step, both as x lies."""
+    rows = stop - start
+    dh = scratch
+    dc = scratch[rows * units :]
+    first = scratch[2 * rows * units :]  # the first step that changes the state
+    for k in range(rows * units):
+        dh[k] = g_h[start * units + k] if has_h else 0.0
+        dc[k] = g_c[start * units + k] if has_c else 0.0
+    if has_mask:
+        for b in range(rows):
+            first[b] = float(time)
+            for t in range(time):
+                at = time - 1 - t if reverse else t
+                unmasked = mask[(start + b) * time + at]
+                first[b] = min(first[b], float(t) if unmasked else float(time))
+    for turn in range(time):
+        t = time - 1 - turn
+        at = turn if reverse else t
+        before = (t * batch + start) * units
+        for b in range(rows):
+            keep = True
+            seen = True
+            if has_mask:
+                keep = mask[(start + b) * time + at]
+                seen = first[b] <= float(t)
+            gate = gates[((t * batch + start + b) * 4) * units :]
+            to = d[((start + b) * time + at) * 4 * units :]
+            state = earlier[((start + b) * time + at) * units :]
+            for u in range(units):
+                i = gate[u]
+                f = gate[units + u]
+                candidate = gate[2 * units + u]
+                o = gate[3 * units + u]
+                bent = tanh_c[before + b * units + u]
+                from_h = dh[b * units + u]
+                if has_g:
+                    given = g[((start + b) * time + t) * units + u]
+                    from_h += given if seen else 0.0
+                from_c = dc[b * units + u] + from_h * o * (1.0 - bent * bent)
+                to[u] = from_c * candidate * i * (1.0 - i) if keep else 0.0
+                to[units + u] = from_c * c[before + b * units + u] * f * (1.0 - f) if keep else 0.0
+                to[2 * units + u] = from_c * i * (1.0 - candidate * candidate) if keep else 0.0
+                to[3 * units + u] = from_h * bent * o * (1.0 - o) if keep else 0.0
+                state[u] = h[before + b * units + u]
+                dc[b * units + u] = from_c * f if keep else dc[b * units + u]
+                dh[b * units + u] = 0.0 if keep else from_h
+        gemm(
+            d[(start * time + at) * 4 * units :], recurrent, dh, rows, units, 4 * units, time * 4 * units, 4 * units,
+            units, False, True, 1.0,
+        )  # fmt: skip
+    if needs_x:
+        gemm(
+            d[start * time * 4 * units :], kernel, dx[start * time * features :], rows * time, features, 4 * units,
+            4 * units, 4 * units, features, False, True,
+        )  # fmt: skip
+    for k in range(rows * units):
+        dh0[start * units + k] = dh[k]
+        dc0[start * units + k] = dc[k]
+
+
+# Recipes
+
+
+def lstm(x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, reverse: bool) -> Recipe | None:
+    """Of `_lstm`: y, the last states, gates, h, c, tanh(c)."""
+    if not is_supported((x, kernel, recurrent, bias, h0, c0)):
+        return None
+    dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
+    states, steps = (time + 1, batch, units), (time, batch, units)
+    shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
+    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
+    numbers |= {"has_bias": bias is not None, "has_mask": mask is not None}
+    names = [
+        "x",
+        "kernel",
+        "recurrent",
+        "bias",
+        "h0",
+        "c0",
+        "mask",
+        "y",
+        "last_h",
+        "last_c",
+        "gates",
+        "h",
+        "c",
+        "tanh_c",
+    ]
+    task = Task(
+        lstm_forward,
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names)}),
+        tuple(numbers.items()),
+        batch,
+        8 * batch * time * units * (features + units),
+        4 * sum(map(math.prod, shapes)),
+        scratch=batch,
+    )
+    return Recipe(tuple((shape, dtype) for shape in shapes), (task,))
+
+
+def lstm_gradient(
+    g: Any, last_h: Any, last_c: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, c: Any,
+    tanh_c: Any, needs: Any, reverse: bool,
+) -> Recipe | None:  # fmt: skip
+    """Of `_lstm_gradient`."""
+    if not is_supported((g, last_h, last_c, x, kernel, recurrent, gates, h, c, tanh_c)):
+        return None
+    dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
+    made = [x.shape, kernel.shape, recurrent.shape, (4 * units,), (batch, units), (batch, units)]
+    needed = [*needs[:4], True, True]
+    between = [(batch, time, 4 * units), (batch, time, units)]
+    dx, dk, dr, db, dh0, dc0, d, earlier = range(11, 19)
+    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
+    numbers |= {"has_mask": mask is not None, "has_g": g is not None, "has_h": last_h is not None}
+    numbers |= {"has_c": last_c is not None, "needs_x": needs[0]}
+    slots = {"g": 0, "g_h": 1, "g_c": 2, "kernel": 4, "recurrent": 5, "mask": 6, "gates": 7, "h": 8, "c": 9}
+    slots |= {"tanh_c": 10, "dx": dx, "dh0": dh0, "dc0": dc0, "d": d, "earlier": earlier}
+    count = batch * time
+    tasks = [
+        Task(
+            lstm_backward,
+            slots_of(dtype, **slots),
+            tuple(numbers.items()),
+            batch,
+            8 * count * units * (features * needs[0] + units),
+            4 * count * units * 14,
+            scratch=batch * (2 * units + 1),
+        )
+    ]
+    if needs[1]:
+        tasks.append(product(dtype, (3, d, dk), count, features, 4 * units))
+    if needs[2]:
+        tasks.append(product(dtype, (earlier, d, dr), count, units, 4 * units))
+    if needs[3]:
+        tasks.append(sums(dtype, (d, db), count, 4 * units))
+    outputs = tuple((tuple(shape), dtype) if need else None for shape, need in zip(made, needed, strict=True))
+    return Recipe(outputs, tuple(tasks), tuple((shape, dtype) for shape in between))

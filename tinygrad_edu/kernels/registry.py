@@ -1,0 +1,142 @@
+"""Which operations have kernels: forward functions that stay the definition, and recipes that do the same faster.
+
+    @primitive("gemm", saves=("x", "kernel"))
+    @compiled("convolution.forward")
+    def _conv(xp, x, kernel, *, output, geometry):
+        ...
+
+says that `forward` of `kernels/convolution.py` returns a recipe for such arrays, or None where the definition is as
+good. Recorded steps take the recipe's tasks into their machine code; in eager mode they are a program of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy
+
+if TYPE_CHECKING:
+    from .native import Program, Task
+
+WORTH_CALLING = 200_000
+"""Operations or bytes from which on a call in eager mode is worth a program of its own."""
+PROGRAMS = 256
+"""How many programs eager mode keeps, those used last."""
+
+
+Made: TypeAlias = tuple[tuple[int, ...], str]
+
+
+class Recipe(NamedTuple):
+    """Shapes and dtypes of what is made, and the tasks that make it: their slots are the numbers of the operands, then
+    of the outputs, then of what is needed in between.
+
+    An output that nobody needs is None.
+    """
+
+    outputs: tuple[Made | None, ...]
+    tasks: tuple[Task, ...]
+    between: tuple[Made, ...] = ()
+
+
+def has_compiler() -> bool:
+    """Whether llvmlite is here and not turned off by TINYGRAD_EDU_FAST=0."""
+    return os.environ.get("TINYGRAD_EDU_FAST") != "0" and _can_compile()
+
+
+@functools.cache
+def _can_compile() -> bool:
+    try:
+        import llvmlite  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def compiled(
+    path: str, arranged: Callable[..., Any] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a forward function the recipe `module.function` of this folder; `arranged` makes of the outputs what the
+    function returns, if that is more than an array or a tuple of arrays."""
+
+    def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(definition)
+        def forward(xp: Any, *arrays: Any, **attributes: Any) -> Any:
+            if xp is numpy and has_compiler():
+                made = run(path, arrays, attributes)
+                if made is not None:
+                    return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
+            return definition(xp, *arrays, **attributes)
+
+        forward.recipe = path  # type: ignore[attr-defined]
+        return forward
+
+    return decorate
+
+
+def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
+    """The recipe for such arrays, if there is one; it is made from shapes and dtypes only."""
+    if not all(is_contiguous(a) and a.dtype.isnative and 0 not in a.shape for a in arrays if a is not None):
+        return None
+    module, _, function = path.partition(".")
+    return getattr(importlib.import_module(f".{module}", __package__), function)(*arrays, **attributes)
+
+
+def is_contiguous(a: Any) -> bool:
+    """Whether the elements lie in memory in their order, without gaps."""
+    expected = a.dtype.itemsize
+    for n, stride in zip(a.shape[::-1], a.strides[::-1], strict=True):
+        if n > 1 and stride != expected:
+            return False
+        expected *= n
+    return True
+
+
+# Eager mode
+
+
+def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[Any] | None:
+    """The outputs of the recipe for these arrays; None if there is none, or so little to do that it is not worth it."""
+    if not all(a is None or type(a) is numpy.ndarray for a in arrays):
+        return None
+    forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
+    entry = _entry(path, forms, tuple(attributes.items()), _threads())
+    if entry is None:
+        return None
+    recipe, program, lock = entry
+    made = [None if form is None else numpy.empty(*form) for form in recipe.outputs]
+    between = [numpy.empty(*form) for form in recipe.between]
+    slots = [0 if a is None else a.ctypes.data for a in (*arrays, *made, *between)]
+    with lock:
+        program.pointers[:] = slots[: len(program.pointers)]
+        program.run()
+    return made
+
+
+def _threads() -> int:
+    from .pool import threads
+
+    return threads()
+
+
+class _Form(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: Any
+    strides: tuple[int, ...]
+
+
+@functools.lru_cache(PROGRAMS)
+def _entry(path: str, forms: Any, attributes: Any, threads: int) -> tuple[Recipe, Program, threading.Lock] | None:
+    from . import native
+
+    made = recipe(path, [form and _Form(*form) for form in forms], dict(attributes))
+    if made is None or sum(native.flops(task) + native.traffic(task) for task in made.tasks) < WORTH_CALLING:
+        return None
+    there = [*forms, *made.outputs, *made.between]
+    slots = [None if form is None else slot for slot, form in enumerate(there)]
+    return made, native.program([task.on(slots) for task in made.tasks], threads), threading.Lock()
