@@ -65,18 +65,28 @@ def compiled(
     function returns, if that is more than an array or a tuple of arrays."""
 
     def decorate(definition: Callable[..., Any]) -> Callable[..., Any]:
+        def defined(xp: Any, *arrays: Any, **attributes: Any) -> Any:
+            return _in_order(xp, definition(xp, *arrays, **attributes))
+
         @functools.wraps(definition)
         def forward(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             if xp is numpy and has_compiler():
                 made = run(path, arrays, attributes)
                 if made is not None:
                     return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
-            return definition(xp, *arrays, **attributes)
+            return defined(xp, *arrays, **attributes)
 
-        forward.recipe = path  # type: ignore[attr-defined]
+        forward.recipe, forward.defined = path, defined  # type: ignore[attr-defined]
         return forward
 
     return decorate
+
+
+def _in_order(xp: Any, made: Any) -> Any:
+    """The same with each array as kernels make it, its elements in their order: a plan relies on that."""
+    if isinstance(made, tuple):
+        return tuple(_in_order(xp, part) for part in made)
+    return made if made is None else xp.ascontiguousarray(made)
 
 
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
@@ -104,6 +114,7 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     """The outputs of the recipe for these arrays; None if there is none, or so little to do that it is not worth it."""
     if not all(a is None or type(a) is numpy.ndarray for a in arrays):
         return None
+    arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
     forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
     entry = _entry(path, forms, tuple(attributes.items()), _threads())
     if entry is None:
