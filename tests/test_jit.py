@@ -2,6 +2,7 @@
 
 import dis
 import gc
+import importlib
 import linecache
 import random
 import signal
@@ -33,7 +34,7 @@ def fused(request, monkeypatch):
     MODE["fuse"] = request.param != "plain"
     if request.param == "blocks":
         monkeypatch.setenv("TINYGRAD_EDU_FAST", "0")
-        monkeypatch.setattr(sys.modules["tinygrad_edu.jit.planned"], "LARGE", 0)
+        monkeypatch.setattr(importlib.import_module("tinygrad_edu.jit.planned"), "LARGE", 0)
     yield MODE["fuse"]
     MODE["fuse"] = False
 
@@ -832,7 +833,7 @@ def test_only_the_part_that_is_written_counts_as_overwritten():
 
 
 def test_large_results_are_new_arrays(monkeypatch):
-    monkeypatch.setattr(sys.modules["tinygrad_edu.jit.planned"], "LASTING", 8)
+    monkeypatch.setattr(importlib.import_module("tinygrad_edu.jit.planned"), "LASTING", 8)
     p = t(1, 2, requires_grad=True)
 
     def step(x):
