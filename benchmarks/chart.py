@@ -13,9 +13,10 @@ from .peers import OURS, PEERS, REFERENCE
 from .report import MIB, MILLION, in_row
 from .training import Record
 
-COLOURS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#B8A800")
-"""Okabe and Ito's, which colour-blind people can tell apart, the yellow darker; each with its own marker besides."""
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+COLOURS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#E69F00", "#009E73", "#CC79A7", "#B8A800")
+"""Okabe and Ito's, which colour-blind people can tell apart, the yellow darker, and a grey; each with its own marker
+besides."""
+MARKERS = ("o", "s", "D", "^", "<", "v", "P", "X", "*")
 
 Points = Callable[[Record, str], Sequence[float | None]]
 """The values of a framework in a row: one that is drawn full, and one that is drawn hollow."""
