@@ -13,7 +13,7 @@ import pytest
 import tinygrad_edu as tg
 
 ROOT = Path(__file__).parents[1]
-CORE = {"graph", "imports", "matmul", "memory", "overhead"}
+CORE = {"graph", "imports", "matmul", "memory", "overhead", "scaling"}
 DENSE = {"perceptron", "deep", "xor", "mnist", "wide", "big", "autoencoder"}
 TRAINING = DENSE | {"lenet", "resnet", "denoising", "lstm", "gru", "gpt", "recommender", "translation"}
 

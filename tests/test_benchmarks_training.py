@@ -278,13 +278,16 @@ def test_tables(benchmarks):
     assert all(table.text() for table in tables.values())
 
 
-def test_chart(benchmarks, tmp_path):
+@pytest.mark.parametrize("scaling", [[], [("a, batch", 4, 1.0), ("a, batch", 8, 2.0), ("a, depth", 1, 1.0)]])
+def test_chart(benchmarks, tmp_path, scaling):
     pytest.importorskip("matplotlib")
     record = record_of(benchmarks, SECONDS)
     frameworks = benchmarks("report").frameworks([record], lambda name: None)
     training = {"best calibration": 1.0, "frameworks": frameworks, "rows": [record]}
     machine = {"device": "a machine", "threads": "2", "date": "today"}
-    benchmarks("chart").draw({"machine": machine, "training": training}, tmp_path / "chart.png")
+    lines = [dict(zip(("what", "size", "ms"), line, strict=True)) for line in scaling]
+    tables = [{"title": "scaling", "lines": lines}]
+    benchmarks("chart").draw({"machine": machine, "training": training, "tables": tables}, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
