@@ -36,12 +36,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds: does it run, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write every figure and every raw time to FILE")
     parser.add_argument("--chart", metavar="FILE", help="draw the training rows into FILE, a PNG")
-    parser.add_argument("--threads", type=int, default=cores(), help="of each framework (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help=f"of each framework (default: {cores()}, with --quick 1)")
     parser.add_argument(
         "--limit", type=float, default=180.0, metavar="SECONDS", help="for one answer of a framework (%(default)s)"
     )
     options = parser.parse_args(arguments)
     options.peers = options.peers.split(",") if options.peers else [REFERENCE] if options.quick else list(PEERS)
+    options.threads = options.threads or (1 if options.quick else cores())
     options.rows = options.rows.split(",")
     if options.chart and importlib.util.find_spec("matplotlib") is None:
         parser.error("--chart needs matplotlib: pip install 'tinygrad-edu[viz]'")

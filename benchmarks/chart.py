@@ -13,9 +13,10 @@ from .peers import OURS, PEERS, REFERENCE
 from .report import MIB, MILLION, in_row
 from .training import Record
 
-COLOURS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#009E73", "#CC79A7", "#B8A800")
-"""Okabe and Ito's, which colour-blind people can tell apart, the yellow darker; each with its own marker besides."""
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+COLOURS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#E69F00", "#009E73", "#CC79A7", "#B8A800")
+"""Okabe and Ito's, which colour-blind people can tell apart, the yellow darker, and a grey; each with its own marker
+besides."""
+MARKERS = ("o", "s", "D", "^", "<", "v", "P", "X", "*")
 
 Points = Callable[[Record, str], Sequence[float | None]]
 """The values of a framework in a row: one that is drawn full, and one that is drawn hollow."""
@@ -29,9 +30,10 @@ def draw(found: Record, path: Path) -> None:
     training, machine = found["training"], found["machine"]
     records, best = training["rows"], training["best calibration"]
     names = [entry["name"] for entry in training["frameworks"]]
-    figure = Figure(figsize=(13, 13), layout="constrained")
+    grown = [line for table in found["tables"] if table["title"] == "scaling" for line in table["lines"]]
+    figure = Figure(figsize=(13, 17 if grown else 13), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, 2)
+    axes = figure.subplots(4 if grown else 3, 2)
     figure.suptitle(
         f"Training steps beside peers: {machine['device']}, {machine['threads']} threads, {machine['date']}"
     )
@@ -69,6 +71,9 @@ def draw(found: Record, path: Path) -> None:
         place.invert_yaxis()
         place.margins(x=0.12)
         place.set_title(title)
+    for place, what in zip(axes[3] if grown else (), ("batch", "depth"), strict=False):
+        place.set_title(f"Time of a step as the {what} grows, the first = 1 (dotted: linear)")
+        growth(place, grown, what)
     handles, labels = axes[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(names))
     figure.savefig(path, dpi=110)
@@ -107,6 +112,20 @@ def dots(
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0.0)
+
+
+def growth(axes: Any, lines: Sequence[Record], what: str) -> None:
+    """A line for each network, of the times beside that of the first size."""
+    networks = dict.fromkeys(line["what"] for line in lines if line["what"].endswith(what))
+    for number, name in enumerate(networks):
+        points = [(line["size"], line["ms"]) for line in lines if line["what"] == name]
+        sizes = [size / points[0][0] for size, _ in points]
+        axes.plot(sizes, [ms / points[0][1] for _, ms in points], MARKERS[number], linestyle="-", color=COLOURS[number])
+        axes.annotate(name.split(",")[0], (sizes[-1], points[-1][1] / points[0][1]))
+        axes.plot(sizes, sizes, ":", color="0.5")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.grid(alpha=0.3)
 
 
 def style(name: str) -> tuple[str, str]:

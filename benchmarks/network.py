@@ -1,4 +1,4 @@
-"""The network of a training row, in terms that belong to no framework: sizes, first weights, data, matrix products.
+"""The network of a training row, in terms that belong to no framework: layers, first weights, data, matrix products.
 
 Every framework builds the same network from it, with the same numbers: they come from one seeded NumPy generator.
 """
@@ -6,42 +6,57 @@ Every framework builds the same network from it, with the same numbers: they com
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Data = tuple[NDArray[np.float32], NDArray[np.float32] | NDArray[np.int64]]
+from . import nodes
+from .nodes import Node
 
-LEARNING_RATE, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-12
+Data = tuple[NDArray[np.float32] | NDArray[np.int64], NDArray[np.float32] | NDArray[np.int64]]
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-12
 """Of Adam. Ours and Keras add epsilon to the square root of the second moment before it is corrected, the others after.
 The usual 1e-8 is not small beside the gradients of a mean over many outputs: the losses of `big` would differ by 0.7 %
 in the second step. With 1e-12 no loss shows the difference."""
 
+QUICK = 16
+"""No size is larger in a quick run."""
+
 
 @dataclass(frozen=True)
 class Network:
-    """A multi-layer perceptron that Adam trains: linear layers with an activation between each two, then the loss.
+    """A network that Adam trains.
 
     Args:
-        widths: of the input, of each hidden layer and of the output.
+        shape: of an input, without the batch.
+        layers: makes the output from the input.
         batch: rows per step.
         loss: "binary" and "classes" are cross-entropies of logits, with targets of 0 and 1 and with class ids;
             "squares" is the mean squared error.
-        activation: "relu" or "tanh".
+        text: what it is, for the tables.
         batches: in the data. More than one means that the row trains through `fit`, with data feeding and accuracy;
             it needs the loss "binary".
         data: makes inputs and targets, where those of `made_up` will not do.
+        learning_rate: of Adam; less than usual where a network makes much of little differences.
+        most: the largest size that is allowed, for a quick run.
     """
 
-    widths: tuple[int, ...]
+    shape: tuple[int, ...]
+    layers: Callable[[Node], Node]
     batch: int
     loss: str
-    activation: str = "relu"
+    text: str
     batches: int = 1
     data: Callable[[Network, np.random.Generator], Data] | None = None
+    learning_rate: float = 1e-3
+    most: float = math.inf
 
     @property
     def through_fit(self) -> bool:
@@ -49,25 +64,55 @@ class Network:
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """What is timed: forward, forward and backward, and the whole step, by hand or by `fit`."""
-        return ("forward", "gradient", "fit" if self.through_fit else "step")
+        """What is timed: forward, forward and backward, the whole step, by hand or by `fit`, and the outputs alone of
+        the batch and of one row."""
+        return ("forward", "gradient", "fit" if self.through_fit else "step", "predict", "predict_one")
 
     def __str__(self) -> str:
-        return "-".join(map(str, self.widths)) + f", batch {self.batch}" + (", fit" if self.through_fit else "")
+        return f"{self.text}, batch {self.batch}" + (", fit" if self.through_fit else "")
 
     def quick(self) -> Network:
         """The same, so small that a step takes no time."""
-        widths = tuple(min(width, 16) for width in self.widths)
-        return dataclasses.replace(self, widths=widths, batch=min(self.batch, 8), batches=min(self.batches, 20))
+        return dataclasses.replace(self, most=QUICK, batch=min(self.batch, 8), batches=min(self.batches, 20))
 
-    def weights(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """The first kernel (inputs, outputs) and bias of each layer."""
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """The input, and every operation after those that it takes."""
+        found: dict[Node, None] = {}
+
+        def visit(node: Node) -> None:
+            for before in node.inputs:
+                if before not in found:
+                    visit(before)
+            found[node] = None
+
+        shape = tuple(int(min(size, self.most)) for size in self.shape)
+        visit(self.layers(Node("input", (), shape, most=self.most)))
+        return list(found)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each operation takes the one before and no other."""
+        return all(node.inputs == (before,) for before, node in pairwise(self.nodes))
+
+    @cached_property
+    def places(self) -> list[tuple[int, ...]]:
+        """For each node, where among them its inputs are."""
+        place = {node: i for i, node in enumerate(self.nodes)}
+        return [tuple(place[before] for before in node.inputs) for node in self.nodes]
+
+    def weights(self) -> list[dict[str, NDArray[np.float32]]]:
+        """The first weights of each node: normal with the variance of Glorot and Bengio (2010), but for biases, 0, and
+        factors, 1."""
         random = np.random.default_rng(0)
-        found = []
-        for inputs, outputs in pairwise(self.widths):
-            kernel = random.standard_normal((inputs, outputs), dtype=np.float32)
-            found.append((kernel * np.float32(np.sqrt(2.0 / (inputs + outputs))), np.zeros(outputs, np.float32)))
-        return found
+
+        def first(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+            if "bias" in name or name in ("beta", "gamma"):
+                return np.full(shape, name == "gamma", np.float32)
+            fans = math.prod(shape[:-1]) + shape[-1]
+            return random.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2.0 / fans))
+
+        return [{name: first(name, shape) for name, shape in node.weights.items()} for node in self.nodes]
 
     def rows(self) -> Data:
         """Inputs and targets, of all batches."""
@@ -77,25 +122,41 @@ class Network:
         x, y = self.rows()
         return x[: self.batch], y[: self.batch]
 
-    def products(self) -> dict[str, list[tuple[int, int, int]]]:
+    def products(self, phase: str) -> list[tuple[int, int, int]]:
         """The sizes (rows, inner, columns) of the matrix products; the input needs no gradient."""
+        batch = 1 if phase == "predict_one" else self.batch
         forward, gradient = [], []
-        for i, (inputs, outputs) in enumerate(pairwise(self.widths)):
-            forward.append((self.batch, inputs, outputs))
-            gradient += [(inputs, self.batch, outputs)] + ([(self.batch, outputs, inputs)] if i else [])
-        return {"forward": forward, "gradient": forward + gradient}
+        for node in self.nodes:
+            for i, (rows, inner, columns) in enumerate(node.products(batch)):
+                forward.append((rows, inner, columns))
+                gradient.append((inner, rows, columns))
+                if i or node.inputs[0].kind != "input":
+                    gradient.append((rows, columns, inner))
+        return forward if phase in ("forward", "predict", "predict_one") else forward + gradient
 
     def operations(self, phase: str) -> float:
-        """Floating-point operations of the matrix products of one step."""
-        products = self.products()["forward" if phase == "forward" else "gradient"]
-        return sum(2.0 * rows * inner * columns for rows, inner, columns in products)
+        """Floating-point operations of the matrix products."""
+        return sum(2.0 * rows * inner * columns for rows, inner, columns in self.products(phase))
+
+
+def dense_network(widths: Sequence[int], batch: int, loss: str, activation: str = "relu", **options: Any) -> Network:
+    """A multi-layer perceptron: linear layers of these widths, the first being the input's, with an activation between
+    each two."""
+
+    def layers(x: Node) -> Node:
+        for width in widths[1:-1]:
+            x = nodes.dense(x, width, activation)
+        return nodes.dense(x, widths[-1])
+
+    return Network(tuple(widths[:1]), layers, batch, loss, "-".join(map(str, widths)), **options)
 
 
 def made_up(network: Network, random: np.random.Generator) -> Data:
     """Normal inputs, and targets that depend on them or, for the loss "squares", are normal too."""
-    rows, outputs = network.batch * network.batches, network.widths[-1]
-    x = random.standard_normal((rows, network.widths[0]), dtype=np.float32)
+    inputs, output = network.nodes[0].shape, network.nodes[-1].shape
+    rows = network.batch * network.batches
+    x = random.standard_normal((rows, *inputs), dtype=np.float32)
     if network.loss == "squares":
-        return x, random.standard_normal((rows, outputs), dtype=np.float32)
-    scores = x @ random.standard_normal((network.widths[0], outputs), dtype=np.float32)
+        return x, random.standard_normal((rows, *output), dtype=np.float32)
+    scores = x.reshape(rows, -1) @ random.standard_normal((math.prod(inputs), *output), dtype=np.float32)
     return x, scores.argmax(axis=1) if network.loss == "classes" else (scores > 0).astype(np.float32)

@@ -16,7 +16,11 @@ PHASES = {
     "forward": "forward: network and loss",
     "gradient": "forward and backward",
     "step": "a whole step: forward, backward and Adam; in rows with `fit` a step of `fit`, with its data and metrics",
+    "predict": "the outputs alone, without a gradient, from array to array",
+    "predict_one": "the same for one row",
 }
+OF_ALL = ("step", "predict", "predict_one")
+"""Those in which each of ours is compared with the others, and not just the first."""
 MIB, MILLION = 2.0**20, 1e6
 
 
@@ -37,7 +41,7 @@ def tables(records: Sequence[Record], best: float, frameworks: Sequence[Record])
     ours = [name for name in present if name in OURS]
     for mine in ours:
         others = [name for name in present if name != mine and (name in PEERS or mine == ours[0])]
-        for phase in PHASES if mine == ours[0] else ["step"]:
+        for phase in PHASES if mine == ours[0] else OF_ALL:
             note = f"Time of {mine} / time of the other, below 1 where we are faster, and its 95 % interval."
             found.append(by_row(f"ratio, {phase}, {mine}", note, others, ratio(best, phase, mine)))
     found += [
@@ -85,7 +89,7 @@ def rows_table(records: Sequence[Record], best: float) -> Table:
     note = f"A framework counts where its first {STEPS} losses are PyTorch's to {TOLERANCE:g}. "
     if limit := records[0]["too slow"]:
         note += (
-            "Rounds (of forward, gradient, step) count where the calibration before them took at most "
+            "Rounds (of each phase) count where the calibration before them took at most "
             f"{limit:g} times the session's best, {best * 1e3:.1f} ms."
         )
     else:

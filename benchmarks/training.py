@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from .session import Failure, Session, Worker
 Record = dict[str, Any]
 
 STEPS, TOLERANCE = 20, 1e-3
-"""A framework counts only if so many of its first losses are PyTorch's, but for this share of them."""
+"""A framework counts only if so many of its first losses, and its outputs, are PyTorch's, but for this share."""
 KEPT, SPARE, QUICK_KEPT, AT_MOST, TOO_SLOW = 15, 3, 2, 60, 1.3
 """Rounds wanted; more of them, for a later row may find a shorter calibration, by which fewer count; in a quick run;
 rounds tried; how many times the best of the session a calibration may take."""
@@ -75,48 +74,70 @@ def run(row: str, network: Network, names: Sequence[str], session: Session) -> R
 
 def prepare(name: str, row: str, session: Session, caches: str) -> tuple[Worker, Record]:
     """A worker that is warm, and what was learned on the way: the first call with empty caches on disk, in a process
-    that then ends; the most bytes of tensors, in another; and in the one that stays, the first call with full caches,
-    the losses, and how often to repeat each phase."""
-    facts: Record = {}
-    if name != SGEMM:
-        with closing(session.worker(name, row, caches)) as other:
-            facts["imports"] = [other.ask("hello")["import"]]
-            facts["first cold"] = other.ask("first")["seconds"]
-        with closing(session.worker(name, row, caches)) as other:
-            facts["imports"].append(other.ask("hello")["import"])
-            facts["peak bytes"] = other.ask("peak")["bytes"]
+    that then ends; the most bytes of tensors and the outputs by first weights, in another; and in the one that stays,
+    the first call with full caches, the losses, and how often to repeat each phase. In a quick run they are one."""
+    facts: Record = {"imports": [], "iterations": {}}
     worker = session.worker(name, row, caches)
-    hello = worker.ask("hello")
-    facts |= {"version": hello["version"], "phases": hello["phases"], "iterations": {}}
+
+    def hello() -> Record:
+        answer = worker.ask("hello")
+        facts["imports"].append(answer["import"])
+        return answer
+
+    if name != SGEMM:
+        hello()
+        facts["first cold"] = worker.ask("first")["seconds"]
+        worker = another(worker, name, row, session, caches)
+        hello()
+        facts["peak bytes"] = worker.ask("peak")["bytes"]
+        facts["outputs"] = worker.ask("outputs")["outputs"]
+        worker = another(worker, name, row, session, caches)
+    answer = hello()
+    facts |= {"version": answer["version"], "phases": answer["phases"]}
     if name == SGEMM:
         facts["threads"] = worker.ask("build")["threads"]
     else:
         first = worker.ask("first")
         facts |= {"first warm": first["seconds"], "threads": first["threads"]}
-        facts["imports"].append(hello["import"])
         facts["losses"] = [first["loss"], *worker.ask("losses", start=1, stop=STEPS)["losses"]]
     if facts["threads"] not in (None, session.threads):
         worker.close()
         raise Failure(f"uses {facts['threads']} threads, not {session.threads}")
-    for phase in hello["phases"]:
+    for phase in facts["phases"]:
         facts["iterations"][phase] = worker.ask("tune", phase=phase, seconds=session.turn)["times"]
     return worker, facts
 
 
+def another(worker: Worker, name: str, row: str, session: Session, caches: str) -> Worker:
+    """A fresh process in its place, but in a quick run the same."""
+    if session.quick:
+        return worker
+    worker.close()
+    return session.worker(name, row, caches)
+
+
 def disagreements(record: Record) -> dict[str, Failure]:
-    """The frameworks whose first losses are not PyTorch's."""
+    """The frameworks whose first losses, or whose outputs, are not PyTorch's."""
     found = {}
-    losses = {name: facts["losses"] for name, facts in record["frameworks"].items() if name != SGEMM}
-    for name, values in losses.items():
-        if REFERENCE not in losses:
+    facts = {name: facts for name, facts in record["frameworks"].items() if name != SGEMM}
+    for name in facts:
+        if REFERENCE not in facts:
             why = f"no losses of PyTorch to agree with: {record['skipped'][REFERENCE]}"
             found[name] = Failure(why, absent=True)
-            continue
-        for step, (value, expected) in enumerate(zip(values, losses[REFERENCE], strict=True)):
-            if not abs(value - expected) <= TOLERANCE * abs(expected):  # NaN must not pass
-                found[name] = Failure(f"wrong: the loss of step {step} is {value:.6g}, PyTorch's {expected:.6g}")
-                break
+        elif fault := fault_of(facts[name], facts[REFERENCE]):
+            found[name] = Failure(f"wrong: {fault}")
     return found
+
+
+def fault_of(facts: Record, expected: Record) -> str | None:
+    """The first loss or output that is wrong; outputs are compared beside the largest of them."""
+    scale = max(map(abs, expected["outputs"]))
+    for what in ("losses", "outputs"):
+        for i, (value, right) in enumerate(zip(facts[what], expected[what], strict=True)):
+            if not abs(value - right) <= TOLERANCE * (abs(right) if what == "losses" else scale):  # NaN must not pass
+                where = f"the loss of step {i}" if what == "losses" else "an output"
+                return f"{where} is {value:.6g}, PyTorch's {right:.6g}"
+    return None
 
 
 def take_turns(

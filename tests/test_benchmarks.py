@@ -13,8 +13,9 @@ import pytest
 import tinygrad_edu as tg
 
 ROOT = Path(__file__).parents[1]
-CORE = {"graph", "imports", "matmul", "memory", "overhead"}
-TRAINING = {"perceptron", "deep", "xor", "mnist", "wide", "big", "autoencoder"}
+CORE = {"graph", "imports", "matmul", "memory", "overhead", "scaling"}
+DENSE = {"perceptron", "deep", "xor", "mnist", "wide", "big", "autoencoder"}
+TRAINING = DENSE | {"lenet", "resnet", "denoising", "lstm", "gru", "gpt", "recommender", "translation"}
 
 
 @pytest.fixture

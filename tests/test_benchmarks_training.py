@@ -14,6 +14,7 @@ import pytest
 from tinygrad_edu import cli
 
 ROOT = Path(__file__).parents[1]
+PHASES = ("forward", "gradient", "step", "predict", "predict_one")
 
 
 @pytest.fixture
@@ -59,13 +60,14 @@ class FakeWorker:
         if what == "run":
             self.session.log.append((arguments["phase"], self.name))
         return {
-            "hello": {"import": 0.1, "version": "1", "phases": ["forward", "gradient", "step"]},
+            "hello": {"import": 0.1, "version": "1", "phases": list(PHASES)},
             "build": {"threads": None},
             "first": {"seconds": 1.0, "loss": 0.5, "threads": 2},
             "losses": {"losses": [0.5] * (arguments.get("stop", 0) - arguments.get("start", 0))},
             "tune": {"times": 4},
             "run": {"seconds": 1.0, "cpu": 2.0},
             "peak": {"bytes": 100},
+            "outputs": {"outputs": [0.5, -2.0]},
             "resident": {"bytes": 200},
         }[what]
 
@@ -128,7 +130,7 @@ def test_without_pytorch_nothing_counts(benchmarks):
     why = "no losses of PyTorch to agree with: No module named 'torch'"
     assert record["skipped"] == {"torch": "No module named 'torch'", "eager": why, "jax": why}
     assert record["wrong"] == []
-    assert record["rounds"] == {"forward": [], "gradient": [], "step": []}
+    assert record["rounds"] == {phase: [] for phase in PHASES}
 
 
 def test_pytorch_is_asked_for_its_losses_even_if_it_is_not_measured(benchmarks):
@@ -151,20 +153,16 @@ def test_frameworks_take_turns_after_a_calibration(benchmarks):
     session = FakeSession()
     record = run(benchmarks, session, names=("eager", "torch"))
     rounds = "".join("|" if entry == "calibration" else entry[1][0] for entry in session.log)
-    assert rounds.startswith("|" + "tes|" * 3 + "est|" * 3 + "ste|" * 3 + "tes|")
+    assert rounds.startswith("|" + "tes|" * 5 + "est|" * 5 + "ste|" * 5 + "tes|")
     assert {phase: len(found) for phase, found in record["rounds"].items()} == dict.fromkeys(record["rounds"], 18)
     assert record["frameworks"]["torch"]["resident bytes"] == 200
     assert record["frameworks"]["torch"]["peak bytes"] == 100
 
 
 def test_rounds_with_a_slow_calibration_are_dropped_and_counted(benchmarks):
-    slow_first = [1.31, 1.3, 1.3]  # of forward, gradient and step
+    slow_first = [1.31, 1.3, 1.3, 1.3, 1.3]  # of each phase, forward being the first
     record = run(benchmarks, FakeSession(calibrations=slow_first))
-    assert benchmarks("figures").quiet_rounds(record, 1.0) == {
-        "forward": (18, 19),
-        "gradient": (18, 18),
-        "step": (18, 18),
-    }
+    assert benchmarks("figures").quiet_rounds(record, 1.0) == dict.fromkeys(PHASES, (18, 18)) | {"forward": (18, 19)}
     assert record["rounds"]["forward"][0]["seconds"]  # raw times are kept all the same
     assert 0 not in benchmarks("figures").times(record, 1.0, "forward", "jax")
     assert benchmarks("figures").quiet_rounds(record, 0.5)["step"] == (0, 18)  # the best was found out later
@@ -237,10 +235,10 @@ def record_of(benchmarks, seconds):
 
 
 SECONDS = {
-    "eager": {"forward": 2.0, "gradient": 7.0, "step": 8.0},
-    "torch": {"forward": 1.0, "gradient": 3.0, "step": 4.0},
-    "keras": {"forward": 4.0, "step": 10.0},
-    "sgemm": {"forward": 1.0, "gradient": 3.0, "step": 3.0},
+    "eager": {"forward": 2.0, "gradient": 7.0, "step": 8.0, "predict": 1.0, "predict_one": 0.5},
+    "torch": {"forward": 1.0, "gradient": 3.0, "step": 4.0, "predict": 2.0, "predict_one": 0.25},
+    "keras": {"forward": 4.0, "step": 10.0, "predict": 1.0, "predict_one": 1.0},
+    "sgemm": {"forward": 1.0, "gradient": 3.0, "step": 3.0, "predict": 1.0, "predict_one": 1.0},
 }
 
 
@@ -265,11 +263,12 @@ def test_tables(benchmarks):
     report, record = benchmarks("report"), record_of(benchmarks, SECONDS)
     frameworks = report.frameworks([record], lambda name: 2**21)
     tables = {table.title: table for table in report.tables([record], 1.0, frameworks)}
-    assert tables["rows"].lines == [["mnist", "784-512-256-10, batch 128", "15 of 15, 15 of 15, 15 of 15"]]
+    assert tables["rows"].lines == [["mnist", "784-512-256-10, batch 128", ", ".join(["15 of 15"] * 5)]]
     assert tables["skipped"].lines == [["keras", "mnist", "No module named 'keras'"]]
     assert tables["time, step"].columns == ["row", "eager", "torch", "keras"]
     assert tables["time, step"].lines == [["mnist", *(pytest.approx(s * 1.07e6) for s in (8, 4, 10))]]
     assert tables["ratio, step, eager"].lines == [["mnist", "2.00 [2.00, 2.00]", "0.80 [0.80, 0.80]"]]
+    assert tables["ratio, predict_one, eager"].lines == [["mnist", "2.00 [2.00, 2.00]", "0.50 [0.50, 0.50]"]]
     assert tables["ratio, gradient, eager"].lines == [["mnist", "2.33 [2.33, 2.33]", None]]
     assert tables["share of sgemm"].lines[0][2:] == ["50% / 40% / 38%", "100% / 100% / 75%", "25% / - / 30%"]
     assert tables["tensor memory"].lines == [["mnist", 1.0, 1.0, 1.0]]
@@ -279,13 +278,16 @@ def test_tables(benchmarks):
     assert all(table.text() for table in tables.values())
 
 
-def test_chart(benchmarks, tmp_path):
+@pytest.mark.parametrize("scaling", [[], [("a, batch", 4, 1.0), ("a, batch", 8, 2.0), ("a, depth", 1, 1.0)]])
+def test_chart(benchmarks, tmp_path, scaling):
     pytest.importorskip("matplotlib")
     record = record_of(benchmarks, SECONDS)
     frameworks = benchmarks("report").frameworks([record], lambda name: None)
     training = {"best calibration": 1.0, "frameworks": frameworks, "rows": [record]}
     machine = {"device": "a machine", "threads": "2", "date": "today"}
-    benchmarks("chart").draw({"machine": machine, "training": training}, tmp_path / "chart.png")
+    lines = [dict(zip(("what", "size", "ms"), line, strict=True)) for line in scaling]
+    tables = [{"title": "scaling", "lines": lines}]
+    benchmarks("chart").draw({"machine": machine, "training": training, "tables": tables}, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -373,44 +375,82 @@ def test_a_module_that_is_missing_makes_a_framework_absent(benchmarks):
 
 # Rows
 
+DENSE = {
+    "perceptron": "2-1, batch 32, fit",
+    "deep": "20-128-64-32-16-1, batch 32, fit",
+    "xor": "2-8-1, batch 4",
+    "mnist": "784-512-256-10, batch 128",
+    "wide": "1024-1024-1024-1024-1024, batch 256",
+    "big": "4096-4096-4096, batch 512",
+    "autoencoder": "784-256-32-256-784, batch 128",
+}
+OTHERS = ["lenet", "resnet", "denoising", "lstm", "gru", "gpt", "recommender", "translation"]
 
-@pytest.mark.parametrize(
-    ("row", "shown", "loss"),
-    [
-        ("perceptron", "2-1, batch 32, fit", "binary"),
-        ("deep", "20-128-64-32-16-1, batch 32, fit", "binary"),
-        ("xor", "2-8-1, batch 4", "binary"),
-        ("mnist", "784-512-256-10, batch 128", "classes"),
-        ("wide", "1024-1024-1024-1024-1024, batch 256", "squares"),
-        ("big", "4096-4096-4096, batch 512", "squares"),
-        ("autoencoder", "784-256-32-256-784, batch 128", "squares"),
-    ],
-)
-def test_networks(benchmarks, row, shown, loss):
+
+@pytest.mark.parametrize("row", [*DENSE, *OTHERS])
+def test_networks(benchmarks, row):
     network = benchmarks(f"rows.{row}").NETWORK
-    assert (str(network), network.loss) == (shown, loss)
+    assert str(network) == DENSE.get(row, str(network))
     small = network.quick()
     x, y = small.rows()
-    assert x.shape == (small.batch * small.batches, small.widths[0])
-    assert len(y) == len(x)
-    assert (x.dtype, y.dtype) == ("float32", "int64" if loss == "classes" else "float32")
-    assert [kernel.shape for kernel, _ in small.weights()] == list(zip(small.widths, small.widths[1:], strict=False))
-    again = small.weights()
-    assert all(
-        (a == b).all()
-        for pair, other in zip(small.weights(), again, strict=True)
-        for a, b in zip(pair, other, strict=True)
-    )
-    if loss == "binary":
-        assert set(np.unique(y)) == {0.0, 1.0}
+    output = small.nodes[-1].shape
+    assert x.shape == (small.batch * small.batches, *small.nodes[0].shape)
+    assert y.shape == (len(x), *(output[:-1] if network.loss == "classes" else output))
+    assert y.dtype == ("int64" if network.loss == "classes" else "float32")
+    for weights, again, node in zip(small.weights(), small.weights(), small.nodes, strict=True):
+        assert {name: array.shape for name, array in weights.items()} == node.weights
+        assert all(array.dtype == "float32" and (array == again[name]).all() for name, array in weights.items())
+    assert max(size for node in small.nodes for shape in node.weights.values() for size in shape) <= 4 * 16 * 16
+    if network.loss == "binary":
+        assert 0.0 <= y.min() < y.max() <= 1.0
+
+
+@pytest.mark.parametrize("peer", ["torch", "torch-channels-last", "jax", "keras"])
+@pytest.mark.parametrize("row", OTHERS)
+def test_every_framework_builds_the_same_network(benchmarks, row, peer):
+    """Its outputs by first weights, and its first losses."""
+    entry = benchmarks("peers").ENTRIES[peer]
+    pytest.importorskip(entry.module)
+    pytest.importorskip("torch")
+    network = benchmarks(f"rows.{row}").NETWORK.quick()
+    try:
+        theirs = getattr(benchmarks(f"peers.{entry.file}"), entry.kind)(network)
+    except benchmarks("peers").Absent:
+        pytest.skip("there are no images")
+    ours = benchmarks("peers.ours").Eager(network)
+    np.testing.assert_allclose(ours.predict(), theirs.predict(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours.predict_one(), theirs.predict_one(), rtol=1e-4, atol=1e-4)
+    for _ in range(3):
+        assert ours.value(ours.step()) == pytest.approx(theirs.value(theirs.step()), rel=1e-4)
+
+
+def test_a_framework_with_other_outputs_does_not_count(benchmarks):
+    session = FakeSession({("jax", "outputs"): lambda _: {"outputs": [0.503, -2.0]}})  # off by 0.15 % of the largest
+    record = run(benchmarks, session)
+    assert record["skipped"] == {"jax": "wrong: an output is 0.503, PyTorch's 0.5"}
+    session = FakeSession({("jax", "outputs"): lambda _: {"outputs": [0.501, -2.0]}})
+    assert "jax" in run(benchmarks, session)["frameworks"]
 
 
 def test_products_of_a_network(benchmarks):
-    network = benchmarks("network").Network((3, 5, 2), batch=7, loss="squares")
-    assert network.products()["forward"] == [(7, 3, 5), (7, 5, 2)]
-    assert network.products()["gradient"][2:] == [(3, 7, 5), (5, 7, 2), (7, 2, 5)]
+    network = benchmarks("network").dense_network((3, 5, 2), batch=7, loss="squares")
+    assert network.products("forward") == [(7, 3, 5), (7, 5, 2)]
+    assert network.products("gradient")[2:] == [(3, 7, 5), (5, 7, 2), (7, 2, 5)]
+    assert network.products("predict_one") == [(1, 3, 5), (1, 5, 2)]
     assert network.operations("forward") == 2 * 7 * (15 + 10)
     assert network.operations("step") == 2 * 7 * (2 * 15 + 3 * 10)
+
+
+def test_products_of_other_layers(benchmarks):
+    nodes, network = benchmarks("nodes"), benchmarks("network").Network
+    image = network((6, 6, 2), lambda x: nodes.conv(x, 4, stride=2), 5, "squares", "")
+    assert image.products("forward") == [(5 * 3 * 3, 3 * 3 * 2, 4)]
+    assert image.products("gradient")[1:] == [(18, 45, 4)]  # the image needs no gradient
+    sequence = network((3, 2), lambda x: nodes.lstm(x, 4), 5, "squares", "")
+    assert sequence.products("forward") == [(15, 2, 16)] + [(5, 4, 16)] * 3
+    assert len(sequence.products("gradient")) == 4 + 1 + 3 * 2
+    heads = network((3, 8), lambda x: nodes.causal_attention(x, heads=2), 5, "squares", "")
+    assert heads.products("forward") == [(15, 8, 8)] * 4 + [(3, 4, 3), (3, 3, 4)] * 10
 
 
 # Installed sizes

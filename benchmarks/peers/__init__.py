@@ -30,6 +30,7 @@ OURS = {
 }
 PEERS = {
     "torch": Entry("pytorch", "Torch", "torch", "torch"),
+    "torch-channels-last": Entry("pytorch", "TorchChannelsLast", "torch", "torch"),
     "torch-compile": Entry("pytorch", "TorchCompile", "torch", "torch"),
     "jax": Entry("jax_jit", "Jax", "jax", "jax"),
     "keras": Entry("keras_fit", "Keras", "keras", "keras", environment={"KERAS_BACKEND": "jax"}),

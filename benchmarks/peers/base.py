@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ..network import Data, Network
@@ -13,10 +14,15 @@ class Peer:
     A subclass defines the phases that it has. What they return may be on its way still: `wait` waits for it.
     """
 
-    phases: tuple[str, ...] = ("forward", "gradient", "step", "fit")
+    phases: tuple[str, ...] = ("forward", "gradient", "step", "fit", "predict", "predict_one")
 
     def __init__(self, network: Network):
         self.network = network
+
+    @functools.cached_property
+    def batch(self) -> Any:
+        """The inputs of the first, by themselves."""
+        return self.network.first_batch()[0].copy()
 
     def forward(self) -> Any:
         """The loss of the first batch, as in training: with whatever a later backward needs."""
@@ -33,6 +39,17 @@ class Peer:
     def fit(self, x: Any, y: Any, epochs: int) -> float:
         """Trains on these rows in their order, with accuracy as a metric. Returns the mean loss of the last epoch."""
         raise NotImplementedError
+
+    def outputs(self, x: Any) -> Any:
+        """Of the network as it is used once it is trained, for an array of inputs; an array."""
+        raise NotImplementedError
+
+    def predict(self) -> Any:
+        return self.outputs(self.batch)
+
+    def predict_one(self) -> Any:
+        """The same for one row."""
+        return self.outputs(self.batch[:1])
 
     def wait(self, result: Any) -> None:
         """Returns when `result` is there."""

@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import network as constants
 from ..network import Network
 from .base import Peer, train
+from .jax_layers import apply, first_averages
 
 
 def loss_of(kind: str, output: Any, y: Any) -> Any:
     if kind == "squares":
         return jnp.mean(jnp.square(output - y))
     if kind == "classes":
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), y[:, None], axis=1))
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), y[..., None], axis=-1))
     return jnp.mean(jnp.maximum(output, 0.0) - output * y + jnp.log1p(jnp.exp(-jnp.abs(output))))
 
 
@@ -26,40 +28,41 @@ class Jax(Peer):
         parameters = jax.tree.map(jnp.array, network.weights())
         zeros = jax.tree.map(jnp.zeros_like, parameters)
         totals = jnp.zeros(()), jnp.zeros(())  # of the loss and of the right answers, summed over rows
-        self.state = parameters, zeros, jax.tree.map(jnp.zeros_like, parameters), jnp.zeros(()), totals
+        moments = zeros, jax.tree.map(jnp.zeros_like, parameters), jnp.zeros(())
+        self.state = parameters, first_averages(network), *moments, totals
         self.x, self.y = map(jnp.array, network.first_batch())
-        self.jitted_forward = jax.jit(lambda parameters, x, y: self.compute(parameters, x, y)[0])
+        self.jitted_forward = jax.jit(lambda *arguments: self.compute(*arguments)[0])
         self.jitted_gradient = jax.jit(jax.value_and_grad(self.compute, has_aux=True))
         self.jitted_step = jax.jit(self.update, donate_argnums=0)
+        self.jitted_outputs = jax.jit(lambda *arguments: apply(network, *arguments, training=False)[0])
 
-    def compute(self, parameters: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        """The loss and the output."""
-        activation = {"relu": jax.nn.relu, "tanh": jnp.tanh}[self.network.activation]
-        for i, (kernel, bias) in enumerate(parameters):
-            x = (activation(x) if i else x) @ kernel + bias
-        return loss_of(self.network.loss, x, y), x
+    def compute(self, parameters: Any, averages: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        """The loss, and the output with the averages of batch normalization."""
+        output, averages = apply(self.network, parameters, averages, x, training=True)
+        return loss_of(self.network.loss, output, y), (output, averages)
 
     def update(self, state: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        parameters, means, squares, count, (total, right) = state
-        (loss, output), gradients = jax.value_and_grad(self.compute, has_aux=True)(parameters, x, y)
+        parameters, averages, means, squares, count, (total, right) = state
+        gradient = jax.value_and_grad(self.compute, has_aux=True)
+        (loss, (output, averages)), gradients = gradient(parameters, averages, x, y)
         b1, b2, count = constants.BETA_1, constants.BETA_2, count + 1
         means = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, means, gradients)
         squares = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, squares, gradients)
 
         def moved(p: Any, m: Any, v: Any) -> Any:
             corrected = jnp.sqrt(v / (1 - b2**count)) + constants.EPSILON
-            return p - constants.LEARNING_RATE * m / (1 - b1**count) / corrected
+            return p - self.network.learning_rate * m / (1 - b1**count) / corrected
 
         parameters = jax.tree.map(moved, parameters, means, squares)
         if self.network.through_fit:
             total, right = total + loss * len(x), right + jnp.sum((output > 0) == (y > 0.5))
-        return (parameters, means, squares, count, (total, right)), loss
+        return (parameters, averages, means, squares, count, (total, right)), loss
 
     def forward(self) -> Any:
-        return self.jitted_forward(self.state[0], self.x, self.y)
+        return self.jitted_forward(*self.state[:2], self.x, self.y)
 
     def gradient(self) -> Any:
-        return self.jitted_gradient(self.state[0], self.x, self.y)
+        return self.jitted_gradient(*self.state[:2], self.x, self.y)
 
     def step(self) -> Any:
         self.state, loss = self.jitted_step(self.state, self.x, self.y)
@@ -68,12 +71,15 @@ class Jax(Peer):
     def fit(self, x: Any, y: Any, epochs: int) -> float:
         batch = self.network.batch
         for _ in range(epochs):
-            self.state = *self.state[:4], (jnp.zeros(()), jnp.zeros(()))
+            self.state = *self.state[:-1], (jnp.zeros(()), jnp.zeros(()))
             for start in range(0, len(x), batch):
                 self.state, _ = self.jitted_step(self.state, x[start : start + batch], y[start : start + batch])
-            total, right = self.state[4]
+            total, right = self.state[-1]
             mean, _accuracy = float(total) / len(x), float(right) / len(x)
         return mean
+
+    def outputs(self, x: Any) -> Any:
+        return np.asarray(self.jitted_outputs(*self.state[:2], x))
 
     def wait(self, result: Any) -> None:
         jax.block_until_ready(result)

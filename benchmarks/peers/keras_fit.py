@@ -10,6 +10,7 @@ import keras
 from .. import network as constants
 from ..network import Network
 from .base import Peer
+from .keras_layers import build
 
 LOSSES = {
     "binary": lambda: keras.losses.BinaryCrossentropy(from_logits=True),
@@ -18,21 +19,29 @@ LOSSES = {
 }
 
 
+class Positions(keras.layers.Layer):
+    """Adds a learned vector to each step."""
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight(shape=shape[1:])
+
+    def call(self, x: Any) -> Any:
+        return x + self.table
+
+
 class Keras(Peer):
-    phases = ("forward", "step", "fit")
+    phases = ("forward", "step", "fit", "predict", "predict_one")
 
     def __init__(self, network: Network):
         super().__init__(network)
-        *hidden, last = network.widths[1:]
-        dense = [keras.layers.Dense(width, activation=network.activation) for width in hidden]
-        self.model = keras.Sequential([keras.layers.Input(network.widths[:1]), *dense, keras.layers.Dense(last)])
-        self.model.set_weights([array for pair in network.weights() for array in pair])
-        optimizer = keras.optimizers.Adam(
-            constants.LEARNING_RATE, constants.BETA_1, constants.BETA_2, constants.EPSILON
-        )
+        self.model = build(network, keras.layers, keras, Positions)
+        optimizer = keras.optimizers.Adam(network.learning_rate, constants.BETA_1, constants.BETA_2, constants.EPSILON)
         accuracy = [keras.metrics.BinaryAccuracy(threshold=0.0)] if network.through_fit else None
         self.model.compile(optimizer, LOSSES[network.loss](), metrics=accuracy)
         self.x, self.y = network.first_batch()
+
+    def outputs(self, x: Any) -> Any:
+        return self.model.predict_on_batch(x)
 
     def step(self) -> Any:
         return self.model.train_on_batch(self.x, self.y)
@@ -42,6 +51,9 @@ class Keras(Peer):
 
     def repeat(self, phase: str, times: int) -> None:
         """By `fit` and `evaluate`, which cost less per step than `train_on_batch` and `test_on_batch`."""
+        if phase.startswith("predict"):
+            super().repeat(phase, times)
+            return
         run, steps = (self.model.fit, "steps_per_epoch") if phase == "step" else (self.model.evaluate, "steps")
         batches = (batch for batch in itertools.repeat((self.x, self.y)))  # Keras takes generators, but no iterators
         run(batches, **{steps: times}, verbose=0)

@@ -16,6 +16,7 @@ from .. import network as constants
 from ..network import Network
 from . import Absent
 from .base import Peer, train
+from .keras_layers import build
 
 LOSSES: dict[str, Any] = {
     "binary": tg.binary_cross_entropy_with_logits,
@@ -23,27 +24,36 @@ LOSSES: dict[str, Any] = {
     "squares": lambda output, y: tg.mean(tg.square(output - y)),
 }
 
+SMALL = 2**16
+"""Bytes of which every change is looked at for the peak."""
+
+
+class Positions(layers.PositionEmbedding):
+    """Adds a learned vector to each step."""
+
+    def call(self, x: Any) -> Any:
+        return x + super().call(x)
+
 
 class Eager(Peer):
     jit: Any = False
 
     def __init__(self, network: Network):
         super().__init__(network)
-        *hidden, last = network.widths[1:]
-        dense = [layers.Dense(width, activation=network.activation) for width in hidden]
-        self.model = models.Sequential([layers.Input(network.widths[:1]), *dense, layers.Dense(last)])
-        self.model.set_weights([array for pair in network.weights() for array in pair])
-        self.optimizer = optimizers.Adam(constants.LEARNING_RATE, constants.BETA_1, constants.BETA_2, constants.EPSILON)
+        self.model = build(network, layers, models, lambda: Positions(network.nodes[0].shape[0]))
+        self.optimizer = optimizers.Adam(network.learning_rate, constants.BETA_1, constants.BETA_2, constants.EPSILON)
         self.parameters = self.model.trainable_weights
         self.x, self.y = map(tg.tensor, network.first_batch())
-        if network.through_fit:
-            loss, accuracy = losses.BinaryCrossentropy(from_logits=True), metrics.BinaryAccuracy(threshold=0.0)
-            self.model.compile(self.optimizer, loss, metrics=[accuracy], jit=self.jit)
+        loss, accuracy = losses.BinaryCrossentropy(from_logits=True), metrics.BinaryAccuracy(threshold=0.0)
+        self.model.compile(self.optimizer, loss, metrics=[accuracy], jit=self.jit)  # for `fit` and `predict`
         self.optimizer.build(self.parameters)
         self.functions = {"forward": self.loss, "gradient": self.loss_and_gradients, "step": self.train}
 
+    def outputs(self, x: Any) -> Any:
+        return self.model.predict_on_batch(x)
+
     def loss(self, x: Any, y: Any) -> Any:
-        return LOSSES[self.network.loss](self.model(x), y)
+        return LOSSES[self.network.loss](self.model(x, training=True), y)
 
     def loss_and_gradients(self, x: Any, y: Any) -> Any:
         loss = self.loss(x, y)
@@ -73,8 +83,9 @@ class Eager(Peer):
     @classmethod
     def peak_bytes(cls, network: Network) -> int:
         """NumPy's arrays by Python's record of allocations: those that are there before a step, and the most that the
-        step adds to them, looked at whenever a function is called or returns."""
-        data, most = network.first_batch(), 0
+        step adds to them, looked at whenever a function is called or returns and there is more of all kinds than ever,
+        by a hundredth or, below some kilobytes, at all."""
+        data, most, highest = network.first_batch(), 0, 0
         tracemalloc.start()
         peer = cls(network)
         train(peer, data, 2)
@@ -82,8 +93,10 @@ class Eager(Peer):
         tracemalloc.clear_traces()
 
         def look(*event: Any) -> None:
-            nonlocal most
-            most = max(most, array_bytes())
+            nonlocal most, highest
+            total, _ = tracemalloc.get_traced_memory()
+            if total > highest + (highest // 100 if highest > SMALL else -1):
+                most, highest = max(most, array_bytes()), max(total, highest)
 
         sys.setprofile(look)
         try:

@@ -10,37 +10,34 @@ from torch.nn import functional
 
 from .. import network as constants
 from ..network import Network
+from . import Absent
 from .base import Peer, train
+from .pytorch_layers import build
 
 LOSSES: dict[str, Any] = {
     "binary": functional.binary_cross_entropy_with_logits,
-    "classes": functional.cross_entropy,
+    "classes": lambda output, y: functional.cross_entropy(output.flatten(0, -2), y.flatten()),
     "squares": functional.mse_loss,
 }
 
 
 class Torch(Peer):
-    """`nn.Sequential` and Adam in its fused form, which is the fastest of the three that PyTorch has for the CPU."""
+    """Adam in its fused form, which is the fastest of the three that PyTorch has for the CPU."""
 
     fused: bool | None = True
 
     def __init__(self, network: Network):
         super().__init__(network)
-        activation = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[network.activation]
-        layers: list[Any] = []
-        for kernel, bias in network.weights():
-            layer = torch.nn.Linear(*kernel.shape)
-            with torch.no_grad():
-                layer.weight.copy_(torch.from_numpy(kernel.T.copy()))
-                layer.bias.copy_(torch.from_numpy(bias))
-            layers += [layer, activation()]
-        self.model = torch.nn.Sequential(*layers[:-1])
+        self.model = self.placed(build(network))
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         betas = (constants.BETA_1, constants.BETA_2)
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), constants.LEARNING_RATE, betas, constants.EPSILON, fused=self.fused
-        )
-        self.x, self.y = (torch.from_numpy(a).clone() for a in network.first_batch())
-        self.update = self.optimizer.step
+        self.optimizer = torch.optim.Adam(parameters, network.learning_rate, betas, constants.EPSILON, fused=self.fused)
+        self.x, self.y = (self.placed(tensor(a).clone()) for a in network.first_batch())
+        self.update, self.infer = self.optimizer.step, self.model
+
+    def placed(self, found: Any) -> Any:
+        """A model or tensor in the layout of memory that is measured."""
+        return found.to(memory_format=torch.contiguous_format)
 
     def compute(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss and the output."""
@@ -48,9 +45,11 @@ class Torch(Peer):
         return LOSSES[self.network.loss](output, y), output
 
     def forward(self) -> Any:
+        self.mode(training=True)
         return self.compute(self.x, self.y)[0]
 
     def gradient(self) -> Any:
+        self.mode(training=True)
         self.optimizer.zero_grad()
         loss, _ = self.compute(self.x, self.y)
         loss.backward()
@@ -62,6 +61,7 @@ class Torch(Peer):
         return loss
 
     def fit(self, x: Any, y: Any, epochs: int) -> float:
+        self.mode(training=True)
         x, y = torch.from_numpy(x), torch.from_numpy(y)
         for _ in range(epochs):
             total, right = torch.zeros(()), torch.zeros(())
@@ -76,6 +76,16 @@ class Torch(Peer):
                     right += ((output > 0) == (targets > 0.5)).sum()
             mean, _accuracy = total.item() / len(x), right.item() / len(x)
         return mean
+
+    def outputs(self, x: Any) -> Any:
+        self.mode(training=False)
+        with torch.inference_mode():
+            found = self.infer(self.placed(tensor(x)))
+        return (found.movedim(1, -1) if found.ndim == 4 else found).numpy()
+
+    def mode(self, training: bool) -> None:
+        if self.model.training != training:
+            self.model.train(training)
 
     def threads(self) -> int:
         return torch.get_num_threads()
@@ -93,6 +103,19 @@ class Torch(Peer):
         return peak
 
 
+class TorchChannelsLast(Torch):
+    """With images whose channels lie beside one another, as PyTorch advises for convolutions."""
+
+    def __init__(self, network: Network):
+        if all(len(node.shape) < 3 for node in network.nodes):
+            raise Absent("there are no images")
+        super().__init__(network)
+
+    def placed(self, found: Any) -> Any:
+        is_image = isinstance(found, torch.nn.Module) or found.ndim == 4
+        return found.to(memory_format=torch.channels_last) if is_image else found
+
+
 class TorchCompile(Torch):
     """Network and loss compiled together, and the optimizer's step by itself, as PyTorch's documentation has it."""
 
@@ -101,4 +124,11 @@ class TorchCompile(Torch):
     def __init__(self, network: Network):
         super().__init__(network)
         self.compute = torch.compile(self.compute)  # type: ignore[method-assign]
+        self.infer = torch.compile(self.model, dynamic=False)
         self.update = torch.compile(functools.partial(self.optimizer.step))
+
+
+def tensor(array: Any) -> Any:
+    """Of the same memory; images have their channels as the second axis."""
+    found = torch.from_numpy(array)
+    return found.movedim(-1, 1) if found.ndim == 4 else found

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 
-from ..network import Network
 from .base import Peer
 
 
 class Sgemm(Peer):
-    def __init__(self, network: Network):
-        super().__init__(network)
-        random = np.random.default_rng(0)
-        self.arrays = {}
-        for phase, products in network.products().items():
-            self.arrays[phase] = [
-                (
-                    random.standard_normal((rows, inner), dtype=np.float32),
-                    random.standard_normal((inner, columns), dtype=np.float32),
-                    np.empty((rows, columns), np.float32),
-                )
-                for rows, inner, columns in products
-            ]
-
-    def forward(self) -> None:
-        for a, b, out in self.arrays["forward"]:
+    def multiply(self, phase: str) -> None:
+        for a, b, out in self.arrays(phase):
             np.matmul(a, b, out=out)
 
-    def gradient(self) -> None:
-        for a, b, out in self.arrays["gradient"]:
-            np.matmul(a, b, out=out)
+    @functools.cache  # noqa: B019 -- there is one for as long as its process lives
+    def arrays(self, phase: str) -> list[Any]:
+        """Two factors and the product of each; products of the same sizes share them."""
+        random, made = np.random.default_rng(0), {}
+        for rows, inner, columns in self.network.products(phase):
+            if (rows, inner, columns) not in made:
+                a, b = (random.standard_normal(shape, dtype=np.float32) for shape in ((rows, inner), (inner, columns)))
+                made[rows, inner, columns] = a, b, np.empty((rows, columns), np.float32)
+        return [made[sizes] for sizes in self.network.products(phase)]
 
-    step = gradient
+    def repeat(self, phase: str, times: int) -> None:
+        for _ in range(times):
+            self.multiply(phase)
 
     def fit(self, x: object, y: object, epochs: int) -> float:
-        for _ in range(epochs * self.network.batches):
-            self.gradient()
+        self.repeat("fit", epochs * self.network.batches)
         return 0.0

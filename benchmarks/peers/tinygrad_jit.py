@@ -9,6 +9,7 @@ from tinygrad.helpers import NUM_CPU_THREADS, Context, GlobalCounters
 
 from .. import network as constants
 from ..network import Network
+from . import Absent
 from .base import Peer, train
 
 
@@ -22,24 +23,32 @@ def loss_of(kind: str, output: Tensor, y: Tensor) -> Tensor:
 
 class TinyGrad(Peer):
     def __init__(self, network: Network):
+        if kinds := {node.kind for node in network.nodes} - {"input", "dense"}:
+            raise Absent(f"not written for {', '.join(sorted(kinds))}")
         super().__init__(network)
-        self.parameters = [Tensor(array).realize() for pair in network.weights() for array in pair]
+        self.activations = [node.activation for node in network.nodes[1:]]
+        self.parameters = [Tensor(array).realize() for layer in network.weights() for array in layer.values()]
         betas = (constants.BETA_1, constants.BETA_2)
-        self.optimizer = nn.optim.Adam(self.parameters, constants.LEARNING_RATE, *betas, constants.EPSILON)
+        self.optimizer = nn.optim.Adam(self.parameters, network.learning_rate, *betas, constants.EPSILON)
         self.x, self.y = (Tensor(array).realize() for array in network.first_batch())
         self.total, self.right = Tensor.zeros(1).contiguous().realize(), Tensor.zeros(1).contiguous().realize()
         self.jitted_forward = TinyJit(lambda x, y: self.compute(x, y)[0].realize())
         self.jitted_gradient = TinyJit(self.loss_and_gradients)
         self.jitted_step = TinyJit(self.update)
+        self.jitted_output = TinyJit(lambda x: self.output(x).realize())
+        self.jitted_output_of_one = TinyJit(lambda x: self.output(x).realize())
         self.jitted_fit: dict[int, Any] = {}
 
     def compute(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The loss and the output."""
-        for i in range(0, len(self.parameters), 2):
-            if i:
-                x = x.relu() if self.network.activation == "relu" else x.tanh()
-            x = x.linear(self.parameters[i], self.parameters[i + 1])
-        return loss_of(self.network.loss, x, y), x
+        output = self.output(x)
+        return loss_of(self.network.loss, output, y), output
+
+    def output(self, x: Tensor) -> Tensor:
+        for i, activation in enumerate(self.activations):
+            x = x.linear(*self.parameters[2 * i : 2 * i + 2])
+            x = getattr(x, activation)() if activation else x
+        return x
 
     def loss_and_gradients(self, x: Tensor, y: Tensor) -> Tensor:
         loss, _ = self.compute(x, y)
@@ -74,6 +83,10 @@ class TinyGrad(Peer):
 
     def step(self) -> Any:
         return self.jitted_step(self.x, self.y)
+
+    def outputs(self, x: Any) -> Any:
+        jitted = self.jitted_output_of_one if len(x) == 1 else self.jitted_output
+        return jitted(Tensor(x).realize()).numpy()
 
     def fit(self, x: Any, y: Any, epochs: int) -> float:
         batches, rows = len(x) // self.network.batch, len(x)

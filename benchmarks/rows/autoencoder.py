@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ..network import Data, Network
+from ..network import Data, Network, dense_network
 
 
 def images(network: Network, random: np.random.Generator) -> Data:
-    x = random.random((network.batch, network.widths[0]), dtype=np.float32)
+    x = random.random((network.batch, *network.nodes[0].shape), dtype=np.float32)
     return x, x
 
 
-NETWORK = Network(widths=(784, 256, 32, 256, 784), batch=128, loss="squares", data=images)
+NETWORK = dense_network(widths=(784, 256, 32, 256, 784), batch=128, loss="squares", data=images)

@@ -1,5 +1,5 @@
 """A deep and narrow network through `fit`."""
 
-from ..network import Network
+from ..network import dense_network
 
-NETWORK = Network(widths=(20, 128, 64, 32, 16, 1), batch=32, loss="binary", batches=100)
+NETWORK = dense_network(widths=(20, 128, 64, 32, 16, 1), batch=32, loss="binary", batches=100)

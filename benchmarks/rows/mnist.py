@@ -1,5 +1,5 @@
 """A classifier of the size that MNIST asks for."""
 
-from ..network import Network
+from ..network import dense_network
 
-NETWORK = Network(widths=(784, 512, 256, 10), batch=128, loss="classes")
+NETWORK = dense_network(widths=(784, 512, 256, 10), batch=128, loss="classes")

@@ -1,5 +1,5 @@
 """The smallest network: what `fit` costs beside its arithmetic."""
 
-from ..network import Network
+from ..network import dense_network
 
-NETWORK = Network(widths=(2, 1), batch=32, loss="binary", batches=100)
+NETWORK = dense_network(widths=(2, 1), batch=32, loss="binary", batches=100)

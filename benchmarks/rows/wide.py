@@ -1,5 +1,5 @@
 """Four layers of 1024: mostly matrix products."""
 
-from ..network import Network
+from ..network import dense_network
 
-NETWORK = Network(widths=(1024,) * 5, batch=256, loss="squares")
+NETWORK = dense_network(widths=(1024,) * 5, batch=256, loss="squares")

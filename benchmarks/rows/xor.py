@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..network import Data, Network
+from ..network import Data, Network, dense_network
 
 
 def points(network: Network, random: np.random.Generator) -> Data:
@@ -10,4 +10,4 @@ def points(network: Network, random: np.random.Generator) -> Data:
     return x, abs(x[:, :1] - x[:, 1:])
 
 
-NETWORK = Network(widths=(2, 8, 1), batch=4, loss="binary", activation="tanh", data=points)
+NETWORK = dense_network(widths=(2, 8, 1), batch=4, loss="binary", activation="tanh", data=points)
