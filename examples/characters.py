@@ -9,7 +9,9 @@ GPT passes them too. A GPT is a stack of transformer blocks that see the past on
 from left to right and remembers.
 
 The text is Python's own documentation, its end held out. Then both go on writing where that begins. A temperature
-below 1 sharpens the probabilities: fewer errors, more repetition. Try others, or more steps.
+below 1 sharpens the probabilities: fewer errors, more repetition.
+
+Try: other temperatures; more steps.
 """
 
 import collections

@@ -6,7 +6,7 @@ over one row, or a few, does so only on average, but costs so much less (Robbins
 method", 1951). All three may look at the same number of rows: few exact steps, or many rough ones. The rough ones are
 near the bottom first, and then wander about it, in a circle that shrinks with the learning rate.
 
-To try: decay=0; larger rates, until one diverges; x - x.mean() for x, which makes the bowl rounder and all faster.
+Try: a decay of 0; larger rates, until one diverges; x - x.mean() for x, which makes the bowl rounder and all faster.
 """
 
 import numpy as np

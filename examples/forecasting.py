@@ -10,7 +10,7 @@ squared error of 1/6. In a SimpleRNN the gradient is multiplied by a matrix and 
 shrinks, and what comes from the marks is lost beside what comes from the last numbers. LSTM and GRU carry their state
 on by gates that can stay open, so that it passes.
 
-To change: STEPS (who adds over 10?), the noise of the waves, the units, the LSTM without `remembering`.
+Try: other STEPS (who adds over 10?), the noise of the waves, the units, the LSTM without `remembering`.
 """
 
 import numpy as np

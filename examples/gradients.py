@@ -7,7 +7,9 @@ with weights half as large again it grows by 1.5 in every layer, and the first s
 more cures: in a residual block, x + f(x), the gradient passes by f (He et al., 2016), even if f is a sigmoid; clipping
 limits the norm of the gradient (Pascanu et al., 2013), so that no step is longer than meant.
 
-Drawn is the gradient of the biases, which is what arrives at a layer. Try: tanh, Adam, batch normalization, depth 50.
+Drawn is the gradient of the biases, which is what arrives at a layer.
+
+Try: tanh, Adam, batch normalization, depth 50.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@ slope, so there the step becomes a sigmoid; it goes on to move the line away fro
 mistakes on noisy copies of them. XOR is beyond both, and the program says why (Minsky and Papert, "Perceptrons", 1969);
 `xor.py` adds the hidden layer that it takes. `layers.Perceptron` is the rule as a layer.
 
-To try: another order of the rows, more noise, NAND. Of the sixteen gates of two inputs, which other one has no line?
+Try: another order of the rows, more noise, NAND. Of the sixteen gates of two inputs, which other one has no line?
 """
 
 import numpy as np

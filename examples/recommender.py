@@ -10,7 +10,7 @@ Systems", 2009). Neural collaborative filtering adds a network that may combine 
                     a hit if it comes among the first 10; NDCG counts a hit the more, the nearer to the top it is. No
                     method hits always, for some of the 99 would please the user too.
 
-To try: `movielens_100k.load_data()`, real ratings in the same form; vectors of other lengths; the penalty of `tastes`.
+Try: `movielens_100k.load_data()`, real ratings in the same form; vectors of other lengths; the penalty of `tastes`.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Sentences that praise or blame: LSTM and attention read the order of words, a bag of words cannot.
+"""Praise or blame: LSTM and attention read the order of words, a bag of words cannot.
 
 "The story was good but the ending is dull" and "the ending is dull but the story was good" have the same words; the
 first blames, the second praises. A bag of words, here the mean of the words' embeddings, sees no difference. An LSTM
@@ -8,8 +8,9 @@ where it looked (Bahdanau et al., "Neural machine translation by jointly learnin
 place holds by then what self-attention has gathered there, so it need not be that of the word that decides.
 
 The sentences are made by a small grammar, `datasets.sentences`. `--data imdb` takes film reviews, the first 200 words
-of each; 84 MB are downloaded once. There single words tell most, and the bag is harder to beat. To change: take the
-PositionEmbedding out, and attention is a bag of words too.
+of each; 84 MB are downloaded once. There single words tell most, and the bag is harder to beat.
+
+Try: take the PositionEmbedding out, and attention is a bag of words too.
 """
 
 from typing import Literal

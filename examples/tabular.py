@@ -7,7 +7,9 @@ regression is judged by its root mean squared error, in the unit of the target.
 
 A network without hidden layers is logistic or linear regression: the baseline to beat first. Here the tumours can be
 separated linearly, so depth gains nothing; the prices are made of products, so it gains much; the diabetes table
-is so small, and so much of it chance, that it loses a little. Try: fewer houses, wider layers, no Normalization.
+is so small, and so much of it chance, that it loses a little.
+
+Try: fewer houses, wider layers, no Normalization.
 """
 
 import numpy as np

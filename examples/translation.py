@@ -8,8 +8,9 @@ encoder said, weighted by how well it fits the decoder's state (Bahdanau et al.,
 "Effective approaches to attention-based neural machine translation", 2015, a product of the two).
 
 In training the decoder is given the right letters, whatever it would have written itself (teacher forcing). In the test
-it only has its own: a date counts if all ten letters are right. To see what longer training gives the network without
-attention, change the number of epochs; to see another attention, take `layers.AdditiveAttention`.
+it only has its own: a date counts if all ten letters are right.
+
+Try: more epochs, and see how far the network without attention comes; `layers.AdditiveAttention`, another attention.
 """
 
 import numpy as np
