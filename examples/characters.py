@@ -116,8 +116,8 @@ def draw(curves, ngrams, steps, weights, letters, plot):
     for (name, bits), style in zip(curves.items(), ("o-", "s--"), strict=True):
         ax.plot(np.arange(1, 11) * steps // 10, bits, style, label=name)
     for name, bits in ngrams.items():
-        ax.axhline(bits, color="grey", linewidth=0.8, linestyle=":")
-        ax.text(1.01, bits, name, color="grey", va="center", transform=ax.get_yaxis_transform())
+        ax.axhline(bits, color="gray", linewidth=0.8, linestyle=":")
+        ax.text(1.01, bits, name, color="gray", va="center", transform=ax.get_yaxis_transform())
     ax.set(title="How much the held-out text surprises", xlabel="steps", ylabel="bits per character held out")
     ax.legend(loc=(0.7, 0.7))  # between two of the lines
     viz.plot_attention(weights, queries=letters, keys=letters, ax=head)

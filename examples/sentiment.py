@@ -117,7 +117,7 @@ def main(quick=False, plot=None, data: Literal["generated", "imdb"] = "generated
 def draw(histories, examples, weights, likely, words):
     """Accuracies over the epochs, and up to 12 words of each example, where the attention's weights are largest."""
     figure, (left, right) = viz.subplots(2, 1, (11, 8))
-    for (name, history), style in zip(histories.items(), ("C0-o", "C1--s", "C7:^"), strict=True):
+    for (name, history), style in zip(histories.items(), ("o-", "s--", "^:"), strict=True):
         accuracy = history.history["val_accuracy"]
         left.plot(np.arange(1, len(accuracy) + 1), accuracy, style, label=name)
     left.set(title="Accuracy on validation data", xlabel="epoch", ylabel="accuracy")
