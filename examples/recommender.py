@@ -134,7 +134,14 @@ def draw(predicted, x, y, ranking, sizes):
     figure, (left, middle, right) = viz.subplots(1, 3)
     for name, shift, color in (("biases", -0.2, "white"), ("factorization", 0.2, "lightgray")):
         by_stars = [predicted[name][tuple(x[y == stars].T)] for stars in range(1, 6)]
-        boxes = left.boxplot(by_stars, positions=np.arange(1, 6) + shift, widths=0.3, sym="", patch_artist=True)
+        boxes = left.boxplot(
+            by_stars,
+            positions=np.arange(1, 6) + shift,
+            widths=0.3,
+            sym="",
+            patch_artist=True,
+            medianprops={"color": "black"},
+        )
         for box in boxes["boxes"]:
             box.set(facecolor=color, label=name if box is boxes["boxes"][0] else None)
     left.set(title="Tastes tell good from bad, biases hardly", xlabel="stars given", ylabel="stars predicted")
