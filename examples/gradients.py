@@ -60,8 +60,8 @@ def main(quick=False, plot=None):
         model = make()
         gradients[name] = arriving(model, x[:256], y[:256])
         first, last = (np.linalg.norm(gradients[name][f"layer {number}"]) for number in (1, DEPTH))
-        clip = None if name == "ReLU, too large" else 1.0
-        model.compile(optimizers.SGD(0.02, momentum=0.9, global_clipnorm=clip), CLASSIFICATION, metrics=["accuracy"])
+        clip = 5.0 if name.endswith("clipped") else None
+        model.compile(optimizers.SGD(0.002, momentum=0.9, global_clipnorm=clip), CLASSIFICATION, metrics=["accuracy"])
         with np.errstate(over="ignore", invalid="ignore"):  # one of them diverges
             histories[name] = model.fit(
                 x, y, epochs=6 if quick else 30, verbose=0, callbacks=[callbacks.TerminateOnNaN()]
