@@ -29,7 +29,8 @@ def main(quick=False, plot=None):
 
     if plot:
         figure, ax = viz.subplots()
-        ax.plot(*np.array(path).T, marker="o")
+        viz.plot_surface(lambda x, y: np.log1p(rosenbrock((x, y))), {"Newton's method": path}, ax=ax)
+        ax.set(title="Seven steps to the minimum, heights as log(1 + f)", xlabel="x", ylabel="y")
         figure.savefig(plot)
     return {"x": x[0].item(), "y": x[1].item(), "value": rosenbrock(x).item()}
 
