@@ -78,6 +78,26 @@ def attention(length, words):
     return models.Model(ids, layers.Dense(1, activation="sigmoid")(x)), models.Model(ids, weights)
 
 
+def draw(histories, examples, weights, likely, words):
+    """Accuracies over the epochs, and up to 12 words of each example, where the attention's weights are largest."""
+    figure, (left, right) = viz.subplots(2, 1, (11, 8))
+    for (name, history), style in zip(histories.items(), ("o-", "s--", "^:"), strict=True):
+        accuracy = history.history["val_accuracy"]
+        left.plot(np.arange(1, len(accuracy) + 1), accuracy, style, label=name)
+    left.set(title="Accuracy on validation data", xlabel="epoch", ylabel="accuracy")
+    left.legend(loc="center right")
+    shown = np.zeros((len(examples), 12))
+    for row, ids in enumerate(examples):
+        start = np.clip(weights[row].argmax() - 6, 0, max(np.count_nonzero(ids) - 12, 0))
+        for column, i in enumerate(ids[start : start + 12]):
+            shown[row, column] = weight = weights[row, start + column]
+            right.text(column, row, words[i], ha="center", va="center", color="white" if weight > 0.5 else "black")
+    right.imshow(shown, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    right.set(title="Where the attention looks (the darker, the more weight), and what it says", xticks=[])
+    right.set_yticks(range(len(examples)), [f"{'praise' if p > 0.5 else 'blame'} ({p:.2f})" for p in likely])
+    return figure
+
+
 def main(quick=False, plot=None, data: Literal["generated", "imdb"] = "generated"):
     if data == "imdb":
         train, test, examples, words = reviews(*((200, 100) if quick else (5000, 2500)))
@@ -112,26 +132,6 @@ def main(quick=False, plot=None, data: Literal["generated", "imdb"] = "generated
     if plot:
         draw(histories, examples, weights.predict(examples)[:, 0], likely["attention"], words).savefig(plot)
     return figures
-
-
-def draw(histories, examples, weights, likely, words):
-    """Accuracies over the epochs, and up to 12 words of each example, where the attention's weights are largest."""
-    figure, (left, right) = viz.subplots(2, 1, (11, 8))
-    for (name, history), style in zip(histories.items(), ("o-", "s--", "^:"), strict=True):
-        accuracy = history.history["val_accuracy"]
-        left.plot(np.arange(1, len(accuracy) + 1), accuracy, style, label=name)
-    left.set(title="Accuracy on validation data", xlabel="epoch", ylabel="accuracy")
-    left.legend(loc="center right")
-    shown = np.zeros((len(examples), 12))
-    for row, ids in enumerate(examples):
-        start = np.clip(weights[row].argmax() - 6, 0, max(np.count_nonzero(ids) - 12, 0))
-        for column, i in enumerate(ids[start : start + 12]):
-            shown[row, column] = weight = weights[row, start + column]
-            right.text(column, row, words[i], ha="center", va="center", color="white" if weight > 0.5 else "black")
-    right.imshow(shown, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
-    right.set(title="Where the attention looks (the darker, the more weight), and what it says", xticks=[])
-    right.set_yticks(range(len(examples)), [f"{'praise' if p > 0.5 else 'blame'} ({p:.2f})" for p in likely])
-    return figure
 
 
 if __name__ == "__main__":

@@ -71,12 +71,12 @@ def translate(model, source, start):
     return ids
 
 
-def draw(attention, source, ids, date, iso, plot):
+def draw(attention, source, ids, date, iso):
     weights = attention.predict([source[None], ids[None, :-1]])[0, :, : len(date)]
     figure, ax = viz.subplots(figsize=(8, 4))
     viz.plot_attention(weights, queries=iso, keys=date, ax=ax)
     ax.set(title="Where the decoder looks as it writes each letter", xlabel="letter read", ylabel="letter written")
-    figure.savefig(plot)
+    return figure
 
 
 def main(quick=False, plot=None):
@@ -106,7 +106,7 @@ def main(quick=False, plot=None):
     if plot:
         row = max(range(100), key=lambda i: len(test_dates[i]))
         written = translations["attention"][row]
-        draw(attention, test_source[row], ids["attention"][row], test_dates[row], written, plot)
+        draw(attention, test_source[row], ids["attention"][row], test_dates[row], written).savefig(plot)
     return {
         "exact translations": (translations["attention"] == test_iso).mean(),
         "without attention": (translations["no attention"] == test_iso).mean(),
