@@ -48,7 +48,7 @@ class Sampling(layers.Layer):
     standard normal: their Kullback-Leibler divergence, in nats."""
 
     def call(self, x):
-        mean, log_variance = x[:, :2], x[:, 2:]
+        mean, log_variance = tg.split(x, 2, axis=1)
         divergence = 0.5 * (mean**2 + tg.exp(log_variance) - 1.0 - log_variance).sum(axis=1)
         self.add_loss(divergence.mean())
         return mean + tg.exp(0.5 * log_variance) * tg.normal(mean.shape)

@@ -5,7 +5,7 @@ most likely (Bishop, "Pattern Recognition and Machine Learning", 2006, section 4
 begin at zero, where both classes are as likely everywhere. A thousand passes in batches of 32 are far more than the
 accuracy needs: that is perfect after a few, while the probabilities go on to become surer.
 
-To try: noise=3.0, where the clouds overlap and no boundary is right everywhere; classes=3 and a softmax.
+Try: noise=3.0, where the clouds overlap and no boundary is right everywhere; classes=3 and a softmax.
 """
 
 import numpy as np

@@ -9,7 +9,9 @@ GPT passes them too. A GPT is a stack of transformer blocks that see the past on
 from left to right and remembers.
 
 The text is Python's own documentation, its end held out. Then both go on writing where that begins. A temperature
-below 1 sharpens the probabilities: fewer errors, more repetition. Try others, or more steps.
+below 1 sharpens the probabilities: fewer errors, more repetition.
+
+Try: other temperatures; more steps.
 """
 
 import collections
@@ -109,18 +111,18 @@ def write(model, ids, length, temperature):
     return ids[-length:]
 
 
-def draw(curves, ngrams, steps, weights, letters, plot):
+def draw(curves, ngrams, steps, weights, letters):
     figure, (ax, head) = viz.subplots(1, 2, figsize=(12, 4.8))
     for (name, bits), style in zip(curves.items(), ("o-", "s--"), strict=True):
         ax.plot(np.arange(1, 11) * steps // 10, bits, style, label=name)
     for name, bits in ngrams.items():
-        ax.axhline(bits, color="grey", linewidth=0.8, linestyle=":")
-        ax.text(1.01, bits, name, color="grey", va="center", transform=ax.get_yaxis_transform())
+        ax.axhline(bits, color="gray", linewidth=0.8, linestyle=":")
+        ax.text(1.01, bits, name, color="gray", va="center", transform=ax.get_yaxis_transform())
     ax.set(title="How much the held-out text surprises", xlabel="steps", ylabel="bits per character held out")
     ax.legend(loc=(0.7, 0.7))  # between two of the lines
     viz.plot_attention(weights, queries=letters, keys=letters, ax=head)
     head.set(title="Where one head of the GPT looks", xlabel="letter seen", ylabel="as it predicts what follows")
-    figure.savefig(plot)
+    return figure
 
 
 def main(quick=False, plot=None):
@@ -154,7 +156,8 @@ def main(quick=False, plot=None):
         back = np.arange(shown)[:, None] - np.arange(shown)
         far = (heads * back).sum(axis=(1, 2)).argmax()  # the head that looks back farthest
         seen = [alphabet[i].replace("\n", "↵") for i in prompt[:shown]]
-        draw(curves, {f"{n}-grams": ngrams[n - 1] for n in (1, 2, 3, best)}, steps, heads[far], seen, plot)
+        rivals = {f"{n}-grams": ngrams[n - 1] for n in (1, 2, 3, best)}
+        draw(curves, rivals, steps, heads[far], seen).savefig(plot)
     return {
         "GPT bits per character": curves["GPT"][-1],
         "LSTM bits per character": curves["LSTM"][-1],

@@ -6,7 +6,7 @@ over one row, or a few, does so only on average, but costs so much less (Robbins
 method", 1951). All three may look at the same number of rows: few exact steps, or many rough ones. The rough ones are
 near the bottom first, and then wander about it, in a circle that shrinks with the learning rate.
 
-To try: decay=0; larger rates, until one diverges; x - x.mean() for x, which makes the bowl rounder and all faster.
+Try: a decay of 0; larger rates, until one diverges; x - x.mean() for x, which makes the bowl rounder and all faster.
 """
 
 import numpy as np
@@ -49,15 +49,17 @@ def main(quick=False, plot=None):
         "mini-batch": (20, 0.1, 0.01),
         "stochastic": (1, 0.05, 0.01),
     }
-    paths, excess, figures = {}, {}, {}
+    paths, excess, near, figures = {}, {}, {}, {}
     print(f"{passes} passes over {len(x_train)} rows; excess: the loss above its minimum, {lowest:.3f}")
     print("            steps   rows to excess 0.01   last excess")
     for name, (batch_size, rate, decay) in ways.items():
         path = paths[name] = descend(x_train, y_train, batch_size, rate, decay, passes)
         errors = path[:, :1] * x_train + path[:, 1:] - y_train
         excess[name] = np.mean(errors**2, axis=1) - lowest
-        rows = int(np.argmax(excess[name] < 0.01)) * batch_size
-        print(f"{name:<10}{len(path) - 1:7}{rows:22,}{excess[name][-1]:14.1e}")
+        found = np.flatnonzero(excess[name] < 0.01)
+        near[name] = found[0] if len(found) else None  # the first step there
+        rows = f"{near[name] * batch_size:,}" if len(found) else "never"
+        print(f"{name:<10}{len(path) - 1:7}{rows:>22}{excess[name][-1]:14.1e}")
         figures[f"{name}, excess loss"] = excess[name][-1]
         figures[f"{name}, test loss"] = float(loss(path[-1], x_test, y_test))
     figures["least squares, test loss"] = float(loss(best, x_test, y_test))
@@ -65,7 +67,7 @@ def main(quick=False, plot=None):
 
     if plot:
         figure, (left, right) = viz.subplots(1, 2)
-        until_near = {name: path[: int(np.argmax(excess[name] < 0.01)) + 1] for name, path in paths.items()}
+        until_near = {name: path[: near[name] + 1] for name, path in paths.items() if near[name] is not None}
         viz.plot_surface(lambda a, b: loss((a, b), x_train, y_train), until_near, ax=left)
         left.set(title="On the way to an excess of 0.01", xlabel="slope a", ylabel="intercept b")
         for (name, values), marker in zip(excess.items(), "osD", strict=True):

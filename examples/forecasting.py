@@ -10,7 +10,7 @@ squared error of 1/6. In a SimpleRNN the gradient is multiplied by a matrix and 
 shrinks, and what comes from the marks is lost beside what comes from the last numbers. LSTM and GRU carry their state
 on by gates that can stay open, so that it passes.
 
-To change: STEPS (who adds over 10?), the noise of the waves, the units, the LSTM without `remembering`.
+Try: other STEPS (who adds over 10?), the noise of the waves, the units, the LSTM without `remembering`.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def adding(samples, steps, seed):
 
 def remembering(shape, dtype=None):
     """Biases of an LSTM that begins by keeping what it has: input gates all but shut, forget gates open (Tallec and
-    Ollivier, "Can recurrent neural networks warp time?", 2018)."""
+    Ollivier, "Can recurrent neural networks warp time?", 2018, who draw a time for each unit; here all have STEPS)."""
     gates = np.repeat([-np.log(STEPS), np.log(STEPS), 0.0, 0.0], shape[0] // 4)  # of input, forget, candidate, output
     return tg.tensor(gates, dtype=dtype)
 
@@ -78,6 +78,27 @@ def report(name, forecast, y):
     print(f"  {name:<22} RMSE {rmse:.3f}   MAE {mae:.3f}")
 
 
+def draw(forecasts, x_test, y_test, figures, reach):
+    styles = {"SimpleRNN": ":", "LSTM": "-", "GRU": "--"}
+    figure, axes = viz.subplots(2, 2, (11, 7))
+    known, ahead = x_test.shape[1], y_test.shape[1]
+    for row, ax in enumerate(axes.flat[:3]):
+        series = np.append(x_test[row], y_test[row])
+        ax.plot(np.arange(known), series[:known], color="0.6")
+        ax.plot(np.arange(known - 1, known + ahead), series[known - 1 :], color="black", linewidth=2, label="truth")
+        for name, line in styles.items():
+            ax.plot(np.arange(known, known + ahead), forecasts[name][row], line, label=name)
+        ax.set(title=f"Series {row + 1}: forecasts over the truth", xlabel="step", ylabel="value", ylim=(-2.4, 1.8))
+    axes[0, 0].legend(loc="lower left", ncols=2, fontsize="small")
+    ax = axes[1, 1]
+    for name, line in styles.items():
+        error = figures[f"adding: {name} MSE"]
+        ax.semilogy(np.arange(len(reach[name])), reach[name], line, label=f"{name} (MSE {error:.2g})")
+    ax.set(title="Adding: what each step means to the answer", xlabel="step", ylabel="mean length of the gradient")
+    ax.legend(fontsize="small")
+    return figure
+
+
 def main(quick=False, plot=None):
     forecasts, x_test, y_test = forecast_waves(*((480, 12) if quick else (2560, 20)))
     figures = {f"{name} RMSE": errors(forecast, y_test)[0] for name, forecast in forecasts.items()}
@@ -101,27 +122,6 @@ def main(quick=False, plot=None):
     if plot:
         draw(forecasts, x_test, y_test, figures, reach).savefig(plot)
     return figures
-
-
-def draw(forecasts, x_test, y_test, figures, reach):
-    styles = {"SimpleRNN": ("C1", ":"), "LSTM": ("C0", "-"), "GRU": ("C4", "--")}
-    figure, axes = viz.subplots(2, 2, (11, 7))
-    known, ahead = x_test.shape[1], y_test.shape[1]
-    for row, ax in enumerate(axes.flat[:3]):
-        series = np.append(x_test[row], y_test[row])
-        ax.plot(np.arange(known), series[:known], color="0.6")
-        ax.plot(np.arange(known - 1, known + ahead), series[known - 1 :], color="black", linewidth=2, label="truth")
-        for name, (color, line) in styles.items():
-            ax.plot(np.arange(known, known + ahead), forecasts[name][row], line, color=color, label=name)
-        ax.set(title=f"Series {row + 1}: forecasts over the truth", xlabel="step", ylabel="value", ylim=(-2.4, 1.8))
-    axes[0, 0].legend(loc="lower left", ncols=2, fontsize="small")
-    ax = axes[1, 1]
-    for name, (color, line) in styles.items():
-        error = figures[f"adding: {name} MSE"]
-        ax.semilogy(np.arange(len(reach[name])), reach[name], line, color=color, label=f"{name} (MSE {error:.2g})")
-    ax.set(title="Adding: what each step means to the answer", xlabel="step", ylabel="mean length of the gradient")
-    ax.legend(fontsize="small")
-    return figure
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Newton's method finds the minimum of Rosenbrock's function: the Hessian is the derivative of the gradient.
+"""Newton's method finds a minimum in a few steps, with the derivative of the gradient.
 
-Descent along the gradient needs thousands of steps in this curved valley. Newton's method knows the curvature, and
-needs seven.
+Descent along the gradient needs thousands of steps in the curved valley of Rosenbrock's function. Newton's method knows
+the curvature, the Hessian, and needs seven.
+
+Try: another start; descent along the gradient.
 """
 
 import numpy as np
@@ -27,7 +29,8 @@ def main(quick=False, plot=None):
 
     if plot:
         figure, ax = viz.subplots()
-        ax.plot(*np.array(path).T, marker="o")
+        viz.plot_surface(lambda x, y: np.log1p(rosenbrock((x, y))), {"Newton's method": path}, ax=ax)
+        ax.set(title="Seven steps to the minimum, heights as log(1 + f)", xlabel="x", ylabel="y")
         figure.savefig(plot)
     return {"x": x[0].item(), "y": x[1].item(), "value": rosenbrock(x).item()}
 

@@ -6,7 +6,9 @@ loss rises). Each cure makes that harder: dropout (Srivastava et al., 2014) and 
 else in each epoch, L2 (Krogh and Hertz, 1992) makes large weights costly, early stopping ends the training in time.
 Batch normalization (Ioffe and Szegedy, 2015) was made to ease training; that batches differ in their means helps a bit.
 
-The strengths were chosen on another split. Try: WRONG = 0.0 (little is left to cure), more images, two cures together.
+The strengths were chosen on another split.
+
+Try: WRONG = 0.0 (little is left to cure), more images, two cures together.
 """
 
 import numpy as np

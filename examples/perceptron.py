@@ -6,7 +6,7 @@ slope, so there the step becomes a sigmoid; it goes on to move the line away fro
 mistakes on noisy copies of them. XOR is beyond both, and the program says why (Minsky and Papert, "Perceptrons", 1969);
 `xor.py` adds the hidden layer that it takes. `layers.Perceptron` is the rule as a layer.
 
-To try: another order of the rows, more noise, NAND. Of the sixteen gates of two inputs, which other one has no line?
+Try: another order of the rows, more noise, NAND. Of the sixteen gates of two inputs, which other one has no line?
 """
 
 import numpy as np
@@ -56,6 +56,17 @@ def accuracy(line, x, y):
     return np.mean((x @ w + b > 0) == y)
 
 
+def draw(ax, x, y, lines):
+    viz.plot_points(x, y, ax=ax)
+    for (way, (w, b)), style in zip(lines.items(), ("--", "-"), strict=True):
+        if w.any():  # by descent XOR has w = 0, and so no line
+            point = -b * w / (w @ w)  # of the line w . a + b = 0
+            ax.axline(point, point + np.array([-w[1], w[0]]), linestyle=style, color="black", label=f"by {way}")
+    ax.set(xlim=(-0.6, 1.6), ylim=(-0.6, 1.6), xticks=(0, 1), yticks=(0, 1))
+    ax.set(xlabel="first input", ylabel="second input")
+    ax.get_legend().remove()  # one for all panels is enough
+
+
 def main(quick=False, plot=None):
     corner = np.arange(2000) % 4
     noisy = CORNERS[corner] + np.random.default_rng(0).normal(scale=0.12, size=(2000, 2))
@@ -85,17 +96,6 @@ def main(quick=False, plot=None):
             figures[f"noisy {gate} by {way}"] = accuracy(lines[gate, way], noisy, y[corner])
         figures[f"noisy {gate}, the more frequent answer"] = max(y.mean(), 1 - y.mean())
     return figures
-
-
-def draw(ax, x, y, lines):
-    viz.plot_points(x, y, ax=ax)
-    for (way, (w, b)), style in zip(lines.items(), ("--", "-"), strict=True):
-        if w.any():  # by descent XOR has w = 0, and so no line
-            point = -b * w / (w @ w)  # of the line w . a + b = 0
-            ax.axline(point, point + np.array([-w[1], w[0]]), linestyle=style, color="black", label=f"by {way}")
-    ax.set(xlim=(-0.6, 1.6), ylim=(-0.6, 1.6), xticks=(0, 1), yticks=(0, 1))
-    ax.set(xlabel="first input", ylabel="second input")
-    ax.get_legend().remove()  # one for all panels is enough
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Systems", 2009). Neural collaborative filtering adds a network that may combine 
                     a hit if it comes among the first 10; NDCG counts a hit the more, the nearer to the top it is. No
                     method hits always, for some of the 99 would please the user too.
 
-To try: `movielens_100k.load_data()`, real ratings in the same form; vectors of other lengths; the penalty of `tastes`.
+Try: `movielens_100k.load_data()`, real ratings in the same form; vectors of other lengths; the penalty of `tastes`.
 """
 
 import numpy as np
@@ -95,6 +95,34 @@ def top_n(scores, users, favourites, others, n=10):
     return hit.mean(), (hit / np.log2(ahead + 2)).mean()
 
 
+def draw(predicted, x, y, ranking, sizes):
+    figure, (left, middle, right) = viz.subplots(1, 3)
+    for name, shift, color in (("biases", -0.2, "white"), ("factorization", 0.2, "lightgray")):
+        by_stars = [predicted[name][tuple(x[y == stars].T)] for stars in range(1, 6)]
+        boxes = left.boxplot(
+            by_stars,
+            positions=np.arange(1, 6) + shift,
+            widths=0.3,
+            sym="",
+            patch_artist=True,
+            medianprops={"color": "black"},
+        )
+        for box in boxes["boxes"]:
+            box.set(facecolor=color, label=name if box is boxes["boxes"][0] else None)
+    left.set(title="Tastes tell good from bad, biases hardly", xlabel="stars given", ylabel="stars predicted")
+    left.set_xticks(range(1, 6), range(1, 6))
+    left.legend()
+    for i, name in enumerate(("hit rate@10", "NDCG@10")):
+        middle.barh(np.arange(4) + 0.4 * i, [values[i] for values in ranking.values()], height=0.38, label=name)
+    middle.set_yticks(np.arange(4) + 0.2, list(ranking))
+    middle.invert_yaxis()
+    middle.set(title="One favourite among 99 others")
+    middle.legend()
+    right.bar(np.arange(len(sizes)) + 1, sizes)
+    right.set(title="Three tastes made the ratings: three are found", xlabel="factor", ylabel="singular value")
+    return figure
+
+
 def main(quick=False, plot=None):
     users, items, density = (200, 150, 0.25) if quick else (1000, 300, 0.1)
     (x, y), (x_test, y_test) = ratings.load_data(users, items, density=density, bias=0.5)
@@ -128,27 +156,6 @@ def main(quick=False, plot=None):
     figures = {f"RMSE, {name}": error for name, error in reversed(errors.items())}
     figures |= {f"hit rate@10, {name}": hit_rate for name, (hit_rate, _) in reversed(ranking.items())}
     return figures | {f"NDCG@10, {name}": ndcg for name, (_, ndcg) in reversed(ranking.items())}
-
-
-def draw(predicted, x, y, ranking, sizes):
-    figure, (left, middle, right) = viz.subplots(1, 3)
-    for name, shift, color in (("biases", -0.2, "white"), ("factorization", 0.2, "lightgray")):
-        by_stars = [predicted[name][tuple(x[y == stars].T)] for stars in range(1, 6)]
-        boxes = left.boxplot(by_stars, positions=np.arange(1, 6) + shift, widths=0.3, sym="", patch_artist=True)
-        for box in boxes["boxes"]:
-            box.set(facecolor=color, label=name if box is boxes["boxes"][0] else None)
-    left.set(title="Tastes tell good from bad, biases hardly", xlabel="stars given", ylabel="stars predicted")
-    left.set_xticks(range(1, 6), range(1, 6))
-    left.legend()
-    for i, name in enumerate(("hit rate@10", "NDCG@10")):
-        middle.barh(np.arange(4) + 0.4 * i, [values[i] for values in ranking.values()], height=0.38, label=name)
-    middle.set_yticks(np.arange(4) + 0.2, list(ranking))
-    middle.invert_yaxis()
-    middle.set(title="One favourite among 99 others")
-    middle.legend()
-    right.bar(np.arange(len(sizes)) + 1, sizes)
-    right.set(title="Three tastes made the ratings: three are found", xlabel="factor", ylabel="singular value")
-    return figure
 
 
 if __name__ == "__main__":

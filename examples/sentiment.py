@@ -1,4 +1,4 @@
-"""Sentences that praise or blame: LSTM and attention read the order of words, a bag of words cannot.
+"""Praise or blame: LSTM and attention read the order of words, a bag of words cannot.
 
 "The story was good but the ending is dull" and "the ending is dull but the story was good" have the same words; the
 first blames, the second praises. A bag of words, here the mean of the words' embeddings, sees no difference. An LSTM
@@ -8,8 +8,9 @@ where it looked (Bahdanau et al., "Neural machine translation by jointly learnin
 place holds by then what self-attention has gathered there, so it need not be that of the word that decides.
 
 The sentences are made by a small grammar, `datasets.sentences`. `--data imdb` takes film reviews, the first 200 words
-of each; 84 MB are downloaded once. There single words tell most, and the bag is harder to beat. To change: take the
-PositionEmbedding out, and attention is a bag of words too.
+of each; 84 MB are downloaded once. There single words tell most, and the bag is harder to beat.
+
+Try: take the PositionEmbedding out, and attention is a bag of words too.
 """
 
 from typing import Literal
@@ -77,6 +78,26 @@ def attention(length, words):
     return models.Model(ids, layers.Dense(1, activation="sigmoid")(x)), models.Model(ids, weights)
 
 
+def draw(histories, examples, weights, likely, words):
+    """Accuracies over the epochs, and up to 12 words of each example, where the attention's weights are largest."""
+    figure, (left, right) = viz.subplots(2, 1, (11, 8))
+    for (name, history), style in zip(histories.items(), ("o-", "s--", "^:"), strict=True):
+        accuracy = history.history["val_accuracy"]
+        left.plot(np.arange(1, len(accuracy) + 1), accuracy, style, label=name)
+    left.set(title="Accuracy on validation data", xlabel="epoch", ylabel="accuracy")
+    left.legend(loc="center right")
+    shown = np.zeros((len(examples), 12))
+    for row, ids in enumerate(examples):
+        start = np.clip(weights[row].argmax() - 6, 0, max(np.count_nonzero(ids) - 12, 0))
+        for column, i in enumerate(ids[start : start + 12]):
+            shown[row, column] = weight = weights[row, start + column]
+            right.text(column, row, words[i], ha="center", va="center", color="white" if weight > 0.5 else "black")
+    right.imshow(shown, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    right.set(title="Where the attention looks (the darker, the more weight), and what it says", xticks=[])
+    right.set_yticks(range(len(examples)), [f"{'praise' if p > 0.5 else 'blame'} ({p:.2f})" for p in likely])
+    return figure
+
+
 def main(quick=False, plot=None, data: Literal["generated", "imdb"] = "generated"):
     if data == "imdb":
         train, test, examples, words = reviews(*((200, 100) if quick else (5000, 2500)))
@@ -111,26 +132,6 @@ def main(quick=False, plot=None, data: Literal["generated", "imdb"] = "generated
     if plot:
         draw(histories, examples, weights.predict(examples)[:, 0], likely["attention"], words).savefig(plot)
     return figures
-
-
-def draw(histories, examples, weights, likely, words):
-    """Accuracies over the epochs, and up to 12 words of each example, where the attention's weights are largest."""
-    figure, (left, right) = viz.subplots(2, 1, (11, 8))
-    for (name, history), style in zip(histories.items(), ("C0-o", "C1--s", "C7:^"), strict=True):
-        accuracy = history.history["val_accuracy"]
-        left.plot(np.arange(1, len(accuracy) + 1), accuracy, style, label=name)
-    left.set(title="Accuracy on validation data", xlabel="epoch", ylabel="accuracy")
-    left.legend(loc="center right")
-    shown = np.zeros((len(examples), 12))
-    for row, ids in enumerate(examples):
-        start = np.clip(weights[row].argmax() - 6, 0, max(np.count_nonzero(ids) - 12, 0))
-        for column, i in enumerate(ids[start : start + 12]):
-            shown[row, column] = weight = weights[row, start + column]
-            right.text(column, row, words[i], ha="center", va="center", color="white" if weight > 0.5 else "black")
-    right.imshow(shown, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
-    right.set(title="Where the attention looks (the darker, the more weight), and what it says", xticks=[])
-    right.set_yticks(range(len(examples)), [f"{'praise' if p > 0.5 else 'blame'} ({p:.2f})" for p in likely])
-    return figure
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ regression is judged by its root mean squared error, in the unit of the target.
 
 A network without hidden layers is logistic or linear regression: the baseline to beat first. Here the tumours can be
 separated linearly, so depth gains nothing; the prices are made of products, so it gains much; the diabetes table
-is so small, and so much of it chance, that it loses a little. Try: fewer houses, wider layers, no Normalization.
+is so small, and so much of it chance, that it loses a little.
+
+Try: fewer houses, wider layers, no Normalization.
 """
 
 import numpy as np
@@ -88,7 +90,7 @@ def main(quick=False, plot=None):
         figure, axes = viz.subplots(2, 2, figsize=(10, 8.5))
         viz.plot_confusion_matrix(malignant, deep > 0.5, labels=("benign", "malignant"), ax=axes[0, 0])
         axes[0, 0].set_title("Tumours of the test part, by the deep network")
-        for name, scores, style in (("128-64-32-16-1", deep, "-"), ("logistic regression", logistic, "--")):
+        for name, scores, style in (("logistic regression", logistic, "--"), ("128-64-32-16-1", deep, "-")):
             false_alarms, hits, auc = roc_curve(malignant, scores)
             axes[0, 1].plot(false_alarms, hits, style, label=f"{name}, AUC {auc:.4f}")
         axes[0, 1].set(title="ROC curves, their upper left corner", xlabel="false alarms", ylabel="hits")
@@ -98,8 +100,8 @@ def main(quick=False, plot=None):
             (axes[1, 0], "Houses: prices bend, a linear model cannot", houses),
             (axes[1, 1], "Diabetes: chance hides the rest from both", patients),
         ):
-            ax.scatter(y, linear, s=14, marker="x", linewidth=0.8, color="C1", label="linear model")
-            ax.scatter(y, network, s=10, color="C0", label="network")
+            ax.scatter(y, linear, s=14, marker="x", linewidth=0.8, label="linear model")
+            ax.scatter(y, network, s=10, label="network")
             ax.axline((0, 0), slope=1, color="black", linewidth=0.8)
             ax.set(title=title, xlabel="true", ylabel="predicted")
             ax.legend(loc="upper left")

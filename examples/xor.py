@@ -6,8 +6,8 @@ Williams, "Learning representations by back-propagating errors", 1986): `loss.ba
 operations that made the loss, and leaves in `w.grad` how the loss changes with each number in `w`. `chain_rule` is the
 same written out, for comparison.
 
-To try: HIDDEN = 2 is enough in principle, but from some initial weights (`--seed`) descent gets stuck; relu for tanh
-(where does `chain_rule` change?).
+Try: HIDDEN = 2, enough in principle, but from some initial weights (`--seed`) descent gets stuck; relu for tanh (where
+does `chain_rule` change?).
 """
 
 import numpy as np

@@ -65,6 +65,28 @@ def test_mistakes_are_found_before_the_training(capsys, options, status, text):
     assert text in err
 
 
+def test_a_picture_is_a_file(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    folder = tmp_path / "a.png"
+    folder.mkdir()
+    status, _, err, call = run(capsys, "--plot", str(folder))
+    assert (status, call) == (1, None)
+    assert err == f"tinygrad-edu: error: --plot: expected a file, received the folder {str(folder)!r}.\n"
+    assert run(capsys, "--plot", str(tmp_path / "B.PNG"))[0] == 0
+
+
+@pytest.mark.parametrize("kind", [ValueError, RuntimeError, ImportError])
+def test_an_error_in_a_program_has_its_line(capsys, kind):
+    def changed():
+        raise kind("wrong")
+
+    assert cli.exit_status(lambda: programs.run_with_options(changed, [])) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert 'raise kind("wrong")' in err
+    assert err.endswith("Error: wrong\n")
+
+
 def test_a_picture_needs_matplotlib(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     status, _, err, call = run(capsys, "--plot")

@@ -1,5 +1,6 @@
 """Every program of `examples/` reaches its figure in its short form and draws its picture."""
 
+import ast
 import runpy
 
 import numpy as np
@@ -15,6 +16,17 @@ def test_every_example_has_a_case_and_is_listed():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == set(programs.examples()) == set(CASES)
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert [name for name in CASES if f"`{name}.py`" not in readme] == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_docstring_has_one_form(name):
+    """A first line that `tinygrad-edu train --help` can show, what the program teaches, what to try."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")))
+    first, *_, last = text.split("\n\n")
+    assert "\n" not in first
+    assert len(first) < 90
+    assert first[-1] == "."
+    assert last.startswith("Try: ")
 
 
 @pytest.mark.parametrize("name", CASES)

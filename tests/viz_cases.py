@@ -556,6 +556,11 @@ FAULTS = [
         "plot_surface: expected values of f of finite numbers, received NaN or inf in 6400 of 6400.",
     ),
     (
+        lambda: viz.plot_surface(lambda x, y: 2.0, {"a": X}),
+        ValueError,
+        "plot_surface: expected a function with heights and depths, received 2 everywhere.",
+    ),
+    (
         lambda: viz.plot_surface(lambda x, y: [x, y], {"a": X}),
         tg.ShapeError,
         "plot_surface: expected values of f of shape (80, 80), received shape (80, 80, 2).",

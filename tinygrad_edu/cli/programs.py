@@ -18,6 +18,7 @@ import inspect
 import os
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_args, get_type_hints
@@ -57,19 +58,25 @@ def examples() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py"))} if folder != PACKAGE else {}
 
 
-def run_example(name: str, options: Sequence[str]) -> None:
-    run_with_options(runpy.run_path(str(examples()[name]))["main"], options, f"tinygrad-edu train {name}")
+def run_example(name: str, options: Sequence[str]) -> int:
+    return run_with_options(runpy.run_path(str(examples()[name]))["main"], options, f"tinygrad-edu train {name}")
 
 
-def run_with_options(main: Program, options: Sequence[str], command: str | None = None) -> None:
+def run_with_options(main: Program, options: Sequence[str], command: str | None = None) -> int:
+    """The exit status. An error in the program has its traceback: whoever changes a program needs the line."""
     arguments = vars(options_of(main, command).parse_args(options))
     chosen = device(arguments.pop("device"))
     seed(arguments.pop("seed"))
     if arguments.get("plot"):
         check_picture(arguments["plot"])
-    with use_device(chosen):
-        figures = main(**arguments)
+    try:
+        with use_device(chosen):
+            figures = main(**arguments)
+    except (ImportError, ValueError, RuntimeError):
+        traceback.print_exc()
+        return 1
     print_table([(name, f"{value:.4g}") for name, value in figures.items()])
+    return 0
 
 
 def options_of(main: Program, command: str | None) -> argparse.ArgumentParser:
@@ -97,9 +104,11 @@ def options_of(main: Program, command: str | None) -> argparse.ArgumentParser:
 def check_picture(path: str) -> None:
     """Raises, before the training, if a picture cannot be written to this path."""
     figure, _ = subplots()
-    kinds, kind = figure.canvas.get_supported_filetypes(), Path(path).suffix[1:]
+    kinds, kind = figure.canvas.get_supported_filetypes(), Path(path).suffix[1:].lower()
     if kind not in kinds:
         raise ValueError(message("--plot", f"a file that ends in one of {', '.join(kinds)}", repr(path)))
+    if Path(path).is_dir():
+        raise ValueError(message("--plot", "a file", f"the folder {path!r}"))
     folder = Path(path).resolve().parent
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise OSError(f"cannot write to the folder {str(folder)!r}. Choose another file with --plot.")

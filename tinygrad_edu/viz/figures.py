@@ -55,6 +55,11 @@ def axes_for(where: str, ax: Any, figsize: tuple[float, float] | None = None) ->
     return ax
 
 
+def column_points(ax: Any, columns: int) -> float:
+    """The width of one of so many columns in points, of which an inch has 72 and a letter about 6."""
+    return float(72 * ax.get_window_extent().width / ax.figure.dpi / columns)
+
+
 def tidy(ax: Any) -> None:
     """Leaves away the upper and right line of the frame and puts a faint grid behind the curves."""
     ax.spines[["top", "right"]].set_visible(False)

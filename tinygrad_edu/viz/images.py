@@ -10,7 +10,7 @@ import numpy
 
 from ..errors import ShapeError, check_integer, message
 from .colors import IMAGES, signed
-from .figures import axes_for
+from .figures import axes_for, column_points
 from .inputs import HostArray, numbers, texts
 
 GAP = 0.1  # between images, in their widths
@@ -44,7 +44,7 @@ def plot_images(images: Any, titles: Sequence[Any] | None = None, columns: int |
     low, high, cmap = _scale(images)
     ax = _draw(where, ax, images, places, head, low, high, cmap)
     longest = max((len(line) for title in titles for line in title.split("\n")), default=1)
-    points = 72 * _inches(ax) / columns
+    points = column_points(ax, columns)
     size = min(10.0, points * TITLE / 1.3, points / (0.6 * longest))
     for (row, column), title in zip(places, titles, strict=bool(titles)):
         left, top = _corner(row, column, height, width, head)
@@ -153,8 +153,3 @@ def _draw(
 def _corner(row: int, column: int, height: int, width: int, head: float) -> tuple[float, float]:
     """The left and upper side of the image at that place."""
     return column * width * (1 + GAP), head + row * (height + head + width * GAP)
-
-
-def _inches(ax: Any) -> float:
-    """The width of axes."""
-    return float(ax.get_window_extent().width / ax.figure.dpi)

@@ -9,7 +9,7 @@ import numpy
 
 from ..errors import message
 from .colors import COUNTS, SEQUENTIAL
-from .figures import axes_for
+from .figures import axes_for, column_points
 from .inputs import class_ids, numbers, texts
 
 
@@ -45,7 +45,7 @@ def plot_confusion_matrix(y_true: Any, y_pred: Any, labels: Sequence[Any] | None
     side = min(12.0, 0.45 * max(count, 5))
     ax = axes_for(where, ax, (side + 1.5, side + 1.1))
     ax.imshow(shares, cmap=COUNTS, vmin=0, vmax=1)
-    size = min(9.0, _points(ax, count) / (0.7 * len(str(matrix.max()))))
+    size = min(9.0, column_points(ax, count) / (0.7 * len(str(matrix.max()))))
     for (row, column), number in numpy.ndenumerate(matrix):
         color = "white" if shares[row, column] > 0.5 else "black" if number else "#999999"
         ax.text(column, row, str(number), ha="center", va="center", color=color, fontsize=size)
@@ -91,12 +91,7 @@ def _label_axes(ax: Any, rows: Sequence[str] | None, columns: Sequence[str] | No
     if rows is not None:
         ax.set_yticks(range(len(rows)), rows)
     if columns is not None:
-        steep = 6.5 * max(map(len, columns)) > _points(ax, len(columns))
+        steep = 6.5 * max(map(len, columns)) > column_points(ax, len(columns))
         ax.set_xticks(range(len(columns)), columns, rotation=45 if steep else 0, ha="right" if steep else "center")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-
-
-def _points(ax: Any, columns: int) -> float:
-    """The width of a column in points, of which an inch has 72 and a letter about 6."""
-    return float(72 * ax.get_window_extent().width / ax.figure.dpi / columns)

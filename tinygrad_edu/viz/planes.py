@@ -132,7 +132,8 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
         paths: points (n, 2) by name; a path begins at a ring and ends at its large marker.
         ax: where to draw; by default a new figure.
 
-    The contours lie closer together towards the minimum. Raises ValueError where f is NaN or infinite.
+    The contours lie closer together towards the minimum. Raises ValueError where f is NaN or infinite, or the same
+    everywhere.
 
     >>> import tinygrad_edu as tg
     >>> path = [(2.0 * 0.8**step, 1.0 * 0.5**step) for step in range(9)]
@@ -150,6 +151,8 @@ def plot_surface(f: Callable[[float, float], Any], paths: Mapping[str, Any], ax:
     with no_grad():
         heights = [[f(float(a), float(b)) for a in sides[0]] for b in sides[1]]
     values = numbers(where, "values of f", heights, f"{(HEIGHTS, HEIGHTS)}", 2).astype("float64")
+    if values.min() == values.max():
+        raise ValueError(message(where, "a function with heights and depths", f"{values.min():g} everywhere"))
     ax = axes_for(where, ax, (6.0, 4.6))
     levels = values.min() + numpy.ptp(values) * numpy.linspace(0, 1, 18) ** 2
     ax.contourf(*sides, values, levels=levels, cmap="Greys", alpha=0.55)
