@@ -23,6 +23,8 @@ import numpy
 if TYPE_CHECKING:
     from .native import Program, Task
 
+RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped"}
+"""The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 WORTH_CALLING = 200_000
 """Operations or bytes from which on a call in eager mode is worth a program of its own."""
 PROGRAMS = 256
@@ -89,12 +91,29 @@ def _in_order(xp: Any, made: Any) -> Any:
     return made if made is None else xp.ascontiguousarray(made)
 
 
+def strided(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks the rule of a recipe that looks at strides: its arrays may lie in any order."""
+    rule.strided = True  # type: ignore[attr-defined]
+    return rule
+
+
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
-    """The recipe for such arrays, if there is one; it is made from shapes and dtypes only."""
-    if not all(is_contiguous(a) and a.dtype.isnative and 0 not in a.shape for a in arrays if a is not None):
+    """The recipe for such arrays, if there is one; it is made from shapes, dtypes and strides only."""
+    rule = _rule(path)
+    there = [a for a in arrays if a is not None]
+    if not all(a.dtype.isnative and 0 not in a.shape for a in there):
         return None
+    if not (hasattr(rule, "strided") or all(map(is_contiguous, there))):
+        return None
+    made: Recipe | None = rule(*arrays, **attributes)
+    return made
+
+
+@functools.cache
+def _rule(path: str) -> Callable[..., Any]:
     module, _, function = path.partition(".")
-    return getattr(importlib.import_module(f".{module}", __package__), function)(*arrays, **attributes)
+    found: Callable[..., Any] = getattr(importlib.import_module(f".{module}", __package__), function)
+    return found
 
 
 def is_contiguous(a: Any) -> bool:
@@ -114,7 +133,8 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     """The outputs of the recipe for these arrays; None if there is none, or so little to do that it is not worth it."""
     if not all(a is None or type(a) is numpy.ndarray for a in arrays):
         return None
-    arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
+    if not hasattr(_rule(path), "strided"):
+        arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
     forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
     entry = _entry(path, forms, tuple(attributes.items()), _threads())
     if entry is None:

@@ -15,6 +15,7 @@ from typing import Any
 from ..autograd import broadcast_to, cast, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, check_number, message
+from ..kernels.registry import compiled
 from .elementwise import sqrt, square
 from .reductions import _mean, _sum, _var, count
 from .shape import _reshape, check_arrays, normalize_axes
@@ -57,6 +58,7 @@ def _along(x: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @primitive("composite", saves=("x", "weight"), residuals=True)
+@compiled("normalization.forward", lambda y, average, inverse: (y, (average, inverse)))
 def _layer_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axes: tuple[int, ...], epsilon: float) -> Any:
     y, average, _, inverse = _normalize(xp, x, axes, epsilon)
     y *= weight
