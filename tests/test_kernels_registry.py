@@ -131,12 +131,17 @@ def normalizations(rng):
     shape = tuple(int(n) for n in rng.integers(1, 9, 3))
     axes = (2,) if rng.random() < 0.6 else (1, 2)
     x, weight, bias = rng.normal(size=shape), *rng.normal(size=(2, *(shape[i] for i in axes)))
-    return {"_layer_norm": ((x, weight, bias), {"axes": axes, "epsilon": 1e-5})}
+    rows = rng.normal(3.0, 2.0, size=(*rng.integers(1, 40, 2), int(rng.integers(1, 40))))
+    scale, shift = rng.normal(size=(2, rows.shape[-1]))
+    return {
+        "_layer_norm": ((x, weight, bias), {"axes": axes, "epsilon": 1e-5}),
+        "_batch_norm": ((rows, scale, shift), {"axis": 2, "epsilon": 1e-3}),
+    }
 
 
 FAMILIES = {
     **dict.fromkeys(("_attention", "_matmul", "_reshape"), attentions),
-    "_layer_norm": normalizations,
+    **dict.fromkeys(("_layer_norm", "_batch_norm"), normalizations),
     **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),
     **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
     **dict.fromkeys(("_simple_rnn", "_simple_rnn_gradient"), lambda rng: recurrence(rng, 1, 1, (), True)),
