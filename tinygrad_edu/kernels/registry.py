@@ -27,6 +27,8 @@ RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped"}
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 WORTH_CALLING = 200_000
 """Operations or bytes from which on a call in eager mode is worth a program of its own."""
+WORTH_COMPILING = 1 << 18
+"""Elements from which on that is so for a single call."""
 PROGRAMS = 256
 """How many programs eager mode keeps, those used last."""
 
@@ -70,6 +72,10 @@ def compiled(
         def defined(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             return _in_order(xp, definition(xp, *arrays, **attributes))
 
+        def once(xp: Any, *arrays: Any, **attributes: Any) -> Any:
+            large = sum(a.size for a in arrays if a is not None) >= WORTH_COMPILING
+            return (forward if large else defined)(xp, *arrays, **attributes)
+
         @functools.wraps(definition)
         def forward(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             if xp is numpy and has_compiler():
@@ -78,7 +84,7 @@ def compiled(
                     return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
             return defined(xp, *arrays, **attributes)
 
-        forward.recipe, forward.defined = path, defined  # type: ignore[attr-defined]
+        forward.recipe, forward.once = path, once  # type: ignore[attr-defined]
         return forward
 
     return decorate
