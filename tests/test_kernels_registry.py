@@ -1,6 +1,7 @@
 """Every recipe against the definition that it stands for: random shapes, windows and paddings, edges, both dtypes."""
 
 import importlib.util
+import inspect
 import math
 
 import numpy as np
@@ -94,14 +95,61 @@ def recurrence(rng, gates, states, extra, activation):
     return {name: (forward, attributes), f"{name}_gradient": (gradient, attributes | {"needs": needs})}
 
 
+def in_some_order(rng, a):
+    """The same numbers, lying in memory in another order of the axes."""
+    axes = rng.permutation(a.ndim)
+    return np.ascontiguousarray(a.transpose(axes)).transpose(np.argsort(axes))
+
+
+def heads(rng, *shape):
+    """(batch, heads, rows, columns) as attention layers have them: a view of (batch, rows, heads, columns)."""
+    batch, count, rows, columns = shape
+    return rng.normal(size=(batch, rows, count, columns)).transpose(0, 2, 1, 3)
+
+
+def attentions(rng):
+    batch, count, queries, keys, depth, features = (int(n) for n in rng.integers(1, 9, 6))
+    q, k, v = (
+        heads(rng, batch, count, rows, columns) for rows, columns in ((queries, depth), (keys, depth), (keys, features))
+    )
+    a = heads(rng, batch, count, queries, depth)
+    b = heads(rng, 1 if rng.random() < 0.2 else batch, count, depth, keys)
+    if rng.random() < 0.4:
+        b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if rng.random() < 0.2:
+        b = b[0]
+    causal = bool(rng.random() < 0.5)
+    whole = in_some_order(rng, rng.normal(size=tuple(rng.integers(1, 6, rng.integers(1, 5)))))
+    return {
+        "_attention": ((q, k, v, None), {"scale": float(rng.random()), "causal": causal}),
+        "_matmul": ((a, b), {}),
+        "_reshape": ((whole,), {"shape": (whole.size,)}),
+    }
+
+
+def normalizations(rng):
+    shape = tuple(int(n) for n in rng.integers(1, 9, 3))
+    axes = (2,) if rng.random() < 0.6 else (1, 2)
+    x, weight, bias = rng.normal(size=shape), *rng.normal(size=(2, *(shape[i] for i in axes)))
+    rows = rng.normal(3.0, 2.0, size=(*rng.integers(1, 40, 2), int(rng.integers(1, 40))))
+    scale, shift = rng.normal(size=(2, rows.shape[-1]))
+    return {
+        "_layer_norm": ((x, weight, bias), {"axes": axes, "epsilon": 1e-5}),
+        "_batch_norm": ((rows, scale, shift), {"axis": 2, "epsilon": 1e-3}),
+    }
+
+
 FAMILIES = {
+    **dict.fromkeys(("_attention", "_matmul", "_reshape"), attentions),
+    **dict.fromkeys(("_layer_norm", "_batch_norm"), normalizations),
     **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),
     **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
     **dict.fromkeys(("_simple_rnn", "_simple_rnn_gradient"), lambda rng: recurrence(rng, 1, 1, (), True)),
     **dict.fromkeys(("_conv", "_conv_transpose", "_conv_kernel"), convolutions),
     **dict.fromkeys(("_max_pool", "_max_unpool", "_sum_pool", "_sum_unpool"), poolings),
 }
-RECIPES = sorted(name for name, primitive in primitives.items() if hasattr(primitive.forward, "recipe"))
+RECIPES = {name: p.forward.recipe for name, p in primitives.items() if hasattr(p.forward, "recipe")}
+RECIPES |= registry.RECORDED
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
@@ -120,9 +168,12 @@ def test_every_recipe_has_a_family():
 def both(name, arrays, attributes):
     """What the kernels make and what the definition makes, each as a list."""
     forward = primitives[name].forward
-    made = registry.run(forward.recipe, arrays, attributes)
-    assert made is not None
-    return made, list(leaves(forward.__wrapped__(np, *arrays, **attributes)))
+    made = registry.run(RECIPES[name], arrays, attributes)
+    if made is None:  # one of a stack is repeated
+        assert name == "_matmul"
+        assert arrays[1].shape[:-2] != arrays[0].shape[:-2]
+        return [], []
+    return made, list(leaves(inspect.unwrap(forward)(np, *arrays, **attributes)))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -134,7 +185,7 @@ def test_the_kernels_do_what_the_definition_does(name, dtype, threads):
     try:
         for _ in range(12):
             arrays, attributes = FAMILIES[name](rng)[name]
-            arrays = tuple(a.astype(dtype) if a is not None and a.dtype.kind == "f" else a for a in arrays)
+            arrays = tuple(a.astype(dtype, order="K") if a is not None and a.dtype.kind == "f" else a for a in arrays)
             for made, defined in zip(*both(name, arrays, attributes), strict=True):
                 if made is None:  # not needed
                     continue
@@ -184,7 +235,7 @@ def test_arrays_in_another_order():
 
 
 @pytest.mark.parametrize("fast", ["0", "1"])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - registry.RECORDED.keys()))
 def test_what_is_made_lies_in_order(name, fast, monkeypatch):
     """A recording notes the strides, and any replay may decide for the kernels or for the definition."""
     monkeypatch.setenv("TINYGRAD_EDU_FAST", fast)

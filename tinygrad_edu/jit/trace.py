@@ -345,7 +345,9 @@ class Trace:
         values = [_value(a) for a in operands]
         place = default_generator.state
         xp = array_module(*values)
-        forward = getattr(primitive.forward, "defined", primitive.forward)  # kernels are for the plan
+        forward = getattr(
+            primitive.forward, "once", primitive.forward
+        )  # mostly without kernels: those are for the plan
         with Switch("trace", None):
             y = forward(xp, *values, **{name: _value(value) for name, value in attributes.items()})
         outputs = rebuild(y, (self._output(part, operands) for part in leaves(y)))

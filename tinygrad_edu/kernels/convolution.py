@@ -13,8 +13,8 @@ from .language import gemm, kernel
 from .native import Task
 from .registry import Recipe
 
-_CACHED = 1 << 16
-"""Elements of patches that are made at a time: they stay in the second-level cache."""
+_CACHED = 1 << 13
+"""Elements of patches that are made at a time; the product then reads them from the first-level cache."""
 
 
 @kernel()
@@ -149,6 +149,16 @@ def correlate(
         )  # fmt: skip
 
 
+@kernel(writes=("flipped",))
+def flip(kernel, flipped, start, stop, taps, channels, filters):
+    """The kernel back to front, with channels for filters: a convolution with it is the transpose of one."""
+    for tap in range(start, stop):
+        to = flipped[(taps - 1 - tap) * filters * channels :]
+        for f in range(filters):
+            for c in range(channels):
+                to[f * channels + c] = kernel[(tap * channels + c) * filters + f]
+
+
 # Recipes
 
 
@@ -207,8 +217,17 @@ def forward(x: Any, kernel: Any, output: Any, geometry: Any) -> Recipe | None:
 
 
 def transpose(g: Any, kernel: Any, image: Any, geometry: Any) -> Recipe | None:
-    """Of `_conv_transpose`."""
+    """Of `_conv_transpose`: a convolution of `g` with the flipped kernel; where strides leave gaps, products added
+    up."""
     shape = (g.shape[0], *image, kernel.shape[-2])
+    strides, padding, dilation, groups = geometry
+    window = kernel.shape[:-2]
+    reach = [(size - 1) * step for size, step in zip(window, dilation, strict=True)]
+    around = tuple((r - before, r - after) for r, (before, after) in zip(reach, padding, strict=True))
+    if max(strides) == 1 and min(map(min, around)) >= 0:
+        numbers = _numbers(g.shape, shape, window, (strides, around, dilation, groups))
+        made = _recipe(convolve, "x kernel y", (g, kernel), (shape, g.dtype.name), numbers)
+        return made and _with_flipped(made, kernel)
     numbers = _numbers(shape, g.shape, kernel.shape[:-2], geometry)
     return _recipe(spread, "y kernel x", (g, kernel), (shape, g.dtype.name), numbers)
 
@@ -218,3 +237,14 @@ def kernel_gradient(x: Any, g: Any, window: Any, geometry: Any) -> Recipe | None
     shape = (*window, x.shape[-1], g.shape[-1])
     numbers = _numbers(x.shape, g.shape, window, geometry)
     return _recipe(correlate, "x y kernel", (x, g), (shape, x.dtype.name), numbers)
+
+
+def _with_flipped(made: Recipe, kernel: Any) -> Recipe:
+    """The same with the flipped kernel in place of the kernel, the array between."""
+    *window, channels, filters = kernel.shape
+    taps, dtype, between = math.prod(window), kernel.dtype.name, 3
+    numbers = (("taps", taps), ("channels", channels), ("filters", filters))
+    arrays = (("kernel", dtype, 1), ("flipped", dtype, between))
+    turned = Task(flip, arrays, numbers, taps, taps * channels * filters, 8 * taps * channels * filters)
+    tasks = (turned, *(task.on([0, between, 2]) for task in made.tasks))
+    return Recipe(made.outputs, tasks, (((*window, filters, channels), dtype),))

@@ -28,6 +28,7 @@ _PER_FLOP, _PER_GEMM_FLOP, _PER_BYTE, _PER_CALL = 0.03, 0.01, 0.05, 10.0
 _TRANSCENDENTAL = 20  # additions in the time of one such function
 _WORTH_SHARING = 4_000.0  # of one step: beyond, all threads share it
 _WORTH_WAKING = 30_000.0  # saved in all: beyond, a program uses the pool, whose workers may have to be woken
+_INLINED = 40  # steps of a program; beyond, they are functions apart: LLVM's time grows faster than a function
 _BRIEF = 20_000.0  # of a whole program: within, Python's lock is kept, for another thread may hold it for 5 ms
 
 
@@ -291,7 +292,7 @@ def _text(
         if made_of not in functions:
             name = f"step{len(functions)}"
             text = _function(step, name, threads, share)
-            functions[made_of] = name, text.replace(f"define void @{name}(", f"define internal void @{name}(")
+            functions[made_of] = name, _internal(text, name, len(steps) > _INLINED)
         if barrier:
             code.add("call void @barrier(ptr %shared, i64 %threads)")
         label = f"next{next(code.names)}"
@@ -323,6 +324,13 @@ def _text(
     ]
     parts = [_BOUND, waiting.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
     return _joined([*parts, *(text for _, text in functions.values()), "\n".join(main)])
+
+
+def _internal(text: str, name: str, apart: bool) -> str:
+    """The text with a function that no other module sees, and `apart` from the one that calls it."""
+    head = rf"^define (internal )?void @{name}\((.*)\)"
+    inline = " noinline" if apart else ""
+    return re.sub(head, rf"define internal void @{name}(\2){inline}", text, flags=re.MULTILINE)
 
 
 def _made_of(step: Step, threads: int) -> Any:

@@ -23,8 +23,12 @@ import numpy
 if TYPE_CHECKING:
     from .native import Program, Task
 
+RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped"}
+"""The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 WORTH_CALLING = 200_000
 """Operations or bytes from which on a call in eager mode is worth a program of its own."""
+WORTH_COMPILING = 1 << 18
+"""Elements from which on that is so for a single call."""
 PROGRAMS = 256
 """How many programs eager mode keeps, those used last."""
 
@@ -68,6 +72,10 @@ def compiled(
         def defined(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             return _in_order(xp, definition(xp, *arrays, **attributes))
 
+        def once(xp: Any, *arrays: Any, **attributes: Any) -> Any:
+            large = sum(a.size for a in arrays if a is not None) >= WORTH_COMPILING
+            return (forward if large else defined)(xp, *arrays, **attributes)
+
         @functools.wraps(definition)
         def forward(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             if xp is numpy and has_compiler():
@@ -76,7 +84,7 @@ def compiled(
                     return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
             return defined(xp, *arrays, **attributes)
 
-        forward.recipe, forward.defined = path, defined  # type: ignore[attr-defined]
+        forward.recipe, forward.once = path, once  # type: ignore[attr-defined]
         return forward
 
     return decorate
@@ -89,12 +97,29 @@ def _in_order(xp: Any, made: Any) -> Any:
     return made if made is None else xp.ascontiguousarray(made)
 
 
+def strided(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks the rule of a recipe that looks at strides: its arrays may lie in any order."""
+    rule.strided = True  # type: ignore[attr-defined]
+    return rule
+
+
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
-    """The recipe for such arrays, if there is one; it is made from shapes and dtypes only."""
-    if not all(is_contiguous(a) and a.dtype.isnative and 0 not in a.shape for a in arrays if a is not None):
+    """The recipe for such arrays, if there is one; it is made from shapes, dtypes and strides only."""
+    rule = _rule(path)
+    there = [a for a in arrays if a is not None]
+    if not all(a.dtype.isnative and 0 not in a.shape for a in there):
         return None
+    if not (hasattr(rule, "strided") or all(map(is_contiguous, there))):
+        return None
+    made: Recipe | None = rule(*arrays, **attributes)
+    return made
+
+
+@functools.cache
+def _rule(path: str) -> Callable[..., Any]:
     module, _, function = path.partition(".")
-    return getattr(importlib.import_module(f".{module}", __package__), function)(*arrays, **attributes)
+    found: Callable[..., Any] = getattr(importlib.import_module(f".{module}", __package__), function)
+    return found
 
 
 def is_contiguous(a: Any) -> bool:
@@ -114,7 +139,8 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     """The outputs of the recipe for these arrays; None if there is none, or so little to do that it is not worth it."""
     if not all(a is None or type(a) is numpy.ndarray for a in arrays):
         return None
-    arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
+    if not hasattr(_rule(path), "strided"):
+        arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
     forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
     entry = _entry(path, forms, tuple(attributes.items()), _threads())
     if entry is None:

@@ -10,6 +10,7 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, message
+from ..kernels.registry import compiled
 from .linalg import _matmul, product_to, swap_last, unbroadcast
 from .reductions import sum
 from .shape import check_arrays
@@ -47,6 +48,7 @@ _attention_weights.defvjp(
 
 
 @primitive("composite", saves=("q", "k", "v", "mask"), residuals=True, label="scaled_dot_product_attention")
+@compiled("attention.forward", lambda y, weights: (y, (weights,)))
 def _attention(
     xp: Any, q: Array, k: Array, v: Array, mask: Array | None, *, scale: float, causal: bool
 ) -> tuple[Array, tuple[Array]]:

@@ -15,6 +15,7 @@ from typing import Any
 from ..autograd import broadcast_to, cast, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, check_number, message
+from ..kernels.registry import compiled
 from .elementwise import sqrt, square
 from .reductions import _mean, _sum, _var, count
 from .shape import _reshape, check_arrays, normalize_axes
@@ -57,6 +58,7 @@ def _along(x: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @primitive("composite", saves=("x", "weight"), residuals=True)
+@compiled("normalization.of_rows", lambda y, average, inverse: (y, (average, inverse)))
 def _layer_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axes: tuple[int, ...], epsilon: float) -> Any:
     y, average, _, inverse = _normalize(xp, x, axes, epsilon)
     y *= weight
@@ -181,6 +183,7 @@ def rms_norm(x: Any, weight: Any, axis: int | Sequence[int] = -1, epsilon: float
 
 
 @primitive("composite", saves=("x", "weight"), residuals=True)
+@compiled("normalization.of_batch", lambda y, mean, variance, *kept: ((y, mean, variance), tuple(kept)))
 def _batch_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axis: int, epsilon: float) -> Any:
     axes = tuple(i for i in range(x.ndim) if i != axis)
     shape = _along(x, (axis,))
