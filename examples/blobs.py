@@ -27,7 +27,7 @@ def main(quick=False, plot=None):
     _, accuracy = model.evaluate(x_test, y_test, verbose=0)
 
     majority = np.bincount(y_train).argmax()
-    means = np.array([x_train[y_train == label].mean(axis=0) for label in (0, 1)])
+    means = np.array([x_train[y_train == label].mean(axis=0) for label in np.unique(y_train)])
     nearest = np.linalg.norm(x_test[:, None] - means, axis=-1).argmin(axis=1)
 
     if plot:

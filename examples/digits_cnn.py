@@ -84,7 +84,8 @@ def main(quick=False, plot=None):
         titles = [f"{y_test[i]} read as {predicted[i]} ({probabilities[i].max():.0%})" for i in hardest]
         viz.plot_images(x_test[hardest], titles=titles, columns=3, ax=axes[1])
         axes[1].set_title("the hardest digits, and how they are read")
-        kernel = model.layers[2].kernel.detach().numpy()  # (3, 3, 1, 32)
+        first = next(layer for layer in model.layers if isinstance(layer, layers.Conv2D))
+        kernel = first.kernel.detach().numpy()  # (3, 3, 1, 32)
         viz.plot_images(kernel[:, :, 0].transpose(2, 0, 1), columns=8, ax=axes[2])
         axes[2].set_title("the 3x3 filters of the first layer")
         figure.savefig(plot)

@@ -81,7 +81,7 @@ def main(quick=False, plot=None):
     if plot:
         figure, axes = viz.subplots(1, 2, figsize=(12, 4.8))
         viz.plot_history(histories, "val_cross_entropy", ax=axes[0])
-        axes[0].set(title="Without a cure the validation loss soon rises", ylabel="cross-entropy", ylim=(1.0, 3.5))
+        axes[0].set(title="Without a cure the validation loss soon rises", ylabel="cross-entropy", ylim=(0.0, 3.5))
         places = np.arange(len(CURES))
         for shift, column, name, color in ((-0.2, 0, "training", "lightgray"), (0.2, 1, "test", "#56B4E9")):
             heights = [row[column] for row in accuracies.values()]

@@ -82,7 +82,7 @@ def main(quick=False, plot=None):
     print(WHY)
 
     if plot:
-        figure, axes = viz.subplots(1, 3)
+        figure, axes = viz.subplots(1, len(GATES))
         for ax, (gate, y) in zip(axes, GATES.items(), strict=True):
             draw(ax, noisy[:400], y[corner[:400]], {way: lines[gate, way] for way in ("rule", "descent")})
             ax.set_title(f"{gate}: {'no line is right' if gate == 'XOR' else 'both lines are right'}")
@@ -90,7 +90,7 @@ def main(quick=False, plot=None):
         figure.savefig(plot)
 
     figures = {f"{gate} by {way}": accuracy(line, CORNERS, GATES[gate]) for (gate, way), line in lines.items()}
-    for gate in ("AND", "OR"):
+    for gate in (name for name in GATES if name != "XOR"):
         y = GATES[gate]
         for way in ("rule", "descent"):
             figures[f"noisy {gate} by {way}"] = accuracy(lines[gate, way], noisy, y[corner])

@@ -40,7 +40,8 @@ def test_defaults(capsys):
 def test_options(capsys, tmp_path):
     pytest.importorskip("matplotlib")
     picture = str(tmp_path / "a.svg")
-    *_, call = run(capsys, "--quick", "--plot", picture, "--data", "large", "--seed", "3")
+    _, out, _, call = run(capsys, "--quick", "--plot", picture, "--data", "large", "--seed", "3")
+    assert out.endswith(f"\nPicture: {picture}\n")
     assert (call["quick"], call["plot"], call["data"]) == (True, picture, "large")
     tg.seed(3)
     np.testing.assert_array_equal(call["drawn"].numpy(), tg.uniform((2,)).numpy())

@@ -76,6 +76,8 @@ def run_with_options(main: Program, options: Sequence[str], command: str | None 
         traceback.print_exc()
         return 1
     print_table([(name, f"{value:.4g}") for name, value in figures.items()])
+    if arguments.get("plot"):
+        print(f"Picture: {arguments['plot']}")
     return 0
 
 
