@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives
-from tinygrad_edu.kernels import pool, registry
+from tinygrad_edu.kernels import blas, native, pool, registry
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -173,6 +174,46 @@ def test_without_the_compiler(monkeypatch):
     monkeypatch.setattr(registry, "run", lambda *_: pytest.fail("no kernel may run"))
     x = tg.ones((1, 6, 6, 1))
     assert tg.conv2d(x, tg.ones((3, 3, 1, 1))).shape == (1, 4, 4, 1)
+
+
+def test_without_a_blas(monkeypatch):
+    """What would call it is done as it is defined, in a plan as well."""
+    x, kernel = tg.normal((2, 8, 8, 3)), tg.normal((3, 3, 3, 100))
+
+    def step(x, kernel):
+        y = tg.max_pool2d(tg.conv2d(x, kernel), 2)
+        return y.reshape((18, 100)) @ tg.ones((100, 200))
+
+    expected = step(x, kernel).numpy()
+    monkeypatch.setattr(blas, "find", lambda: None)
+    registry._entry.cache_clear()
+    for function in (step, tg.jit(step)):
+        np.testing.assert_allclose(function(x, kernel).numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_two_callers_do_not_wait_for_each_other(monkeypatch):
+    """Otherwise one that runs within `pool.map` might wait for one that waits until `pool.map` is over."""
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 5)).astype("float32")
+    kernel = np.ones((3, 3, 5, 7), "float32")
+    one = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)}
+    run, arrived, done, found = native.Program.run, threading.Event(), threading.Event(), []
+
+    def slowly(program):
+        if threading.current_thread() is other:
+            arrived.set()
+            assert done.wait(20)
+        run(program)
+
+    monkeypatch.setattr(native.Program, "run", slowly)
+    other = threading.Thread(target=lambda: found.extend(both("_conv", (x, kernel), one)))
+    other.start()
+    assert arrived.wait(20)
+    mine = both("_conv", (-x, kernel), one)
+    done.set()
+    other.join()
+    for made, defined in (mine, found):
+        np.testing.assert_allclose(made[0], defined[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(mine[0][0], -found[0][0])
 
 
 def test_arrays_in_another_order():
