@@ -1,5 +1,6 @@
 """Every recipe against the definition that it stands for: random shapes, windows and paddings, edges, both dtypes."""
 
+import ctypes
 import importlib.util
 import math
 import threading
@@ -189,6 +190,57 @@ def test_without_a_blas(monkeypatch):
     registry._entry.cache_clear()
     for function in (step, tg.jit(step)):
         np.testing.assert_allclose(function(x, kernel).numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+class Strict:
+    """A BLAS with integers of 32 bits that refuses what the reference BLAS refuses, written in Python."""
+
+    def __init__(self):
+        self.refused = []
+        gemms = [self.gemm(ctypes.c_float), self.gemm(ctypes.c_double)]
+        counts = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 1), ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda n: None)
+        self.blas, self.kept = blas.Blas("", 32, *map(blas.address_of, gemms), *counts), gemms
+
+    def gemm(self, real):
+        def run(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+            wide = (m if ta == blas.TRANSPOSED else k, k if tb == blas.TRANSPOSED else n, n)
+            if any(step < max(1, least) for step, least in zip((lda, ldb, ldc), wide, strict=True)):
+                self.refused.append((ta, tb, m, n, k, lda, ldb, ldc))
+                return
+            tall = (k if ta == blas.TRANSPOSED else m, n if tb == blas.TRANSPOSED else k, m)
+            places = zip((a, b, c), tall, wide, (lda, ldb, ldc), strict=True)
+            left, right, result = (matrix(real, *place) for place in places)
+            left, right = left if ta == blas.PLAIN else left.T, right if tb == blas.PLAIN else right.T
+            result[...] = left @ right + (beta * result if beta else 0)
+
+        def matrix(real, place, rows, columns, step):
+            flat = np.ctypeslib.as_array((real * max(0, (rows - 1) * step + columns)).from_address(place))
+            return np.lib.stride_tricks.as_strided(flat, (rows, columns), (step * flat.itemsize, flat.itemsize))
+
+        integer, place = ctypes.c_int32, ctypes.c_void_p
+        matrices = [real, place, integer, place, integer, real, place, integer]
+        return ctypes.CFUNCTYPE(None, *[integer] * 6, *matrices)(run)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "pool" not in name])
+def test_a_blas_of_32_bits_that_checks_its_arguments(name, monkeypatch):
+    strict = Strict()
+    monkeypatch.setattr(blas, "find", lambda: strict.blas)
+    monkeypatch.setattr(native, "_WORTH_SHARING", 0)
+    monkeypatch.setattr(native, "_WORTH_WAKING", -1)
+    state = blas.one_thread_state.__wrapped__()
+    monkeypatch.setattr(blas, "one_thread_state", lambda: state)
+    rng = np.random.default_rng(5)
+    pool.set_threads(5)  # more than some have to share
+    try:
+        for _ in range(4):
+            arrays, attributes = FAMILIES[name](rng)[name]
+            for made, defined in zip(*both(name, arrays, attributes), strict=True):
+                if made is not None:
+                    np.testing.assert_allclose(made, defined, 1e-9, 1e-9)
+    finally:
+        pool.set_threads(None)
+    assert strict.refused == []
 
 
 def test_two_callers_do_not_wait_for_each_other(monkeypatch):
