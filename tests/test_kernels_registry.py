@@ -159,6 +159,15 @@ def test_what_has_no_recipe_runs_as_defined():
         assert registry.run(path, arrays, one) is None
 
 
+@pytest.mark.parametrize("name", ["_lstm", "_gru", "_simple_rnn"])
+def test_booleans_among_the_floats_have_no_recipe(name):
+    arrays, attributes = FAMILIES[name](np.random.default_rng(0))[name]
+    for i, a in enumerate(arrays[:-1]):
+        if a is not None:
+            changed = (*arrays[:i], a > 0, *arrays[i + 1 :])
+            assert registry.run(primitives[name].forward.recipe, changed, attributes) is None
+
+
 def test_small_calls_are_left_to_numpy(monkeypatch):
     monkeypatch.undo()
     registry._entry.cache_clear()
