@@ -129,8 +129,10 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     between = [numpy.empty(*form) for form in recipe.between]
     slots = [0 if a is None else a.ctypes.data for a in (*arrays, *made, *between)]
     program.pointers[:] = slots[: len(program.pointers)]
-    program.run()
-    entry.idle.append(program)
+    try:
+        program.run()
+    finally:
+        entry.idle.append(program)
     return made
 
 
