@@ -60,15 +60,16 @@ def poolings(rng):
     padded[inside] = x[inside]
     x = padded
     g = rng.normal(size=(n, *output, channels))
+    g[rng.random(g.shape) < 0.03] = rng.choice([math.nan, math.inf])
     size, strides = tuple(map(int, size)), tuple(map(int, strides))
     windows = Windows(size, strides, padding)
-    finite = np.nan_to_num(x, posinf=3.0, neginf=-3.0)
+    finite, finite_g = (np.nan_to_num(a, posinf=3.0, neginf=-3.0) for a in (x, g))
     image = tuple(map(int, image))
     return {
         "_max_pool": ((x,), {"output": output, "windows": windows}),
         "_max_unpool": ((g, x), {"windows": windows}),
         "_sum_pool": ((finite,), {"output": output, "window": size, "strides": strides}),
-        "_sum_unpool": ((g,), {"image": image, "window": size, "strides": strides}),
+        "_sum_unpool": ((finite_g,), {"image": image, "window": size, "strides": strides}),
     }
 
 
@@ -102,6 +103,11 @@ FAMILIES = {
     **dict.fromkeys(("_simple_rnn", "_simple_rnn_gradient"), lambda rng: recurrence(rng, 1, 1, (), True)),
     **dict.fromkeys(("_conv", "_conv_transpose", "_conv_kernel"), convolutions),
     **dict.fromkeys(("_max_pool", "_max_unpool", "_sum_pool", "_sum_unpool"), poolings),
+}
+KEPT = {  # of the residuals of a gradient, whether they are of single steps, or the states between them
+    "_simple_rnn_gradient": (False,),
+    "_gru_gradient": (True, False, True),
+    "_lstm_gradient": (True, False, False, True),
 }
 RECIPES = sorted(name for name, primitive in primitives.items() if hasattr(primitive.forward, "recipe"))
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
@@ -146,6 +152,25 @@ def test_the_kernels_do_what_the_definition_does(name, dtype, threads):
                 np.testing.assert_allclose(made, defined, TOLERANCE[dtype], tolerance, err_msg=str(attributes))
     finally:
         pool.set_threads(None)
+
+
+@pytest.mark.parametrize("name", ["_simple_rnn_gradient", "_gru_gradient", "_lstm_gradient"])
+def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
+    """None of the residuals of that step."""
+    rng = np.random.default_rng(7)
+    arrays, attributes = (), {"reverse": True}
+    while attributes["reverse"] or arrays[-len(KEPT[name]) - 1] is None:
+        arrays, attributes = FAMILIES[name](rng)[name]
+    count = len(KEPT[name])
+    mask, residuals = arrays[-count - 1].copy(), [a.copy() for a in arrays[-count:]]
+    mask[:, 0] = False
+    given = (*arrays[: -count - 1], mask)
+    expected, _ = both(name, (*given, *residuals), attributes)
+    for a, steps in zip(residuals, KEPT[name], strict=True):
+        if steps:
+            a[0] = math.inf
+    for made, right in zip(both(name, (*given, *residuals), attributes)[0], expected, strict=True):
+        np.testing.assert_array_equal(made, right)
 
 
 def test_what_has_no_recipe_runs_as_defined():
