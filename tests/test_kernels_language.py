@@ -102,6 +102,23 @@ def inlined(x, y, start, stop, columns):
         y[row] = first + total_of(buffer, columns)
 
 
+@kernel()
+def added(total, x, count):
+    for i in range(count):
+        total += x[i]
+    return total
+
+
+@kernel(writes=("y",))
+def names(x, y, start, stop, base, columns):
+    """Parameters that are assigned, one of them while it is inlined, and a name assigned in an inner loop only."""
+    for row in range(start, stop):
+        base = base * 0.5 + 1.0
+        for j in range(columns):
+            last = x[row * columns + j]
+        y[row] = added(base, x[row * columns :], columns) + last
+
+
 @kernel(writes=("y",))
 def products(x, w, y, start, stop, scratch, columns, filters):
     size = stop - start
@@ -137,6 +154,7 @@ CASES = {
         5,
     ),
     "inlined": (inlined, {"x": X, "y": np.zeros(12, "float32")}, {"columns": 7}, 12),
+    "names": (names, {"x": X[:1], "y": np.zeros(1, "float32")}, {"base": 0.25, "columns": 7}, 1),
     "products": (
         products,
         {"x": X, "w": W, "y": np.zeros((12, 5), "float32")},
@@ -221,13 +239,39 @@ def unknown_function(x, start, stop):
     x[0] = sorted(stop)
 
 
+@kernel()
+def unknown_operation(x, start, stop):
+    x[0] = x[1] ** 2
+
+
+@kernel()
+def backwards(x, start, stop):
+    for i in range(stop, start, -1):
+        x[i] = 1.0
+
+
 @pytest.mark.parametrize(("function", "text"), [
+    (unknown_operation, r"kernel unknown_operation: the language has no 'x\[1\] \*\* 2'"),
+    (backwards, r"kernel backwards: the language has no 'for i in range\(stop, start, -1\):"),
     (unknown_statement, "kernel unknown_statement: the language has no 'while start < stop:"),
     (unknown_function, r"kernel unknown_function: the language has no 'sorted\(stop\)'"),
 ])  # fmt: skip
 def test_what_the_language_has_not(function, text):
     with pytest.raises(SyntaxError, match=text):
         function.text("f", {"x": "float32"}, {})
+
+
+@kernel()
+def no_integer(x, start, stop):
+    count = 0
+    if x[0] > 0:
+        count = 0.5
+    x[1] = count
+
+
+def test_floats_do_not_become_integers():
+    with pytest.raises(TypeError, match="kernel: an integer is due"):
+        no_integer.text("f", {"x": "float32"}, {})
 
 
 def test_arguments_must_fit():

@@ -1,8 +1,10 @@
 """Every recipe against the definition that it stands for: random shapes, windows and paddings, edges, both dtypes."""
 
+import ctypes
 import importlib.util
 import inspect
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives
-from tinygrad_edu.kernels import pool, registry
+from tinygrad_edu.kernels import blas, native, pool, registry
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -59,15 +61,16 @@ def poolings(rng):
     padded[inside] = x[inside]
     x = padded
     g = rng.normal(size=(n, *output, channels))
+    g[rng.random(g.shape) < 0.03] = rng.choice([math.nan, math.inf])
     size, strides = tuple(map(int, size)), tuple(map(int, strides))
     windows = Windows(size, strides, padding)
-    finite = np.nan_to_num(x, posinf=3.0, neginf=-3.0)
+    finite, finite_g = (np.nan_to_num(a, posinf=3.0, neginf=-3.0) for a in (x, g))
     image = tuple(map(int, image))
     return {
         "_max_pool": ((x,), {"output": output, "windows": windows}),
         "_max_unpool": ((g, x), {"windows": windows}),
         "_sum_pool": ((finite,), {"output": output, "window": size, "strides": strides}),
-        "_sum_unpool": ((g,), {"image": image, "window": size, "strides": strides}),
+        "_sum_unpool": ((finite_g,), {"image": image, "window": size, "strides": strides}),
     }
 
 
@@ -150,12 +153,19 @@ FAMILIES = {
 }
 RECIPES = {name: p.forward.recipe for name, p in primitives.items() if hasattr(p.forward, "recipe")}
 RECIPES |= registry.RECORDED
+KEPT = {  # of the residuals of a gradient, whether they are of single steps, or the states between them
+    "_simple_rnn_gradient": (False,),
+    "_gru_gradient": (True, False, True),
+    "_lstm_gradient": (True, False, False, True),
+}
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
 @pytest.fixture(autouse=True)
 def small_calls_too(monkeypatch):
     monkeypatch.setattr(registry, "WORTH_CALLING", 0)
+    monkeypatch.setattr(native, "_WORTH_SHARING", 0)  # by all threads
+    monkeypatch.setattr(native, "_WORTH_WAKING", -1)
     registry._entry.cache_clear()
     yield
     registry._entry.cache_clear()
@@ -176,14 +186,13 @@ def both(name, arrays, attributes):
     return made, list(leaves(inspect.unwrap(forward)(np, *arrays, **attributes)))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_kernels_do_what_the_definition_does(name, dtype, threads):
+def test_the_kernels_do_what_the_definition_does(name, dtype):
     rng = np.random.default_rng(sum(map(ord, name)))
-    pool.set_threads(threads)
     try:
-        for _ in range(12):
+        for i in range(12):
+            pool.set_threads(1 + i % 3)
             arrays, attributes = FAMILIES[name](rng)[name]
             arrays = tuple(a.astype(dtype, order="K") if a is not None and a.dtype.kind == "f" else a for a in arrays)
             for made, defined in zip(*both(name, arrays, attributes), strict=True):
@@ -197,6 +206,25 @@ def test_the_kernels_do_what_the_definition_does(name, dtype, threads):
         pool.set_threads(None)
 
 
+@pytest.mark.parametrize("name", ["_simple_rnn_gradient", "_gru_gradient", "_lstm_gradient"])
+def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
+    """None of the residuals of that step."""
+    rng = np.random.default_rng(7)
+    arrays, attributes = (), {"reverse": True}
+    while attributes["reverse"] or arrays[-len(KEPT[name]) - 1] is None:
+        arrays, attributes = FAMILIES[name](rng)[name]
+    count = len(KEPT[name])
+    mask, residuals = arrays[-count - 1].copy(), [a.copy() for a in arrays[-count:]]
+    mask[:, 0] = False
+    given = (*arrays[: -count - 1], mask)
+    expected, _ = both(name, (*given, *residuals), attributes)
+    for a, steps in zip(residuals, KEPT[name], strict=True):
+        if steps:
+            a[0] = math.inf
+    for made, right in zip(both(name, (*given, *residuals), attributes)[0], expected, strict=True):
+        np.testing.assert_array_equal(made, right)
+
+
 def test_what_has_no_recipe_runs_as_defined():
     x, kernel = np.ones((2, 6, 6, 4), "float32"), np.ones((3, 3, 2, 4), "float32")
     path = primitives["_conv"].forward.recipe
@@ -206,6 +234,15 @@ def test_what_has_no_recipe_runs_as_defined():
     whole = np.ones((3, 3, 4, 4), "float32")
     for arrays in ((x.astype(int), whole.astype(int)), (x.astype(">f4"), whole), (x[:0], whole)):
         assert registry.run(path, arrays, one) is None
+
+
+@pytest.mark.parametrize("name", ["_lstm", "_gru", "_simple_rnn"])
+def test_booleans_among_the_floats_have_no_recipe(name):
+    arrays, attributes = FAMILIES[name](np.random.default_rng(0))[name]
+    for i, a in enumerate(arrays[:-1]):
+        if a is not None:
+            changed = (*arrays[:i], a > 0, *arrays[i + 1 :])
+            assert registry.run(primitives[name].forward.recipe, changed, attributes) is None
 
 
 def test_small_calls_are_left_to_numpy(monkeypatch):
@@ -224,6 +261,95 @@ def test_without_the_compiler(monkeypatch):
     monkeypatch.setattr(registry, "run", lambda *_: pytest.fail("no kernel may run"))
     x = tg.ones((1, 6, 6, 1))
     assert tg.conv2d(x, tg.ones((3, 3, 1, 1))).shape == (1, 4, 4, 1)
+
+
+def test_without_a_blas(monkeypatch):
+    """What would call it is done as it is defined, in a plan as well."""
+    x, kernel = tg.normal((2, 8, 8, 3)), tg.normal((3, 3, 3, 100))
+
+    def step(x, kernel):
+        y = tg.max_pool2d(tg.conv2d(x, kernel), 2)
+        return y.reshape((18, 100)) @ tg.ones((100, 200))
+
+    expected = step(x, kernel).numpy()
+    monkeypatch.setattr(blas, "find", lambda: None)
+    registry._entry.cache_clear()
+    for function in (step, tg.jit(step)):
+        np.testing.assert_allclose(function(x, kernel).numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+class Strict:
+    """A BLAS with integers of 32 bits that refuses what the reference BLAS refuses, written in Python."""
+
+    def __init__(self):
+        self.refused = []
+        gemms = [self.gemm(ctypes.c_float), self.gemm(ctypes.c_double)]
+        counts = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 1), ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda n: None)
+        self.blas, self.kept = blas.Blas("", 32, *map(blas.address_of, gemms), *counts), gemms
+
+    def gemm(self, real):
+        def run(order, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+            wide = (m if ta == blas.TRANSPOSED else k, k if tb == blas.TRANSPOSED else n, n)
+            if any(step < max(1, least) for step, least in zip((lda, ldb, ldc), wide, strict=True)):
+                self.refused.append((ta, tb, m, n, k, lda, ldb, ldc))
+                return
+            tall = (k if ta == blas.TRANSPOSED else m, n if tb == blas.TRANSPOSED else k, m)
+            places = zip((a, b, c), tall, wide, (lda, ldb, ldc), strict=True)
+            left, right, result = (matrix(real, *place) for place in places)
+            left, right = left if ta == blas.PLAIN else left.T, right if tb == blas.PLAIN else right.T
+            result[...] = left @ right + (beta * result if beta else 0)
+
+        def matrix(real, place, rows, columns, step):
+            flat = np.ctypeslib.as_array((real * max(0, (rows - 1) * step + columns)).from_address(place))
+            return np.lib.stride_tricks.as_strided(flat, (rows, columns), (step * flat.itemsize, flat.itemsize))
+
+        integer, place = ctypes.c_int32, ctypes.c_void_p
+        matrices = [real, place, integer, place, integer, real, place, integer]
+        return ctypes.CFUNCTYPE(None, *[integer] * 6, *matrices)(run)
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "pool" not in name])
+def test_a_blas_of_32_bits_that_checks_its_arguments(name, monkeypatch):
+    strict = Strict()
+    monkeypatch.setattr(blas, "find", lambda: strict.blas)
+    state = blas.one_thread_state.__wrapped__()
+    monkeypatch.setattr(blas, "one_thread_state", lambda: state)
+    rng = np.random.default_rng(5)
+    pool.set_threads(5)  # more than some have to share
+    try:
+        for _ in range(4):
+            arrays, attributes = FAMILIES[name](rng)[name]
+            for made, defined in zip(*both(name, arrays, attributes), strict=True):
+                if made is not None:
+                    np.testing.assert_allclose(made, defined, 1e-9, 1e-9)
+    finally:
+        pool.set_threads(None)
+    assert strict.refused == []
+
+
+def test_two_callers_do_not_wait_for_each_other(monkeypatch):
+    """Otherwise one that runs within `pool.map` might wait for one that waits until `pool.map` is over."""
+    x = np.random.default_rng(0).normal(size=(4, 6, 6, 5)).astype("float32")
+    kernel = np.ones((3, 3, 5, 7), "float32")
+    one = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)}
+    run, arrived, done, found = native.Program.run, threading.Event(), threading.Event(), []
+
+    def slowly(program):
+        if threading.current_thread() is other:
+            arrived.set()
+            assert done.wait(20)
+        run(program)
+
+    monkeypatch.setattr(native.Program, "run", slowly)
+    other = threading.Thread(target=lambda: found.extend(both("_conv", (x, kernel), one)))
+    other.start()
+    assert arrived.wait(20)
+    mine = both("_conv", (-x, kernel), one)
+    done.set()
+    other.join()
+    for made, defined in (mine, found):
+        np.testing.assert_allclose(made[0], defined[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(mine[0][0], -found[0][0])
 
 
 def test_arrays_in_another_order():

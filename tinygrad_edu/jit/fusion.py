@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy
 
-from ..kernels import registry
+from ..kernels import blas, registry
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
 from .program import Call, Program, Scalar, Variable, leaves
 
@@ -342,7 +342,7 @@ def _is_supported(unit: Unit, root: Callable[[Variable], Variable]) -> bool:
 
 def product_of(call: Call) -> dict[str, Any] | None:
     """A call as a `gemm.Gemm` without its slots, if it is a matrix product that BLAS can do."""
-    if call.primitive.name != "_matmul" or call.xp is not numpy or not _is_native(call):
+    if call.primitive.name != "_matmul" or call.xp is not numpy or not _is_native(call) or blas.find() is None:
         return None
     a, b = call.operands
     c = call.outputs

@@ -144,7 +144,7 @@ def correlate(
                             to[low - start + c] = 0.0
         out = y[(n * out_height + first) * out_width * filters :]
         gemm(
-            scratch, out, kernel[start * filters :], size, filters, (last - first) * out_width, size, filters,
+            scratch, out, kernel[start * filters :], size, filters, (last - first) * out_width, max(size, 1), filters,
             filters, True, False, 1.0,
         )  # fmt: skip
 

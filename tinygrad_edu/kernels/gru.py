@@ -107,13 +107,13 @@ def gru_backward(
                     from_h += given if seen else 0.0
                 by_candidate = from_h * (1.0 - z) * (1.0 - candidate * candidate) if keep else 0.0
                 by_z = from_h * (old - candidate) * z * (1.0 - z) if keep else 0.0
-                by_r = by_candidate * inner[before + b * units + u] * r * (1.0 - r)
+                by_r = by_candidate * inner[before + b * units + u] * r * (1.0 - r) if keep else 0.0
                 to[u] = by_z
                 to[units + u] = by_r
                 to[2 * units + u] = by_candidate
                 to_state[u] = by_z
                 to_state[units + u] = by_r
-                to_state[2 * units + u] = by_candidate * r
+                to_state[2 * units + u] = by_candidate * r if keep else 0.0
                 state[u] = old
                 dh[b * units + u] = from_h * z if keep else from_h
         gemm(

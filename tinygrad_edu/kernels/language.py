@@ -15,7 +15,7 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     + - * / // %  < ...   on integers and floats, `//` and `%` of integers that are not negative
     min max abs float exp log sqrt tanh     also `math.inf`
     a if condition else b                   computes both
-    for i in range(...)   if   names and elements that are assigned, also by +=
+    for i in range(...)   if   names and elements that are assigned, also by +=; steps are positive constants
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
     other kernels         written in line; `return` at their end
@@ -194,7 +194,10 @@ class _Writer:
             for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
             if isinstance(target, ast.Name)
         ]
-        self.changing = {name for name in assigned if assigned.count(name) > 1}
+        self.changing = {name for name in assigned if assigned.count(name) > 1 or name in self.scope}
+        for name in self.changing & self.scope.keys():
+            if not isinstance(self.scope[name], Pointer):
+                self._variable(name, self.scope[name])
         *body, last = definition.body
         self._block(body)
         if isinstance(last, ast.Return) and last.value is not None:
@@ -235,17 +238,22 @@ class _Writer:
             place = self._element(pointer, self._expression(target.slice))
             self._store(pointer.dtype, value, place)
         elif isinstance(target, ast.Name):
-            if target.id not in self.changing or isinstance(value, Pointer):
+            constant = isinstance(value, (int, float)) and target.id not in self.changing
+            if constant or isinstance(value, Pointer):
                 self.scope[target.id] = value
-                return
-            variable = self.scope.get(target.id)
-            if not isinstance(variable, Variable):
-                type = value.type if isinstance(value, Value) else self._type_of(value)
-                variable = self.scope[target.id] = Variable(type, f"%{target.id}.{next(self.code.names)}")
-                self.stack.append(f"  {variable.place} = alloca {type}")
-            self.code.add(f"store {variable.type} {self._as(value, variable.type)}, ptr {variable.place}")
+            else:
+                self._variable(target.id, value)
         else:
             raise self._unknown(target)
+
+    def _variable(self, name: str, value: Operand) -> None:
+        """Gives a variable a value, and first of all its place."""
+        variable = self.scope.get(name)
+        if not isinstance(variable, Variable):
+            type = value.type if isinstance(value, Value) else self._type_of(value)
+            variable = self.scope[name] = Variable(type, f"%{name}.{next(self.code.names)}")
+            self.stack.append(f"  {variable.place} = alloca {type}")
+        self.code.add(f"store {variable.type} {self._as(value, variable.type)}, ptr {variable.place}")
 
     def _type_of(self, value: Number) -> str:
         return "i1" if isinstance(value, bool) else self.real if isinstance(value, float) else "i64"
@@ -255,6 +263,8 @@ class _Writer:
             raise self._unknown(node)
         assert isinstance(node.target, ast.Name)
         first, stop, step = self._range([self._expression(argument) for argument in node.iter.args])
+        if isinstance(step, Value) or step < 1:
+            raise self._unknown(node)
         code, label = self.code, f"{node.target.id}{next(self.code.names)}"
         i = f"%{label}"
         begin = self._as(first, "i64")
@@ -301,7 +311,7 @@ class _Writer:
             return self._name(node.id)
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "math.inf":
             return math.inf
-        if isinstance(node, ast.BinOp):
+        if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             return self._binary(type(node.op), self._expression(node.left), self._expression(node.right))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             value = self._expression(node.operand)
@@ -340,6 +350,8 @@ class _Writer:
                 change = "fpext" if type == "double" else "fptrunc"
                 return self.code.value(f"{change} {value.type} {value.name} to {type}")
             raise TypeError(f"kernel: a number of type {type} is due, not {value.type}")
+        if isinstance(value, float) and type not in FORMATS:
+            raise TypeError(f"kernel: an integer is due, not {value}")
         return number(float(value), type) if type in FORMATS else str(value if type == "i1" else int(value)).lower()
 
     def _common(self, *values: Operand) -> str:

@@ -43,8 +43,8 @@ def slots_of(dtype: str, **slots: int) -> tuple[tuple[str, str, int], ...]:
 
 
 def is_supported(arrays: Any) -> bool:
-    floats = [a.dtype.name for a in arrays if a is not None and a.dtype.name != "bool"]
-    return set(floats) in ({"float32"}, {"float64"})
+    """Whether they are floats of one kind."""
+    return {a.dtype.name for a in arrays if a is not None} in ({"float32"}, {"float64"})
 
 
 def product(dtype: str, slots: tuple[int, int, int], count: int, rows: int, columns: int) -> Task:

@@ -11,14 +11,16 @@ good. Recorded steps take the recipe's tasks into their machine code; in eager m
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy
+
+from . import blas, pool
 
 if TYPE_CHECKING:
     from .native import Program, Task
@@ -112,6 +114,8 @@ def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Reci
     if not (hasattr(rule, "strided") or all(map(is_contiguous, there))):
         return None
     made: Recipe | None = rule(*arrays, **attributes)
+    if made and any(task.kernel.calls_blas for task in made.tasks) and blas.find() is None:
+        return None
     return made
 
 
@@ -142,23 +146,19 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     if not hasattr(_rule(path), "strided"):
         arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
     forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
-    entry = _entry(path, forms, tuple(attributes.items()), _threads())
+    entry = _entry(path, forms, tuple(attributes.items()), pool.threads())
     if entry is None:
         return None
-    recipe, program, lock = entry
+    recipe, program = entry.recipe, entry.take()
     made = [None if form is None else numpy.empty(*form) for form in recipe.outputs]
     between = [numpy.empty(*form) for form in recipe.between]
     slots = [0 if a is None else a.ctypes.data for a in (*arrays, *made, *between)]
-    with lock:
-        program.pointers[:] = slots[: len(program.pointers)]
+    program.pointers[:] = slots[: len(program.pointers)]
+    try:
         program.run()
+    finally:
+        entry.idle.append(program)
     return made
-
-
-def _threads() -> int:
-    from .pool import threads
-
-    return threads()
 
 
 class _Form(NamedTuple):
@@ -167,8 +167,24 @@ class _Form(NamedTuple):
     strides: tuple[int, ...]
 
 
+class _Entry(NamedTuple):
+    """A recipe as programs for that many threads. Each runs for one caller at a time and nobody waits for another's,
+    which might be waiting itself: for the pool, whose owner is calling this here."""
+
+    recipe: Recipe
+    threads: int
+    idle: list[Program]
+
+    def take(self) -> Program:
+        from . import native
+
+        with contextlib.suppress(IndexError):
+            return self.idle.pop()
+        return native.program(self.recipe.tasks, self.threads)
+
+
 @functools.lru_cache(PROGRAMS)
-def _entry(path: str, forms: Any, attributes: Any, threads: int) -> tuple[Recipe, Program, threading.Lock] | None:
+def _entry(path: str, forms: Any, attributes: Any, threads: int) -> _Entry | None:
     from . import native
 
     made = recipe(path, [form and _Form(*form) for form in forms], dict(attributes))
@@ -176,4 +192,4 @@ def _entry(path: str, forms: Any, attributes: Any, threads: int) -> tuple[Recipe
         return None
     there = [*forms, *made.outputs, *made.between]
     slots = [None if form is None else slot for slot, form in enumerate(there)]
-    return made, native.program([task.on(slots) for task in made.tasks], threads), threading.Lock()
+    return _Entry(made._replace(tasks=tuple(task.on(slots) for task in made.tasks)), threads, [])

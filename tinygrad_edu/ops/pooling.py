@@ -87,7 +87,7 @@ def _chosen(xp: Any, x: Array, output: Sizes, windows: Windows) -> Iterator[tupl
 def _max_unpool(xp: Any, g: Array, x: Array, *, windows: Windows) -> Array:
     y = xp.zeros(x.shape, dtype=g.dtype)
     for place, mask in _chosen(xp, x, g.shape[1:-1], windows):
-        y[place] += g * mask
+        y[place] += xp.where(mask, g, xp.zeros_like(g))  # so that a NaN reaches no other element
     return y
 
 
@@ -95,7 +95,7 @@ def _max_unpool(xp: Any, g: Array, x: Array, *, windows: Windows) -> Array:
 def _max_pick(xp: Any, v: Array, x: Array, *, output: Sizes, windows: Windows) -> Array:
     y = xp.zeros((x.shape[0], *output, x.shape[-1]), dtype=v.dtype)
     for place, mask in _chosen(xp, x, output, windows):
-        y += v[place] * mask
+        y += xp.where(mask, v[place], xp.zeros_like(y))
     return y
 
 
