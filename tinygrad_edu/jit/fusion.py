@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 
 from ..kernels import blas, registry
+from ..kernels.gemm import rows_of
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
 from .program import Call, Program, Scalar, Variable, leaves
 
@@ -348,8 +349,8 @@ def product_of(call: Call) -> dict[str, Any] | None:
     c = call.outputs
     if c.ndim != 2 or a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.name not in FLOATS or not c.size:
         return None
-    left, right = _layout(a), _layout(b)
-    if left is None or right is None or not a.size or _layout(c) != (False, c.shape[1]):
+    left, right = rows_of(a), rows_of(b)
+    if left is None or right is None or not a.size or rows_of(c) != (False, c.shape[1]):
         return None
     return {
         "dtype": a.dtype.name,
@@ -372,17 +373,6 @@ def recipe_of(call: Call) -> registry.Recipe | None:
         return None
     forms = [v and (v.shape, v.dtype.name) for v in leaves(call.outputs)]
     return made if forms == list(made.outputs) and all(map(registry.is_contiguous, call.makes())) else None
-
-
-def _layout(v: Variable) -> tuple[bool, int] | None:
-    """Whether a matrix lies transposed in memory, and the elements from one of its rows there to the next."""
-    size = v.dtype.itemsize
-    for transposed in (False, True):
-        (n, m), (far, near) = (v.shape, v.strides) if not transposed else (v.shape[::-1], v.strides[::-1])
-        step = far // size if n > 1 else m
-        if (near == size or m == 1) and step >= m and not (n > 1 and far % size):
-            return transposed, step
-    return None
 
 
 # Loops

@@ -14,6 +14,7 @@ import numpy
 
 from ..autograd import primitives
 from ..kernels.loops import DTYPES
+from ..kernels.registry import is_contiguous
 from .fusion import pattern_of, product_of
 from .program import Call, Program, Variable, typed
 
@@ -90,15 +91,6 @@ def is_joined(call: Call) -> bool:
         and y.dtype.name in DTYPES
         and all(type(v) is Variable and v.size and v.dtype == y.dtype and is_contiguous(v) for v in (*call.operands, y))
     )
-
-
-def is_contiguous(v: Variable) -> bool:
-    expected = v.dtype.itemsize
-    for n, stride in zip(v.shape[::-1], v.strides[::-1], strict=True):
-        if n > 1 and stride != expected:
-            return False
-        expected *= n
-    return True
 
 
 def joined(program: Program) -> Program:

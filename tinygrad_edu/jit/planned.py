@@ -16,10 +16,10 @@ import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native
-from ..kernels.registry import has_compiler
+from ..kernels.registry import has_compiler, is_contiguous
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
-from .passes import is_contiguous, is_joined, optimize
+from .passes import is_joined, optimize
 from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves, new_variable
 from .replay import Replay
 
@@ -160,7 +160,7 @@ class Planned(Replay):
 
     def is_python(self, unit: Unit) -> bool:
         """Whether a unit is a call of a Python function."""
-        return unit.shape is None and unit not in self.products | self.tasks and not self._is_joined(unit)
+        return unit.shape is None and unit not in self.products and unit not in self.tasks and not self._is_joined(unit)
 
     def _is_joined(self, unit: Unit) -> bool:
         """Whether a unit does nothing, for its operands are made in their places."""

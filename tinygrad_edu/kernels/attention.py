@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .gemm import rows_of
 from .language import exp, gemm, kernel
 from .native import Task
-from .registry import Made, Recipe, strided
+from .registry import Made, Recipe, are_floats, strided
 
 
 @kernel(writes=("c",))
@@ -89,34 +90,16 @@ def _stack(a: Any, shape: tuple[int, ...]) -> tuple[int, int] | None:
     return far, near
 
 
-def _rows(a: Any) -> tuple[bool, int] | None:
-    """Whether the matrices lie transposed, and the elements from one of their rows in memory to the next."""
-    size = a.dtype.itemsize
-    for transposed in (False, True):
-        order = (-1, -2) if transposed else (-2, -1)
-        rows, columns = (a.shape[axis] for axis in order)
-        far, near = (a.strides[axis] for axis in order)
-        step: int = far // size if rows > 1 else columns
-        if (near == size or columns == 1) and step >= columns and not (rows > 1 and far % size):
-            return transposed, step
-    return None
-
-
-def _supported(*arrays: Any) -> bool:
-    dtypes = {a.dtype.name for a in arrays}
-    return dtypes in ({"float32"}, {"float64"}) and all(0 not in a.shape for a in arrays)
-
-
 @strided
 def stacked(a: Any, b: Any) -> Recipe | None:
     """Of `_matmul`, for stacks."""
-    if max(len(a.shape), len(b.shape)) < 3 or min(len(a.shape), len(b.shape)) < 2 or not _supported(a, b):
+    if max(len(a.shape), len(b.shape)) < 3 or min(len(a.shape), len(b.shape)) < 2 or not are_floats(a, b):
         return None
     shape = tuple(a.shape[:-2]) if len(a.shape) >= len(b.shape) else tuple(b.shape[:-2])
     (m, k), n = a.shape[-2:], b.shape[-1]
     numbers = {"m": m, "n": n, "k": k, "inner": shape[-1]}
     for name, x in (("a", a), ("b", b)):
-        place, rows = _stack(x, shape), _rows(x)
+        place, rows = _stack(x, shape), rows_of(x)
         if place is None or rows is None:
             return None
         numbers |= {
@@ -135,12 +118,12 @@ def stacked(a: Any, b: Any) -> Recipe | None:
 @strided
 def forward(q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> Recipe | None:
     """Of `_attention`: y, the weights."""
-    if mask is not None or not len(q.shape) == len(k.shape) == len(v.shape) >= 3 or not _supported(q, k, v):
+    if mask is not None or not len(q.shape) == len(k.shape) == len(v.shape) >= 3 or not are_floats(q, k, v):
         return None
     shape = tuple(q.shape[:-2])
     numbers: dict[str, float] = {"inner": shape[-1], "scale": scale, "causal": causal}
     for name, x in (("q", q), ("k", k), ("v", v)):
-        place, rows = _stack(x, shape), _rows(x)
+        place, rows = _stack(x, shape), rows_of(x)
         if place is None or rows is None or rows[0]:
             return None
         numbers |= {f"{name}_far": place[0], f"{name}_near": place[1], f"ld{name}": rows[1]}

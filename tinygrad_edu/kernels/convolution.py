@@ -11,7 +11,7 @@ from typing import Any
 
 from .language import gemm, kernel
 from .native import Task
-from .registry import Recipe
+from .registry import Recipe, are_floats
 
 _CACHED = 1 << 13
 """Elements of patches that are made at a time; the product then reads them from the first-level cache."""
@@ -185,7 +185,7 @@ def _numbers(image: Any, output: Any, window: Any, geometry: Any) -> dict[str, i
 
 def _recipe(which: Any, names: str, arrays: Any, made: Any, numbers: dict[str, int] | None) -> Recipe | None:
     dtype = made[1]
-    if numbers is None or dtype not in ("float32", "float64") or any(a.dtype.name != dtype for a in arrays):
+    if numbers is None or not are_floats(*arrays):
         return None
     shapes = [*(a.shape for a in arrays), made[0]]
     n = next(shape[0] for name, shape in zip(names.split(), shapes, strict=True) if name in "xy")

@@ -7,7 +7,7 @@ from typing import Any
 
 from .language import kernel
 from .native import Task
-from .registry import Recipe, strided
+from .registry import Recipe, are_floats, strided
 
 
 @kernel(writes=("y",))
@@ -26,7 +26,7 @@ def copy(x, y, start, stop, second, third, fourth, step0, step1, step2, step3):
 def reshaped(a: Any, shape: tuple[int, ...]) -> Recipe | None:
     """Of `_reshape`, where it has to copy."""
     size = a.dtype.itemsize
-    if a.dtype.name not in ("float32", "float64") or 0 in a.shape or any(step % size for step in a.strides):
+    if not are_floats(a) or any(step % size for step in a.strides):
         return None
     axes: list[tuple[int, int]] = []
     for n, step in zip(a.shape, (step // size for step in a.strides), strict=True):

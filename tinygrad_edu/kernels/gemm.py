@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..errors import message
 from . import blas, llvm
@@ -66,6 +67,20 @@ def is_small(gemm: Gemm) -> bool:
     own = 25 + 0.27 * max(gemm.m, _ROWS) * -(-gemm.n // lanes) * gemm.k + 0.45 * gemm.k * gemm.n * gemm.transpose_b
     called = 150 + 0.28 * products / lanes
     return products <= _SMALL and own <= 1.3 * called
+
+
+def rows_of(a: Any) -> tuple[bool, int] | None:
+    """Whether matrices, the last two axes, lie transposed, and the elements from one row in memory to the next; None
+    if they lie in another way."""
+    size = a.dtype.itemsize
+    for transposed in (False, True):
+        order = (-1, -2) if transposed else (-2, -1)
+        rows, columns = (a.shape[axis] for axis in order)
+        far, near = (a.strides[axis] for axis in order)
+        step: int = far // size if rows > 1 else columns
+        if (near == size or columns == 1) and step >= columns and not (rows > 1 and far % size):
+            return transposed, step
+    return None
 
 
 def share_of(code: llvm.Code, who: str, length: int, granularity: int) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from .language import gemm, kernel, tanh
 from .native import Task
-from .recurrent import is_supported, product, sigmoid, slots_of, sums
-from .registry import Recipe
+from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
+from .registry import Recipe, are_floats
 
 
 @kernel(writes=("y", "last", "gates", "h", "inner"))
@@ -18,11 +18,11 @@ def gru_forward(
 ):  # fmt: skip
     rows = stop - start
     projected = scratch  # the state's projection
-    seen_steps = scratch[3 * rows * units :]  # whether a step has changed the state
+    first = scratch[3 * rows * units :]  # the first step that changes the state
     for k in range(start * units, stop * units):
         h[k] = h0[k]
-    for b in range(rows):
-        seen_steps[b] = 0.0
+    if has_mask:
+        first_steps(first, mask, start, rows, time, reverse)
     for t in range(time):
         at = time - 1 - t if reverse else t
         gate = gates[(t * batch + start) * 3 * units :]
@@ -35,10 +35,10 @@ def gru_forward(
         gemm(h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, 3 * units)
         for b in range(rows):
             keep = True
+            seen = True
             if has_mask:
                 keep = mask[(start + b) * time + at]
-                seen_steps[b] = 1.0 if keep else seen_steps[b]
-            seen = seen_steps[b] > 0.0 if has_mask else True
+                seen = first[b] <= float(t)
             for u in range(units):
                 z = gate[b * 3 * units + u] + projected[b * 3 * units + u]
                 r = gate[b * 3 * units + units + u] + projected[b * 3 * units + units + u]
@@ -77,11 +77,7 @@ def gru_backward(
     for k in range(rows * units):
         dh[k] = g_last[start * units + k] if has_last else 0.0
     if has_mask:
-        for b in range(rows):
-            first[b] = float(time)
-            for t in range(time):
-                at = time - 1 - t if reverse else t
-                first[b] = min(first[b], float(t) if mask[(start + b) * time + at] else float(time))
+        first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
         t = time - 1 - turn
         at = turn if reverse else t
@@ -121,10 +117,7 @@ def gru_backward(
             3 * units, units, False, True, 1.0,
         )  # fmt: skip
     if needs_x:
-        gemm(
-            d[start * time * 3 * units :], kernel, dx[start * time * features :], rows * time, features, 3 * units,
-            3 * units, 3 * units, features, False, True,
-        )  # fmt: skip
+        input_gradient(d, kernel, dx, start, rows, time, features, 3 * units)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -136,18 +129,17 @@ def gru(
     x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, reverse: bool, reset_after: bool
 ) -> Recipe | None:
     """Of `_gru`: y, the last state, gates, h, the state's projection that r multiplies."""
-    if not reset_after or not is_supported((x, kernel, recurrent, bias, h0)):
+    if not reset_after or not are_floats(x, kernel, recurrent, bias, h0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
-    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
-    numbers |= {"has_bias": bias is not None, "has_mask": mask is not None}
-    names = ["x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "gates", "h", "inner"]
+    flags = {"reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
+    names = "x kernel recurrent bias h0 mask y last gates h inner"
     task = Task(
         gru_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names)}),
-        tuple(numbers.items()),
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        sizes(x, recurrent, **flags),
         batch,
         6 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
@@ -161,35 +153,29 @@ def gru_gradient(
     needs: Any, reverse: bool, reset_after: bool,
 ) -> Recipe | None:  # fmt: skip
     """Of `_gru_gradient`."""
-    if not reset_after or not is_supported((g, last, x, kernel, recurrent, gates, h, inner)):
+    if not reset_after or not are_floats(g, last, x, kernel, recurrent, gates, h, inner):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (2, 3 * units), (batch, units)]
     between = [(batch, time, 3 * units), (batch, time, 3 * units), (batch, time, units)]
     dx, dk, dr, db, dh0, d, d_state, earlier = range(9, 17)
-    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
-    numbers |= {"has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
-    numbers |= {"needs_x": needs[0]}
+    flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
+    flags |= {"needs_x": needs[0]}
     slots = {"g": 0, "g_last": 1, "kernel": 3, "recurrent": 4, "mask": 5, "gates": 6, "h": 7, "inner": 8}
     slots |= {"dx": dx, "dh0": dh0, "d": d, "d_state": d_state, "earlier": earlier}
     count = batch * time
-    tasks = [
-        Task(
-            gru_backward,
-            slots_of(dtype, **slots),
-            tuple(numbers.items()),
-            batch,
-            6 * count * units * (features * needs[0] + units),
-            4 * count * units * 14,
-            scratch=batch * (units + 1),
-        )
+    back = Task(
+        gru_backward,
+        slots_of(dtype, **slots),
+        sizes(x, recurrent, **flags),
+        batch,
+        6 * count * units * (features * needs[0] + units),
+        4 * count * units * 14,
+        scratch=batch * (units + 1),
+    )
+    weights = [
+        [product(dtype, (2, d, dk), count, features, 3 * units)],
+        [product(dtype, (earlier, d_state, dr), count, units, 3 * units)],
+        [sums(dtype, (d, db), count, 3 * units), sums(dtype, (d_state, db), count, 3 * units, row=1)],
     ]
-    if needs[1]:
-        tasks.append(product(dtype, (2, d, dk), count, features, 3 * units))
-    if needs[2]:
-        tasks.append(product(dtype, (earlier, d_state, dr), count, units, 3 * units))
-    if needs[3]:
-        tasks += [sums(dtype, (d, db), count, 3 * units), sums(dtype, (d_state, db), count, 3 * units, row=1)]
-    needed = [*needs[:4], True]
-    outputs = tuple((tuple(shape), dtype) if need else None for shape, need in zip(made, needed, strict=True))
-    return Recipe(outputs, tuple(tasks), tuple((shape, dtype) for shape in between))
+    return gradient(dtype, back, weights, needs, made, between)

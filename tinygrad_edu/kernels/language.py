@@ -438,7 +438,7 @@ class _Writer:
         name = ast.unparse(node.func)
         arguments = [self._expression(argument) for argument in node.args]
         named = {keyword.arg or "": self._expression(keyword.value) for keyword in node.keywords}
-        function = self.globals.get(name, __builtins__.get(name) if isinstance(__builtins__, dict) else None)
+        function = self.globals.get(name)
         if isinstance(function, Kernel):
             return self._inline(function, inspect.signature(function.function).bind(*arguments, **named).arguments)
         if name == "gemm":

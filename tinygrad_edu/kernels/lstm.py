@@ -7,8 +7,8 @@ from typing import Any
 
 from .language import gemm, kernel, tanh
 from .native import Task
-from .recurrent import is_supported, product, sigmoid, slots_of, sums
-from .registry import Recipe
+from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
+from .registry import Recipe, are_floats
 
 
 @kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
@@ -17,11 +17,12 @@ def lstm_forward(
     start, stop, scratch, batch, time, features, units, reverse, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
+    first = scratch  # the first step that changes the state
     for k in range(start * units, stop * units):
         h[k] = h0[k]
         c[k] = c0[k]
-    for b in range(rows):
-        scratch[b] = 0.0  # whether a step has changed the state
+    if has_mask:
+        first_steps(first, mask, start, rows, time, reverse)
     for t in range(time):
         at = time - 1 - t if reverse else t
         gate = gates[(t * batch + start) * 4 * units :]
@@ -34,10 +35,10 @@ def lstm_forward(
         gemm(h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, 4 * units, beta=1.0)
         for b in range(rows):
             keep = True
+            seen = True
             if has_mask:
                 keep = mask[(start + b) * time + at]
-                scratch[b] = 1.0 if keep else scratch[b]
-            seen = scratch[b] > 0.0 if has_mask else True
+                seen = first[b] <= float(t)
             for u in range(units):
                 i = gate[b * 4 * units + u]
                 f = gate[b * 4 * units + units + u]
@@ -83,12 +84,7 @@ def lstm_backward(
         dh[k] = g_h[start * units + k] if has_h else 0.0
         dc[k] = g_c[start * units + k] if has_c else 0.0
     if has_mask:
-        for b in range(rows):
-            first[b] = float(time)
-            for t in range(time):
-                at = time - 1 - t if reverse else t
-                unmasked = mask[(start + b) * time + at]
-                first[b] = min(first[b], float(t) if unmasked else float(time))
+        first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
         t = time - 1 - turn
         at = turn if reverse else t
@@ -125,10 +121,7 @@ def lstm_backward(
             units, False, True, 1.0,
         )  # fmt: skip
     if needs_x:
-        gemm(
-            d[start * time * 4 * units :], kernel, dx[start * time * features :], rows * time, features, 4 * units,
-            4 * units, 4 * units, features, False, True,
-        )  # fmt: skip
+        input_gradient(d, kernel, dx, start, rows, time, features, 4 * units)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
         dc0[start * units + k] = dc[k]
@@ -139,33 +132,17 @@ def lstm_backward(
 
 def lstm(x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, reverse: bool) -> Recipe | None:
     """Of `_lstm`: y, the last states, gates, h, c, tanh(c)."""
-    if not is_supported((x, kernel, recurrent, bias, h0, c0)):
+    if not are_floats(x, kernel, recurrent, bias, h0, c0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     states, steps = (time + 1, batch, units), (time, batch, units)
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
-    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
-    numbers |= {"has_bias": bias is not None, "has_mask": mask is not None}
-    names = [
-        "x",
-        "kernel",
-        "recurrent",
-        "bias",
-        "h0",
-        "c0",
-        "mask",
-        "y",
-        "last_h",
-        "last_c",
-        "gates",
-        "h",
-        "c",
-        "tanh_c",
-    ]
+    flags = {"reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
+    names = "x kernel recurrent bias h0 c0 mask y last_h last_c gates h c tanh_c"
     task = Task(
         lstm_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names)}),
-        tuple(numbers.items()),
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        sizes(x, recurrent, **flags),
         batch,
         8 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
@@ -179,35 +156,29 @@ def lstm_gradient(
     tanh_c: Any, needs: Any, reverse: bool,
 ) -> Recipe | None:  # fmt: skip
     """Of `_lstm_gradient`."""
-    if not is_supported((g, last_h, last_c, x, kernel, recurrent, gates, h, c, tanh_c)):
+    if not are_floats(g, last_h, last_c, x, kernel, recurrent, gates, h, c, tanh_c):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (4 * units,), (batch, units), (batch, units)]
-    needed = [*needs[:4], True, True]
     between = [(batch, time, 4 * units), (batch, time, units)]
     dx, dk, dr, db, dh0, dc0, d, earlier = range(11, 19)
-    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
-    numbers |= {"has_mask": mask is not None, "has_g": g is not None, "has_h": last_h is not None}
-    numbers |= {"has_c": last_c is not None, "needs_x": needs[0]}
+    flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_h": last_h is not None}
+    flags |= {"has_c": last_c is not None, "needs_x": needs[0]}
     slots = {"g": 0, "g_h": 1, "g_c": 2, "kernel": 4, "recurrent": 5, "mask": 6, "gates": 7, "h": 8, "c": 9}
     slots |= {"tanh_c": 10, "dx": dx, "dh0": dh0, "dc0": dc0, "d": d, "earlier": earlier}
     count = batch * time
-    tasks = [
-        Task(
-            lstm_backward,
-            slots_of(dtype, **slots),
-            tuple(numbers.items()),
-            batch,
-            8 * count * units * (features * needs[0] + units),
-            4 * count * units * 14,
-            scratch=batch * (2 * units + 1),
-        )
+    back = Task(
+        lstm_backward,
+        slots_of(dtype, **slots),
+        sizes(x, recurrent, **flags),
+        batch,
+        8 * count * units * (features * needs[0] + units),
+        4 * count * units * 14,
+        scratch=batch * (2 * units + 1),
+    )
+    weights = [
+        [product(dtype, (3, d, dk), count, features, 4 * units)],
+        [product(dtype, (earlier, d, dr), count, units, 4 * units)],
+        [sums(dtype, (d, db), count, 4 * units)],
     ]
-    if needs[1]:
-        tasks.append(product(dtype, (3, d, dk), count, features, 4 * units))
-    if needs[2]:
-        tasks.append(product(dtype, (earlier, d, dr), count, units, 4 * units))
-    if needs[3]:
-        tasks.append(sums(dtype, (d, db), count, 4 * units))
-    outputs = tuple((tuple(shape), dtype) if need else None for shape, need in zip(made, needed, strict=True))
-    return Recipe(outputs, tuple(tasks), tuple((shape, dtype) for shape in between))
+    return gradient(dtype, back, weights, needs, made, between)

@@ -9,7 +9,7 @@ from typing import Any
 
 from .language import kernel, sqrt
 from .native import Task
-from .registry import Recipe
+from .registry import Recipe, are_floats
 
 
 @kernel(writes=("y", "average", "inverse"))
@@ -85,7 +85,7 @@ def scaled(x, weight, bias, average, inverse, y, start, stop, columns):
 def of_rows(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: float) -> Recipe | None:
     """Of `_layer_norm`: y, the average, and one over the deviation."""
     dtype, lead = x.dtype.name, len(x.shape) - len(axes)
-    if dtype not in ("float32", "float64") or any(a.dtype.name != dtype for a in (weight, bias)):
+    if not are_floats(x, weight, bias):
         return None
     shape = tuple(x.shape[lead:])
     if tuple(axes) != tuple(range(lead, len(x.shape))) or not weight.shape == bias.shape == shape:
@@ -106,7 +106,7 @@ _PIECE = 1 << 12
 def of_batch(x: Any, weight: Any, bias: Any, axis: int, epsilon: float) -> Recipe | None:
     """Of `_batch_norm`: y, mean, variance; the mean again, and one over the deviation, with their axes."""
     dtype, columns = x.dtype.name, x.shape[-1]
-    if dtype not in ("float32", "float64") or any(a.dtype.name != dtype for a in (weight, bias)):
+    if not are_floats(x, weight, bias):
         return None
     if axis != len(x.shape) - 1:
         return None

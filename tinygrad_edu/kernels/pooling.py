@@ -7,7 +7,7 @@ from typing import Any
 
 from .language import kernel
 from .native import Task
-from .registry import Recipe
+from .registry import Recipe, are_floats
 
 
 @kernel(writes=("y",))
@@ -102,7 +102,7 @@ def _plane(values: Any, one: Any = 1) -> tuple[Any, ...]:
 
 def _recipe(which: Any, names: str, arrays: Any, image: Any, output: Any, size: Any, strides: Any) -> Recipe | None:
     dtype = arrays[0].dtype.name
-    if len(size) > 2 or dtype not in ("float32", "float64") or any(a.dtype.name != dtype for a in arrays):
+    if len(size) > 2 or not are_floats(*arrays):
         return None
     made = output if "unpool" not in which.name else image
     n, channels = image[0], image[-1]

@@ -6,15 +6,36 @@ the gradients of the weights lies as the input does, so that each of them is one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .language import gemm, kernel, tanh
 from .native import Task
+from .registry import Recipe
 
 
 @kernel()
 def sigmoid(a):
     return 0.5 * tanh(0.5 * a) + 0.5
+
+
+@kernel()
+def first_steps(first, mask, start, rows, time, reverse):
+    """For each row the first step that is not masked and changes the state, `time` if there is none."""
+    for b in range(rows):
+        first[b] = float(time)
+        for t in range(time):
+            at = time - 1 - t if reverse else t
+            first[b] = min(first[b], float(t) if mask[(start + b) * time + at] else float(time))
+
+
+@kernel()
+def input_gradient(d, kernel, dx, start, rows, time, features, columns):
+    """Of all steps, for the cotangents `d` of the projections."""
+    gemm(
+        d[start * time * columns :], kernel, dx[start * time * features :], rows * time, features, columns, columns,
+        columns, features, False, True,
+    )  # fmt: skip
 
 
 @kernel(writes=("y",))
@@ -42,11 +63,6 @@ def slots_of(dtype: str, **slots: int) -> tuple[tuple[str, str, int], ...]:
     return tuple((name, "bool" if name == "mask" else dtype, slot) for name, slot in slots.items())
 
 
-def is_supported(arrays: Any) -> bool:
-    """Whether they are floats of one kind."""
-    return {a.dtype.name for a in arrays if a is not None} in ({"float32"}, {"float64"})
-
-
 def product(dtype: str, slots: tuple[int, int, int], count: int, rows: int, columns: int) -> Task:
     arrays = tuple((name, dtype, slot) for name, slot in zip("aby", slots, strict=True))
     numbers = (("count", count), ("rows", rows), ("columns", columns))
@@ -58,3 +74,20 @@ def sums(dtype: str, slots: tuple[int, int], count: int, columns: int, row: int 
     arrays = tuple((name, dtype, slot) for name, slot in zip("ay", slots, strict=True))
     numbers = (("count", count), ("columns", columns), ("row", row))
     return Task(column_sums, arrays, numbers, columns, count * columns, 4 * count * columns, granularity=16)
+
+
+def sizes(x: Any, recurrent: Any, **more: int) -> tuple[tuple[str, int], ...]:
+    """The numbers that the kernels of all three networks get, and more."""
+    (batch, time, features), units = x.shape, recurrent.shape[0]
+    return tuple({"batch": batch, "time": time, "features": features, "units": units, **more}.items())
+
+
+def gradient(
+    dtype: str, back: Task, weights: Sequence[Sequence[Task]], needs: Any, shapes: Sequence[Any], between: Sequence[Any]
+) -> Recipe:
+    """First back through time, then the gradients of kernel, recurrent kernel and bias, each by its tasks if it is
+    needed. `shapes` are those of all gradients, of which that of x and these three may not be needed."""
+    needed = [*needs[:4], *(True for _ in shapes[4:])]
+    outputs = ((tuple(shape), dtype) if need else None for shape, need in zip(shapes, needed, strict=True))
+    tasks = (task for tasks, need in zip(weights, needs[1:4], strict=True) if need for task in tasks)
+    return Recipe(tuple(outputs), (back, *tasks), tuple((shape, dtype) for shape in between))

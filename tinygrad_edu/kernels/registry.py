@@ -126,6 +126,11 @@ def _rule(path: str) -> Callable[..., Any]:
     return found
 
 
+def are_floats(*arrays: Any) -> bool:
+    """Whether those that are there are float32, or all float64."""
+    return {a.dtype.name for a in arrays if a is not None} in ({"float32"}, {"float64"})
+
+
 def is_contiguous(a: Any) -> bool:
     """Whether the elements lie in memory in their order, without gaps."""
     expected = a.dtype.itemsize

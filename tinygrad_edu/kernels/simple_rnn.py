@@ -7,8 +7,8 @@ from typing import Any
 
 from .language import gemm, kernel, tanh
 from .native import Task
-from .recurrent import is_supported, product, sigmoid, slots_of, sums
-from .registry import Recipe
+from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
+from .registry import Recipe, are_floats
 
 LINEAR, RELU, SIGMOID, TANH = range(4)
 ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
@@ -45,10 +45,11 @@ def rnn_forward(
     start, stop, scratch, batch, time, features, units, reverse, activation, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
+    first = scratch  # the first step that changes the state
     for k in range(start * units, stop * units):
         h[k] = h0[k]
-    for b in range(rows):
-        scratch[b] = 0.0  # whether a step has changed the state
+    if has_mask:
+        first_steps(first, mask, start, rows, time, reverse)
     for t in range(time):
         at = time - 1 - t if reverse else t
         before = (t * batch + start) * units
@@ -59,10 +60,10 @@ def rnn_forward(
         gemm(h[before:], recurrent, new, rows, units, units, units, units, units, beta=1.0)
         for b in range(rows):
             keep = True
+            seen = True
             if has_mask:
                 keep = mask[(start + b) * time + at]
-                scratch[b] = 1.0 if keep else scratch[b]
-            seen = scratch[b] > 0.0 if has_mask else True
+                seen = first[b] <= float(t)
             for u in range(units):
                 a = new[b * units + u]
                 if has_bias:
@@ -86,11 +87,7 @@ def rnn_backward(
     for k in range(rows * units):
         dh[k] = g_last[start * units + k] if has_last else 0.0
     if has_mask:
-        for b in range(rows):
-            first[b] = float(time)
-            for t in range(time):
-                at = time - 1 - t if reverse else t
-                first[b] = min(first[b], float(t) if mask[(start + b) * time + at] else float(time))
+        first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
         t = time - 1 - turn
         at = turn if reverse else t
@@ -116,10 +113,7 @@ def rnn_backward(
             True, 1.0,
         )  # fmt: skip
     if needs_x:
-        gemm(
-            d[start * time * units :], kernel, dx[start * time * features :], rows * time, features, units, units,
-            units, features, False, True,
-        )  # fmt: skip
+        input_gradient(d, kernel, dx, start, rows, time, features, units)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -131,17 +125,17 @@ def simple_rnn(
     x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, reverse: bool, activation: str
 ) -> Recipe | None:
     """Of `_simple_rnn`: y, the last state, h."""
-    if not is_supported((x, kernel, recurrent, bias, h0)):
+    if not are_floats(x, kernel, recurrent, bias, h0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time + 1, batch, units)]
-    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
-    numbers |= {"activation": ACTIVATIONS[activation], "has_bias": bias is not None, "has_mask": mask is not None}
-    names = ["x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "h"]
+    flags: dict[str, int] = {"reverse": reverse, "activation": ACTIVATIONS[activation]}
+    flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
+    names = "x kernel recurrent bias h0 mask y last h"
     task = Task(
         rnn_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names)}),
-        tuple(numbers.items()),
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        sizes(x, recurrent, **flags),
         batch,
         2 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
@@ -155,35 +149,30 @@ def simple_rnn_gradient(
     activation: str,
 ) -> Recipe | None:  # fmt: skip
     """Of `_simple_rnn_gradient`."""
-    if not is_supported((g, last, x, kernel, recurrent, h)):
+    if not are_floats(g, last, x, kernel, recurrent, h):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (units,), (batch, units)]
     between = [(batch, time, units), (batch, time, units)]
     dx, dk, dr, db, dh0, d, earlier = range(7, 14)
-    numbers = {"batch": batch, "time": time, "features": features, "units": units, "reverse": reverse}
-    numbers |= {"activation": ACTIVATIONS[activation], "has_mask": mask is not None, "has_g": g is not None}
-    numbers |= {"has_last": last is not None, "needs_x": needs[0]}
+    flags: dict[str, int] = {"reverse": reverse, "activation": ACTIVATIONS[activation]}
+    flags |= {"has_mask": mask is not None, "has_g": g is not None}
+    flags |= {"has_last": last is not None, "needs_x": needs[0]}
     slots = {"g": 0, "g_last": 1, "kernel": 3, "recurrent": 4, "mask": 5, "h": 6}
     slots |= {"dx": dx, "dh0": dh0, "d": d, "earlier": earlier}
     count = batch * time
-    tasks = [
-        Task(
-            rnn_backward,
-            slots_of(dtype, **slots),
-            tuple(numbers.items()),
-            batch,
-            2 * count * units * (features * needs[0] + units),
-            4 * count * units * 6,
-            scratch=batch * (units + 1),
-        )
+    back = Task(
+        rnn_backward,
+        slots_of(dtype, **slots),
+        sizes(x, recurrent, **flags),
+        batch,
+        2 * count * units * (features * needs[0] + units),
+        4 * count * units * 6,
+        scratch=batch * (units + 1),
+    )
+    weights = [
+        [product(dtype, (2, d, dk), count, features, units)],
+        [product(dtype, (earlier, d, dr), count, units, units)],
+        [sums(dtype, (d, db), count, units)],
     ]
-    if needs[1]:
-        tasks.append(product(dtype, (2, d, dk), count, features, units))
-    if needs[2]:
-        tasks.append(product(dtype, (earlier, d, dr), count, units, units))
-    if needs[3]:
-        tasks.append(sums(dtype, (d, db), count, units))
-    needed = [*needs[:4], True]
-    outputs = tuple((tuple(shape), dtype) if need else None for shape, need in zip(made, needed, strict=True))
-    return Recipe(outputs, tuple(tasks), tuple((shape, dtype) for shape in between))
+    return gradient(dtype, back, weights, needs, made, between)
