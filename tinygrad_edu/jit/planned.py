@@ -292,7 +292,7 @@ class Planned(Replay):
     def _compile(
         self, steps: list[native.Step], slots: dict[Variable, int], scalars: dict[Scalar, int]
     ) -> Iterator[str]:
-        code = native.program(steps, places=[self._place(v) for v in slots])
+        code = self._program(steps, [self._place(v) for v in slots])
         self.codes.append(code)
         pointers, numbers = self._object("pointers", code.pointers), self._object("scalars", code.scalars)
         roots = {v: self.fusion.root(v) for v in slots}
@@ -309,6 +309,9 @@ class Planned(Replay):
         for scalar, i in scalars.items():
             yield f"{numbers}[{i}] = {scalar.name}"
         yield f"{self._object('run', code.run)}()"
+
+    def _program(self, steps: list[native.Step], places: list[native.Place]) -> native.Program:
+        return native.program(steps, places=places)
 
     def _as_numpy(self, units: list[Unit]) -> Iterator[str]:
         for unit in units:
