@@ -18,6 +18,8 @@ from .peers import ENTRIES, OURS, PEERS, REFERENCE
 
 ROWS = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "rows")]))
 GROUPS = ("all", "training", "core")
+SCALING = "scaling"
+"""The core row that has a picture."""
 
 
 def cores() -> int:
@@ -35,7 +37,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds: does it run, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write every figure and every raw time to FILE")
-    parser.add_argument("--chart", metavar="FILE", help="draw the training rows into FILE, a PNG")
+    parser.add_argument("--chart", metavar="FILE", help=f"draw the training rows and {SCALING} into FILE, a PNG")
     parser.add_argument("--threads", type=int, help=f"of each framework (default: {cores()}, with --quick 1)")
     parser.add_argument(
         "--limit", type=float, default=180.0, metavar="SECONDS", help="for one answer of a framework (%(default)s)"
@@ -85,10 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         add(found, table)
     save(found, options.json)
-    if options.chart and "training" in found:
-        from .chart import draw
+    if options.chart:
+        from .chart import draw, growths
 
-        draw(found, Path(options.chart))
+        if "training" in found or growths(found):
+            draw(found, Path(options.chart))
+        else:
+            print(f"\nno chart: it shows training rows and {SCALING}, and there are figures of none")
     return 1 if found["wrong"] else 0
 
 

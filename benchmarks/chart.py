@@ -1,4 +1,4 @@
-"""The chart of the training rows, drawn from a JSON file: `python -m benchmarks.chart out.json chart.png`."""
+"""The chart of the training rows and of `scaling`, from a JSON file: `python -m benchmarks.chart in.json out.png`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .peers import OURS, PEERS, REFERENCE
 from .report import MIB, MILLION, in_row
 from .training import Record
 
-COLOURS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#E69F00", "#009E73", "#CC79A7", "#B8A800")
-"""Okabe and Ito's, which colour-blind people can tell apart, the yellow darker, and a grey; each with its own marker
-besides."""
-MARKERS = ("o", "s", "D", "^", "<", "v", "P", "X", "*")
+COLOURS = ("#000000", "#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#E69F00", "#009E73", "#CC79A7", "#B8A800", "#882255")
+"""Okabe and Ito's, which colour-blind people can tell apart, the yellow darker, with a grey and a purple; each with its
+own marker besides."""
+MARKERS = ("o", "s", "D", "^", "<", "v", "P", "X", "*", "p")
 
 Points = Callable[[Record, str], Sequence[float | None]]
 """The values of a framework in a row: one that is drawn full, and one that is drawn hollow."""
@@ -27,16 +27,29 @@ def draw(found: Record, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    training, machine = found["training"], found["machine"]
+    machine, grown = found["machine"], growths(found)
+    count = 3 * ("training" in found) + bool(grown)
+    figure = Figure(figsize=(13, 1 + 4 * count), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(count, 2, squeeze=False)
+    figure.suptitle(f"Training steps: {machine['device']}, {machine['threads']} threads, {machine['date']}")
+    if "training" in found:
+        beside_peers(figure, axes, found["training"])
+    for place, what in zip(axes[-1] if grown else (), ("batch", "depth"), strict=False):
+        place.set_title(f"Time of a step as the {what} grows, the first = 1 (dotted: linear)")
+        growth(place, grown, what)
+    figure.savefig(path, dpi=110)
+
+
+def growths(found: Record) -> list[Record]:
+    """The lines of the row `scaling`."""
+    return [line for table in found["tables"] if table["title"] == "scaling" for line in table["lines"]]
+
+
+def beside_peers(figure: Any, axes: Any, training: Record) -> None:
+    """Six pictures of the training rows."""
     records, best = training["rows"], training["best calibration"]
     names = [entry["name"] for entry in training["frameworks"]]
-    grown = [line for table in found["tables"] if table["title"] == "scaling" for line in table["lines"]]
-    figure = Figure(figsize=(13, 17 if grown else 13), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(4 if grown else 3, 2)
-    figure.suptitle(
-        f"Training steps beside peers: {machine['device']}, {machine['threads']} threads, {machine['date']}"
-    )
     base = REFERENCE if REFERENCE in names else names[0]
 
     def relative(record: Record, name: str) -> list[Any]:
@@ -71,12 +84,8 @@ def draw(found: Record, path: Path) -> None:
         place.invert_yaxis()
         place.margins(x=0.12)
         place.set_title(title)
-    for place, what in zip(axes[3] if grown else (), ("batch", "depth"), strict=False):
-        place.set_title(f"Time of a step as the {what} grows, the first = 1 (dotted: linear)")
-        growth(place, grown, what)
     handles, labels = axes[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(names))
-    figure.savefig(path, dpi=110)
 
 
 def dots(
@@ -103,7 +112,8 @@ def dots(
             if first is not None:
                 axes.plot(at, first, marker, color=colour)
         axes.plot([], [], marker, color=colour, label=name)
-    axes.set_xticks(range(len(records)), [record["row"] for record in records])
+    crowded = {"rotation": 30, "ha": "right"} if len(records) > 8 else {}
+    axes.set_xticks(range(len(records)), [record["row"] for record in records], **crowded)
     for position in range(1, len(records)):
         axes.axvline(position - 0.5, color="0.85", linewidth=0.8)
     axes.set_title(title)
@@ -120,11 +130,14 @@ def growth(axes: Any, lines: Sequence[Record], what: str) -> None:
     for number, name in enumerate(networks):
         points = [(line["size"], line["ms"]) for line in lines if line["what"] == name]
         sizes = [size / points[0][0] for size, _ in points]
-        axes.plot(sizes, [ms / points[0][1] for _, ms in points], MARKERS[number], linestyle="-", color=COLOURS[number])
-        axes.annotate(name.split(",")[0], (sizes[-1], points[-1][1] / points[0][1]))
+        look = {"marker": MARKERS[3 * number], "color": COLOURS[3 * number], "label": name.split(",")[0]}
+        axes.plot(sizes, [ms / points[0][1] for _, ms in points], **look)
         axes.plot(sizes, sizes, ":", color="0.5")
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
+    for axis, set_scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
+        set_scale("log", base=2)
+        axis.set_major_formatter("{x:g}")
+    axes.set_xlabel(f"{what}, the first = 1")
+    axes.legend()
     axes.grid(alpha=0.3)
 
 

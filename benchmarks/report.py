@@ -86,7 +86,7 @@ def rows_table(records: Sequence[Record], best: float) -> Table:
         few = min(kept for kept, _ in rounds.values()) < record["rounds wanted"]
         counts = ", ".join(f"{kept} of {tried}" for kept, tried in rounds.values())
         lines.append([record["row"], record["network"], counts + (" (too few)" if few else "")])
-    note = f"A framework counts where its first {STEPS} losses are PyTorch's to {TOLERANCE:g}. "
+    note = f"A framework counts where its first {STEPS} losses, and its outputs, are PyTorch's to {TOLERANCE:g}. "
     if limit := records[0]["too slow"]:
         note += (
             "Rounds (of each phase) count where the calibration before them took at most "
@@ -178,4 +178,4 @@ def mebibytes(fact: str) -> Cell:
 
 def first_call(record: Record, name: str) -> str | None:
     facts = record["frameworks"].get(name)
-    return facts and f"{facts['first cold']:.2f} / {facts['first warm']:.2f}"
+    return f"{facts['first cold']:.2f} / {facts['first warm']:.2f}" if facts and "first cold" in facts else None

@@ -75,7 +75,8 @@ def run(row: str, network: Network, names: Sequence[str], session: Session) -> R
 def prepare(name: str, row: str, session: Session, caches: str) -> tuple[Worker, Record]:
     """A worker that is warm, and what was learned on the way: the first call with empty caches on disk, in a process
     that then ends; the most bytes of tensors and the outputs by first weights, in another; and in the one that stays,
-    the first call with full caches, the losses, and how often to repeat each phase. In a quick run they are one."""
+    the first call with full caches, the losses, and how often to repeat each phase. In a quick run they are one. Who
+    has no phase of training has only outputs and these repetitions."""
     facts: Record = {"imports": [], "iterations": {}}
     worker = session.worker(name, row, caches)
 
@@ -84,17 +85,19 @@ def prepare(name: str, row: str, session: Session, caches: str) -> tuple[Worker,
         facts["imports"].append(answer["import"])
         return answer
 
-    if name != SGEMM:
-        hello()
+    answer = hello()
+    facts |= {"version": answer["version"], "phases": answer["phases"]}
+    trains = name != SGEMM and not {"step", "fit"}.isdisjoint(answer["phases"])
+    if trains:
         facts["first cold"] = worker.ask("first")["seconds"]
         worker = another(worker, name, row, session, caches)
         hello()
         facts["peak bytes"] = worker.ask("peak")["bytes"]
+    if name != SGEMM:
         facts["outputs"] = worker.ask("outputs")["outputs"]
         worker = another(worker, name, row, session, caches)
-    answer = hello()
-    facts |= {"version": answer["version"], "phases": answer["phases"]}
-    if name == SGEMM:
+        hello()
+    if not trains:
         facts["threads"] = worker.ask("build")["threads"]
     else:
         first = worker.ask("first")
@@ -130,9 +133,9 @@ def disagreements(record: Record) -> dict[str, Failure]:
 
 
 def fault_of(facts: Record, expected: Record) -> str | None:
-    """The first loss or output that is wrong; outputs are compared beside the largest of them."""
+    """The first loss, if it has any, or output that is wrong; outputs are compared beside the largest of them."""
     scale = max(map(abs, expected["outputs"]))
-    for what in ("losses", "outputs"):
+    for what in ("losses", "outputs") if "losses" in facts else ("outputs",):
         for i, (value, right) in enumerate(zip(facts[what], expected[what], strict=True)):
             if not abs(value - right) <= TOLERANCE * (abs(right) if what == "losses" else scale):  # NaN must not pass
                 where = f"the loss of step {i}" if what == "losses" else "an output"

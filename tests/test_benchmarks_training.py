@@ -287,8 +287,11 @@ def test_chart(benchmarks, tmp_path, scaling):
     machine = {"device": "a machine", "threads": "2", "date": "today"}
     lines = [dict(zip(("what", "size", "ms"), line, strict=True)) for line in scaling]
     tables = [{"title": "scaling", "lines": lines}]
-    benchmarks("chart").draw({"machine": machine, "training": training, "tables": tables}, tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    found = {"machine": machine, "tables": tables}
+    for some in (found | {"training": training}, found) if scaling else (found | {"training": training},):
+        (tmp_path / "chart.png").unlink(missing_ok=True)
+        benchmarks("chart").draw(some, tmp_path / "chart.png")
+        assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
 # Workers
@@ -422,6 +425,41 @@ def test_every_framework_builds_the_same_network(benchmarks, row, peer):
     np.testing.assert_allclose(ours.predict_one(), theirs.predict_one(), rtol=1e-4, atol=1e-4)
     for _ in range(3):
         assert ours.value(ours.step()) == pytest.approx(theirs.value(theirs.step()), rel=1e-4)
+
+
+@pytest.mark.parametrize("row", [*OTHERS, "xor", "mnist"])
+def test_onnx_runtime_has_the_same_outputs(benchmarks, row):
+    """It does not train."""
+    for module in ("onnx", "onnxruntime"):
+        pytest.importorskip(module)
+    network = benchmarks(f"rows.{row}").NETWORK.quick()
+    theirs, ours = benchmarks("peers.onnx_runtime").OnnxRuntime(network), benchmarks("peers.ours").Eager(network)
+    np.testing.assert_allclose(ours.predict(), theirs.predict(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ours.predict_one(), theirs.predict_one(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("output", "counts"), [(0.5, True), (0.503, False)])
+def test_a_framework_without_training(benchmarks, output, counts):
+    """It is asked for no losses and takes part in what it has, if its outputs are PyTorch's."""
+
+    def fails(arguments):
+        raise AssertionError("it does not train")
+
+    hello = {"import": 0.1, "version": "1", "phases": ["predict", "predict_one"]}
+    faults = {("onnxruntime", what): fails for what in ("first", "losses", "peak")}
+    faults |= {("onnxruntime", "hello"): lambda _: hello, ("onnxruntime", "build"): lambda _: {"threads": 2}}
+    faults |= {("onnxruntime", "outputs"): lambda _: {"outputs": [output, -2.0]}}
+    record = run(benchmarks, FakeSession(faults), names=("jit", "torch", "onnxruntime"))
+    assert ("onnxruntime" in record["frameworks"]) == counts
+    for phase, rounds in record["rounds"].items():
+        there = {"onnxruntime" in found["seconds"] for found in rounds}
+        assert there == {counts and phase in ("predict", "predict_one")}
+    report = benchmarks("report")
+    tables = report.tables([record], 1.0, report.frameworks([record], lambda name: None))
+    lines = {table.title: dict(zip(table.columns, table.lines[0], strict=True)) for table in tables}
+    assert lines["ratio, step, jit"].get("onnxruntime") is None
+    assert (lines["ratio, predict, jit"].get("onnxruntime") is not None) == counts
+    assert lines["first call"].get("onnxruntime") is None
 
 
 def test_a_framework_with_other_outputs_does_not_count(benchmarks):

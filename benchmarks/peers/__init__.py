@@ -34,6 +34,7 @@ PEERS = {
     "torch-compile": Entry("pytorch", "TorchCompile", "torch", "torch"),
     "jax": Entry("jax_jit", "Jax", "jax", "jax"),
     "keras": Entry("keras_fit", "Keras", "keras", "keras", environment={"KERAS_BACKEND": "jax"}),
+    "onnxruntime": Entry("onnx_runtime", "OnnxRuntime", "onnxruntime", "onnxruntime"),
     "tinygrad": Entry("tinygrad_jit", "TinyGrad", "tinygrad", "tinygrad", environment={"DEV": "CPU"}),
 }
 SGEMM = "sgemm"

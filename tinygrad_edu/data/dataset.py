@@ -34,6 +34,8 @@ class Dataset:
         length: how many elements a pass has, `math.inf`, or None if that is not known.
         rows: for elements that are rows of arrays, these, and a function that returns the numbers of the rows of a
             pass. `shuffle`, `batch` and others then work on the numbers.
+        ahead: whether `fit`, `evaluate` and `predict` make its batches in a thread, ahead of the step; None where that
+            is safe, but takes no time.
 
     >>> import numpy as np
     >>> data = Dataset.from_tensor_slices((np.arange(5), np.arange(5) ** 2)).map(lambda x, y: (x, y + 1)).batch(2)
@@ -49,8 +51,13 @@ class Dataset:
         start: Callable[[], Elements],
         length: float | None = None,
         rows: tuple[Any, Callable[[], Order]] | None = None,
+        ahead: bool | None = None,
     ):
-        self._start, self._length, self._rows = start, length, rows
+        self._start, self._length, self._rows, self.ahead = start, length, rows, ahead
+
+    def _then(self, start: Callable[[], Elements], length: float | None = None, works: bool = True) -> Dataset:
+        """The dataset after a stage, and whether that works on each element."""
+        return Dataset(start, length, ahead=True if works and self.ahead is None else self.ahead)
 
     def __iter__(self) -> Elements:
         return self._start()
@@ -97,7 +104,8 @@ class Dataset:
 
     @classmethod
     def from_generator(cls, function: Callable[[], Iterable[Any]]) -> Dataset:
-        """What the iterable gives that `function` returns; it is called anew for each pass.
+        """What the iterable gives that `function` returns; it is called anew for each pass. `fit` asks for elements
+        only when it needs them: so they may depend on what is being trained.
 
         >>> list(Dataset.from_generator(lambda: (2 * n for n in range(3))))
         [np.int64(0), np.int64(2), np.int64(4)]
@@ -105,7 +113,7 @@ class Dataset:
         where = "Dataset.from_generator"
         hint = "a generator can be read once only; pass the function that makes it."
         _check_callable(where, "function", function, hint)
-        return cls(lambda: stages.generated(where, function, pass_key(None, 0)))
+        return cls(lambda: stages.generated(where, function, pass_key(None, 0)), ahead=False)
 
     @classmethod
     def from_files(
@@ -155,7 +163,7 @@ class Dataset:
             _check_dataset("Dataset.zip", dataset)
         lengths = [dataset._length for dataset in datasets]
         length = None if None in lengths else min(lengths)  # type: ignore[type-var]
-        return cls(lambda: stages.zipped([dataset._start() for dataset in datasets]), length)
+        return cls(lambda: stages.zipped([dataset._start() for dataset in datasets]), length, ahead=_ahead(datasets))
 
     # Elements, one by one
 
@@ -175,7 +183,7 @@ class Dataset:
         threads = num_parallel_calls
         if threads is not None:
             check_integer("Dataset.map", "num_parallel_calls", threads, 1)
-        return Dataset(lambda: stages.mapped_by(self._start(), function, pass_key(None, 0), threads), self._length)
+        return self._then(lambda: stages.mapped_by(self._start(), function, pass_key(None, 0), threads), self._length)
 
     def filter(self, predicate: Callable[..., Any]) -> Dataset:
         """The elements for which `predicate(element)` is true.
@@ -184,11 +192,11 @@ class Dataset:
         [np.int64(1), np.int64(3)]
         """
         _check_callable("Dataset.filter", "predicate", predicate)
-        return Dataset(lambda: stages.filtered(self._start(), predicate, pass_key(None, 0)))
+        return self._then(lambda: stages.filtered(self._start(), predicate, pass_key(None, 0)))
 
     def enumerate(self, start: int = 0) -> Dataset:
         """(number, element) of each element."""
-        return Dataset(lambda: stages.numbered(self._start(), start), self._length)
+        return self._then(lambda: stages.numbered(self._start(), start), self._length, works=False)
 
     # Which elements, in which order
 
@@ -218,7 +226,7 @@ class Dataset:
         if self._rows is not None and length is not None:
             arrays, order = self._rows
             return Dataset._of_rows(arrays, lambda: change(order()), int(length))
-        return Dataset(lambda: stages.sliced(self._start(), *bounds), length)
+        return self._then(lambda: stages.sliced(self._start(), *bounds), length, works=False)
 
     def shuffle(self, buffer_size: int, seed: int | None = None, reshuffle_each_iteration: bool = True) -> Dataset:
         """The elements in random order: each is drawn from a buffer of `buffer_size`, which the next one refills.
@@ -253,7 +261,7 @@ class Dataset:
         if self._rows is not None:
             arrays, order = self._rows
             return Dataset._of_rows(arrays, lambda: stages.shuffled_order(order(), buffer_size, key()), len(self))
-        return Dataset(lambda: stages.shuffled(self._start(), buffer_size, key()), self._length)
+        return self._then(lambda: stages.shuffled(self._start(), buffer_size, key()), self._length)
 
     def repeat(self, count: int | None = None) -> Dataset:
         """The elements of `count` passes, one after the other; None goes on for ever."""
@@ -262,7 +270,7 @@ class Dataset:
         length = (
             None if self._length is None else self._length and self._length * (math.inf if count is None else count)
         )
-        return Dataset(lambda: stages.repeated(self._start, count, pass_key(None, 0)), length)
+        return self._then(lambda: stages.repeated(self._start, count, pass_key(None, 0)), length, works=False)
 
     def concatenate(self, dataset: Dataset) -> Dataset:
         """The elements of this dataset, then those of the other.
@@ -272,7 +280,8 @@ class Dataset:
         """
         _check_dataset("Dataset.concatenate", dataset)
         length = None if None in (self._length, dataset._length) else self._length + dataset._length  # type: ignore
-        return Dataset(lambda: stages.concatenated([self._start(), dataset._start()]), length)
+        both = (self, dataset)
+        return Dataset(lambda: stages.concatenated([one._start() for one in both]), length, ahead=_ahead(both))
 
     # Batches
 
@@ -286,7 +295,7 @@ class Dataset:
         if self._rows is not None:
             arrays, order = self._rows
             return Dataset(lambda: stages.batches_of_rows(arrays, order(), size, drop), length)
-        return Dataset(
+        return self._then(
             lambda: stages.batched(self._start(), size, drop, lambda elements: stacked("Dataset.batch", elements)),
             length,
         )
@@ -311,7 +320,7 @@ class Dataset:
         where = "Dataset.padded_batch"
         size, drop = _check_batch(where, batch_size, drop_remainder)
         length = self._counted(lambda n: n // size if drop else -(-n // size))
-        return Dataset(
+        return self._then(
             lambda: stages.batched(
                 self._start(), size, drop, lambda elements: padded(where, elements, padded_shapes, padding_values)
             ),
@@ -368,11 +377,11 @@ class Dataset:
             length = boundaries[bucket] - 1 if to_boundary else None
             return padded(where, elements, padded_shapes, padding_values, length)
 
-        return Dataset(lambda: stages.bucketed(self._start(), element_length_func, boundaries, sizes, drop, combine))
+        return self._then(lambda: stages.bucketed(self._start(), element_length_func, boundaries, sizes, drop, combine))
 
     def unbatch(self) -> Dataset:
         """The rows of each element as elements of their own."""
-        return Dataset(lambda: stages.unbatched(self._start()))
+        return self._then(lambda: stages.unbatched(self._start()))
 
     # When work is done
 
@@ -382,7 +391,7 @@ class Dataset:
         Exceptions come through with their traceback. The thread ends with the iteration, also if that is left early.
         """
         check_integer("Dataset.prefetch", "buffer_size", buffer_size, 1)
-        return Dataset(lambda: prefetched(self._start(), buffer_size), self._length)
+        return Dataset(lambda: prefetched(self._start(), buffer_size), self._length, ahead=False)
 
     def cache(self) -> Dataset:
         """The same elements, kept in memory by the first pass that comes to the end. They cannot be written to.
@@ -394,12 +403,18 @@ class Dataset:
         def start() -> Elements:
             return stages.each(kept[0]) if kept else stages.keeping(self._start(), kept.append)
 
-        return Dataset(start, self._length)
+        return self._then(start, self._length, works=False)
 
     def _counted(self, function: Callable[[int], int]) -> float | None:
         """The function's value of the length, if that is a number; unknown and infinite lengths stay so."""
         known = self._length is not None and not math.isinf(self._length)
         return function(int(self._length)) if known else self._length  # type: ignore[arg-type]
+
+
+def _ahead(datasets: Sequence[Dataset]) -> bool | None:
+    """The argument `ahead` of a dataset that reads all of these."""
+    found = {dataset.ahead for dataset in datasets}
+    return False if False in found else True if True in found else None
 
 
 def _check_callable(where: str, name: str, value: Any, hint: str = "") -> None:

@@ -6,6 +6,7 @@ daemons, so that a program can end while an iterator is left half-way.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -16,23 +17,24 @@ from ..state import state
 
 
 def prefetched(
-    source: Generator[Any, None, None], size: int, interrupt: Callable[[], None] = lambda: None
+    source: Generator[Any, None, None],
+    size: int,
+    interrupt: Callable[[], None] = lambda: None,
+    completes: bool = False,
 ) -> Generator[Any, None, None]:
     """The elements of `source`, of which a thread makes up to `size` ahead, and which it closes.
 
     The thread ends when iteration does. If that is before the end, `interrupt` is called, to make a `source` that waits
-    return. An exception of `source` is raised here, as it is.
+    return; with `completes` the thread first makes as many as it may, so that how many it makes is no matter of time.
+    An exception of `source` is raised here, as it is.
     """
     results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-    places: SimpleQueue[None] = SimpleQueue()  # holds as many as elements may be made
+    places: SimpleQueue[bool] = SimpleQueue()  # True for each element that may be made, False at the end
     is_wanted = True
 
     def work() -> None:
         try:
-            while True:
-                places.get()
-                if not is_wanted:
-                    break
+            while places.get() and is_wanted:
                 results.put((True, next(source)))
         except StopIteration:
             results.put((False, None))
@@ -42,7 +44,7 @@ def prefetched(
             source.close()
 
     for _ in range(size):
-        places.put(None)
+        places.put(True)
     thread = new_thread("prefetch", work)
     goes_on = True
     try:
@@ -50,11 +52,11 @@ def prefetched(
         while goes_on:
             goes_on, found = results.get()
             if goes_on:
-                places.put(None)
+                places.put(True)
                 yield found
     finally:
-        is_wanted = False
-        places.put(None)
+        is_wanted = completes
+        places.put(False)
         if goes_on:
             interrupt()
         join(thread)
@@ -111,14 +113,14 @@ def called_ahead(source: Iterator[Any], function: Callable[[int, Any], Any], thr
 
 
 def new_thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    """A thread with the default dtype and device of this one."""
-    dtype, device = state.dtype, state.device
+    """A thread with the default dtype, device and gradient mode of this one, and its context, as `numpy.errstate`."""
+    dtype, device, grad_enabled = state.dtype, state.device, state.grad_enabled
 
     def adopt() -> None:
-        state.dtype, state.device = dtype, device
+        state.dtype, state.device, state.grad_enabled = dtype, device, grad_enabled
         work()
 
-    return threading.Thread(target=adopt, name=name, daemon=True)
+    return threading.Thread(target=contextvars.copy_context().run, args=(adopt,), name=name, daemon=True)
 
 
 def join(thread: threading.Thread) -> None:

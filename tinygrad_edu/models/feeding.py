@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy
@@ -13,14 +13,18 @@ import numpy
 from ..autograd import Tensor
 from ..backend import default_generator
 from ..callbacks import Progress
-from ..data import Batches
+from ..data import Batches, Dataset
 from ..data.streams import Passes
+from ..data.threads import prefetched
 from ..errors import ShapeError, message
 from ..tree import leaves, rebuild
 from .classes import Rows, kind_of
 
 ALL = sys.maxsize
 """A batch_size that makes all rows one batch."""
+AHEAD, BYTES_AHEAD, LEAST_AHEAD = 16, 2**20, 2
+"""Batches that are made ahead; less if they have more bytes together, but so many at least. Several, as each time that
+one thread waits for another takes some 10 us."""
 
 
 def gives_batches(where: str, name: str, x: Any) -> bool:
@@ -142,7 +146,8 @@ def length_of(source: Any) -> int | None:
 
 
 class Feed:
-    """The batches of one call.
+    """The batches of one call. Where a Dataset allows it, a thread makes the next ones while the step works on one; but
+    never those of the next epoch.
 
     Args:
         where: how errors and warnings call it.
@@ -175,6 +180,7 @@ class Feed:
         self.renews = not isinstance(source, Iterator)
         self.passes, self.skipped, self.generator_state = 0, 0, default_generator.state
         self._pass: Iterator[Any] | None = None
+        self._thread: Generator[Any, None, None] | None = None  # what a thread makes of it
         self._ahead: list[Any] = []  # the next batch, where it had to be looked at
         self._has_warned = False
         self._counts = Passes.counted()
@@ -221,13 +227,18 @@ class Feed:
             self.begin()
         assert self._pass is not None
         batches: Iterator[Any] = itertools.chain(self._ahead, self._pass)
-        self._ahead = []
         if self.limit is not None:
             batches = itertools.islice(batches, self.limit - done)
+        if isinstance(self.source, Dataset) and self.source.ahead:
+            size = sum(leaf.nbytes for batch in self._ahead for leaf in leaves(batch)) or BYTES_AHEAD
+            count = min(max(BYTES_AHEAD // size, LEAST_AHEAD), AHEAD)
+            batches = self._thread = prefetched((batch for batch in batches), count, completes=True)
+        self._ahead = []
         return batches if self.convert is None else map(self.convert, batches, itertools.count(done))
 
     def end(self, done: int, is_whole: bool) -> None:
         """Ends an epoch that had so many batches, and warns where a whole one had fewer than `steps`."""
+        self._join()
         self.skipped += done
         if self.limit is None or done < self.limit:
             self.close()
@@ -258,11 +269,17 @@ class Feed:
 
     def close(self) -> None:
         """Ends the pass under way. An iterator that the caller made stays as it is, for the caller to go on with."""
+        self._join()
         if self.renews and self._pass is not None:
             close = getattr(self._pass, "close", None)
             self._pass, self._ahead = None, []
             if close is not None:
                 close()
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.close()
+            self._thread = None
 
     def warn(self, done: int, stacklevel: int = 5) -> None:
         """Says, once, that there were too few batches."""
