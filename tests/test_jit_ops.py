@@ -1,15 +1,13 @@
 """Every operation of the table under jit: values, gradients and second gradients are those of eager mode, in the first
 call and in a replay with other numbers; bit for bit without fusion, up to rounding with it."""
 
-import importlib
-
 import numpy
 import pytest
 from op_cases import DIFFERENTIABLE, ROWS, assert_near, gradients, numbers, outputs, tensors, title
 
 import tinygrad_edu as tg
 from tinygrad_edu import Tensor
-from tinygrad_edu.jit import trace
+from tinygrad_edu.jit import unset
 from tinygrad_edu.optable.sample import fill
 from tinygrad_edu.tree import leaves
 
@@ -129,8 +127,8 @@ def layout(array):
 @pytest.mark.parametrize("row", ROWS)
 def test_layouts_without_values(row, monkeypatch):
     """What a recording takes for the results of calls that it does not compute lies in memory as they do."""
-    monkeypatch.setattr(importlib.import_module("tinygrad_edu.jit.unset"), "LARGE", 0)
-    guess = trace.unset
+    monkeypatch.setattr(unset, "LARGE", 0)
+    guess = unset.unset
 
     def checked(primitive, operands, attributes):
         found = guess(primitive, operands, attributes)
@@ -141,7 +139,7 @@ def test_layouts_without_values(row, monkeypatch):
                 assert layout(a) == layout(b), f"{title(row, number)}: {primitive.label}"
         return found
 
-    monkeypatch.setattr(trace, "unset", checked)
+    monkeypatch.setattr(unset, "unset", checked)
     for number in some(numbers(row), fuse=True):
         arrays = row.arrays(number, "float32")
         if any(not a.ndim for a in arrays) or has_mask(row, arrays):

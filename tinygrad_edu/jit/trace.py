@@ -1,8 +1,8 @@
 """Trace: runs a function once, and records every primitive that it calls as a `Program`.
 
 What takes long is not computed, and what follows from it is computed from zeros: only layouts matter, unless the trace
-shall find out where the function fails. Nothing changes before the end: `assign_`, `.grad` and counters are noted, and what the function reads after them is
-the new value. So an error or an interrupt leaves everything as it was.
+shall find out where the function fails. Nothing changes before the end: `assign_`, `.grad` and counters are noted, and
+what the function reads after them is the new value. So an error or an interrupt leaves everything as it was.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import random
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple, NoReturn
 
@@ -23,7 +24,7 @@ from ..state import Switch, state
 from ..tree import leaves, rebuild
 from .arguments import is_array, is_number
 from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable
-from .unset import unset
+from .unset import made_up
 
 Window = tuple[int, tuple[int, ...], tuple[int, ...], Any]
 """A part of an array's memory: offset in bytes, shape, strides, dtype."""
@@ -351,7 +352,7 @@ class Trace:
         xp = array_module(*values)
         fixed = {name: _value(value) for name, value in attributes.items()}
         with Switch("trace", None):
-            y = primitive.forward(xp, *values, **fixed) if self.exact else _layouts(xp, primitive, values, fixed)
+            y = (primitive.forward if self.exact else partial(made_up, primitive))(xp, *values, **fixed)
         outputs = rebuild(y, (self._output(part, operands) for part in leaves(y)))
         call = Call(
             primitive,
@@ -531,15 +532,6 @@ class Trace:
             self.watch(leaf)
             leaf = leaf.data
         return self.lift(leaf) if hasattr(leaf, "dtype") else leaf
-
-
-def _layouts(xp: Any, primitive: Primitive, values: list[Any], attributes: dict[str, Any]) -> Any:
-    """What `forward` returns, with values or without them."""
-    if primitive is _inspect:
-        return None
-    with numpy.errstate(all="ignore"):
-        y = unset(primitive, values, attributes)
-        return primitive.forward(xp, *values, **attributes) if y is None else y
 
 
 def _copied_lists(value: Any) -> Any:

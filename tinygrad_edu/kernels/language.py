@@ -177,7 +177,6 @@ class _Writer:
         self.real = llvm.TYPES[self.dtype]
         self.stack: list[str] = []
         self.short_loops = 0
-        self.is_inner = False  # whether no loop has been written since the last one began
         self.scope: dict[str, Any] = dict(numbers)
         self.scope |= {name: Pointer(dtype, f"%{name}") for name, dtype in arrays.items()}
         self.scope |= {"start": Value("i64", "%start"), "stop": Value("i64", "%stop")}
@@ -282,21 +281,17 @@ class _Writer:
         code.lines.append(f"{label}.body:")
         outside = self.scope.get(node.target.id)
         self.scope[node.target.id] = Value("i64", i)
-        self.is_inner = True
+        before = len(code.lines)
         self._block(node.body)
         self.scope[node.target.id] = outside
         code.label(f"{label}.latch")
         code.add(f"{i}.next = add nsw i64 {i}, {self._as(step, 'i64')}")
-        code.add(f"br label %{label}.head{self._unrolling(first, stop, step) if self.is_inner else ''}")
+        turns = 0 if isinstance(first, Value) or isinstance(stop, Value) else (stop - first) // step
+        note = ""
+        if turns in _SHORT and not any(" phi " in line for line in code.lines[before:]):  # no loop inside
+            note, self.short_loops = f", !llvm.loop !{self.short_loops}", self.short_loops + 1
+        code.add(f"br label %{label}.head{note}")
         code.lines.append(f"{label}.exit:")
-        self.is_inner = False
-
-    def _unrolling(self, first: Operand, stop: Operand, step: Number) -> str:
-        """What LLVM is told about an inner loop."""
-        if isinstance(first, Value) or isinstance(stop, Value) or len(range(first, stop, step)) not in _SHORT:
-            return ""
-        self.short_loops += 1
-        return f", !llvm.loop !{self.short_loops - 1}"
 
     @staticmethod
     def _range(bounds: Sequence[Operand]) -> tuple[Operand, Operand, Operand]:
