@@ -918,6 +918,36 @@ def test_arguments_that_share_memory_with_what_is_overwritten(first):
         assert buffer.tolist() == before
 
 
+def large():
+    """An array that a recording does not compute."""
+    return tg.tensor(numpy.random.default_rng(0).uniform(1, 2, (200, 200)).astype("float32"))
+
+
+def test_a_check_of_what_a_recording_does_not_compute():
+    table = tg.tensor(numpy.arange(3.0))
+    function = jit(lambda x: tg.take(table, tg.floor(x * 0.5 + 1.0).astype("int64")[0, :2]))
+    with pytest.raises(IndexError, match="indices that fit the axes"):
+        function(large() + 10.0)
+    assert function(large()).tolist() == [1.0, 1.0]
+    assert traces(function) == 1
+
+
+def test_a_function_that_fails_for_zeros():
+    """What a recording does not compute is 0 to it, of which there is no inverse."""
+    x, calls = large(), []
+
+    def step(x):
+        calls.append(x)
+        y = x @ x
+        return tg.solve(y[:2, :2] + 0.0, tg.ones((2,)))
+
+    y = x.data @ x.data
+    function = jit(step)
+    for _ in range(2):
+        assert numpy.allclose(function(x).data, numpy.linalg.solve(y[:2, :2], numpy.ones(2)), rtol=1e-2)
+    assert len(calls) == 2
+
+
 # All or nothing
 
 

@@ -7,7 +7,9 @@ from op_cases import DIFFERENTIABLE, ROWS, assert_near, gradients, numbers, outp
 
 import tinygrad_edu as tg
 from tinygrad_edu import Tensor
+from tinygrad_edu.jit import unset
 from tinygrad_edu.optable.sample import fill
+from tinygrad_edu.tree import leaves
 
 
 def versions(row, number):
@@ -113,3 +115,41 @@ def test_parts_of_a_split_in_loops(compiled, monkeypatch):
     step = tg.jit(compute)
     for _ in range(2):
         assert_same(step(*arrays), compute(*arrays), "split", fuse=True)
+
+
+def layout(array):
+    """All but the strides that no element is reached by."""
+    if array is None:
+        return None
+    return array.shape, array.dtype, [step for n, step in zip(array.shape, array.strides, strict=True) if n > 1]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_layouts_without_values(row, monkeypatch):
+    """What a recording takes for the results of calls that it does not compute lies in memory as they do."""
+    monkeypatch.setattr(unset, "LARGE", 0)
+    guess = unset.unset
+
+    def checked(primitive, operands, attributes):
+        found = guess(primitive, operands, attributes)
+        if found is not None:
+            with numpy.errstate(all="ignore"):
+                expected = primitive.forward(numpy, *operands, **attributes)
+            for a, b in zip(leaves(found), leaves(expected), strict=True):
+                assert layout(a) == layout(b), f"{title(row, number)}: {primitive.label}"
+        return found
+
+    monkeypatch.setattr(unset, "unset", checked)
+    for number in some(numbers(row), fuse=True):
+        arrays = row.arrays(number, "float32")
+        if any(not a.ndim for a in arrays) or has_mask(row, arrays):
+            continue
+
+        def compute(*arrays, number=number):
+            if row.sample_order(number) and not row.random:
+                return raw(gradients(row, number, arrays)[0])
+            sample = row.samples[number]
+            return raw(outputs(row.function(*fill(sample.args, iter(tensors(arrays))), **sample.keywords)))
+
+        with numpy.errstate(all="ignore"):
+            tg.jit(compute, fuse=False)(*arrays)

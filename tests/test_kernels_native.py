@@ -819,7 +819,8 @@ def test_the_same_steps_give_the_same_text_and_equal_steps_share_a_function():
     steps = [*chain(), *chain()]
     text = native.program(steps, 2).text
     assert text == native.program([*chain(), *chain()], 2).text
-    assert text.count("define internal void @step") == len(set(chain())) == 9
+    assert len(set(chain())) == 9
+    assert text.count("define internal void @step") == 8  # two differ in length only
 
 
 def test_modules_join_without_clashes():

@@ -110,7 +110,7 @@ class Tracer(_Unreadable):
 
     Attributes:
         recorder: the trace that it belongs to.
-        stands_for: the array of the first call, which is a real one.
+        stands_for: a real array of that layout.
         variable: what the program calls it.
     """
 

@@ -19,7 +19,7 @@ import numpy
 from ..kernels import blas, registry
 from ..kernels.gemm import rows_of
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
-from .program import Call, Program, Scalar, Variable, leaves
+from .program import Call, Program, Scalar, Variable, leaves, typed
 
 REDUCTIONS = {"_sum": "sum", "_max": "max", "_min": "min", "sum_to": "sum"}
 LARGEST = 100
@@ -105,11 +105,12 @@ class Fusion:
         self.units: list[Unit] = []
         self._places = {call: i for i, call in enumerate(program.calls)}
         self._patterns: dict[Call, Pattern | None] = {}
+        known: dict[Any, Pattern | None] = {}
         previous: Unit | None = None
         for call in program.calls:
             if is_view(call):
                 continue
-            pattern = self._patterns[call] = pattern_of(call)
+            pattern = self._patterns[call] = _known_pattern(call, known)
             if pattern is not None and math.prod(pattern.shape) < least:
                 pattern = None
             unit = self._add(Unit([]), call) if pattern is None else self._join(call, pattern)
@@ -277,6 +278,22 @@ def viewed(call: Call, v: Variable | None = None) -> Variable:
     assert v.view is not None
     operand: Variable = call.operands[v.view]
     return operand
+
+
+def _known_pattern(call: Call, known: dict[Any, Pattern | None]) -> Pattern | None:
+    """`pattern_of`, found once for calls that are alike but for their arrays."""
+
+    def form(a: Any) -> Any:
+        return (a.shape, a.dtype, a.strides) if type(a) is Variable else typed(a)
+
+    attributes = tuple(map(typed, call.attributes.items()))
+    alike = call.primitive, call.xp, tuple(map(form, call.operands)), attributes, tuple(map(form, call.makes()))
+    try:
+        if alike not in known:
+            known[alike] = pattern_of(call)
+    except TypeError:  # an attribute that cannot be hashed
+        return pattern_of(call)
+    return known[alike]
 
 
 def pattern_of(call: Call) -> Pattern | None:

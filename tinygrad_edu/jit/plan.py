@@ -21,8 +21,15 @@ class Plan:
         guard: whether the plan is for a call; see `entry`.
     """
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], static: dict[str, Any], fuse: bool):
-        trace, before = Trace(), variables_of(function)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        static: dict[str, Any],
+        fuse: bool,
+        exact: bool = False,
+    ):
+        trace, before = Trace(exact), variables_of(function)
         kinds = trace.run(function, args, static)
         after = variables_of(function)  # those that it sets itself are not guarded: they would never be as they were
         variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}

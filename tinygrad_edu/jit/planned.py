@@ -112,26 +112,28 @@ class Planned(Replay):
         values = Counter(fusion.root(end) for end in self.program.ends() if type(end) is Variable)
         captured = {id(s.array): v for v, s in self.program.inputs.items() if type(s) is Captured}
         written = {v: t for t, v in self.program.writes if type(t) is Captured and type(v) is Variable and _is_whole(t)}
+        read = {unit: set(map(fusion.root, unit.reads())) for unit in fusion.units}
+        python = {unit for unit in fusion.units if self.is_python(unit)}
         for unit in [unit for unit in fusion.units if unit.shape is not None]:
             targets = {v: written[v] for v in unit.makes() if v in self.stored and v in written}
+            if not targets:
+                continue
             olds = {captured.get(id(target.array)) for target in targets.values()}
             others = [other for other in fusion.units if other is not unit]
-            readers = [other for other in others if not olds.isdisjoint(map(fusion.root, other.reads()))]
+            before = {other for other in others if other in python or not olds.isdisjoint(read[other])}
             if (
-                targets
-                and (self.compiled or self._is_steady(unit))
+                (self.compiled or self._is_steady(unit))
                 and targets.keys() == self.stored & set(unit.makes())
                 and all(unit.forms[v] == "element" and _lies_as(v, target.array) for v, target in targets.items())
                 and all(values[v] == 1 for v in targets)
                 and not any(old in values for old in olds)
                 and all(a.shape == unit.shape for a in unit.reads() if a in olds)
                 and not any(fusion.root(a) in olds and a not in olds for a in unit.reads())
-                and not any(unit in other.above for other in others if other in readers or self.is_python(other))
-                and not any(v in set(map(fusion.root, other.reads())) for other in others for v in targets)
+                and not any(unit in other.above for other in before)
+                and not any(not read[other].isdisjoint(targets) for other in others)
             ):
                 for other in others:
-                    made = found.keys() & set(other.makes())
-                    if other in readers or self.is_python(other) or not (self.compiled or made):
+                    if other in before or not (self.compiled or found.keys() & set(other.makes())):
                         fusion.order(other, unit)
                 found |= targets
         fusion.sort()

@@ -34,7 +34,7 @@ class Variable:
 
     @property
     def size(self) -> int:
-        return int(numpy.prod(self.shape, dtype=numpy.int64))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

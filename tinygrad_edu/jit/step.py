@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..autograd import Tensor, Tracer
 from ..backend import default_generator
-from ..errors import check_integer, message
+from ..errors import TraceError, check_integer, message
 from ..state import state
 from ..tree import leaves, rebuild
 from .arguments import is_array, plain
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 NOT_RECORDED = object()
+_FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class Jit:
@@ -75,7 +76,7 @@ class Jit:
             self.plans = [plan, *(other for other in self.plans if other is not plan)]
         try:
             return plan(arguments)
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+        except _FAILURES:
             self._fail(args, static)
             raise
 
@@ -94,16 +95,25 @@ class Jit:
 
     def _trace(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """The first call of a kind: recorded, and then run by the plan as later ones are, so that all round alike."""
+        plan = self._plan(args, static, exact=False) or self._plan(args, static, exact=True)
+        assert plan is not None
+        arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(args)]
+        self._keep(plan)
+        return self._run(plan, arrays, args, static)
+
+    def _plan(self, args: tuple[Any, ...], static: dict[str, Any], exact: bool) -> Plan | None:
+        """A recording; None for an error that may come from values that were not computed."""
         from .plan import Plan  # loaded by the first recording, with passes, fusion and kernels
 
         place = default_generator.state
         try:
-            plan = Plan(self.function, args, static, self.fuse)
+            return Plan(self.function, args, static, self.fuse, exact)
+        except _FAILURES as error:
+            if exact or isinstance(error, TraceError):
+                raise
+            return None
         finally:
             default_generator.state = place
-        self._keep(plan)
-        arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(args)]
-        return plan(arrays)
 
     def _fail(self, args: tuple[Any, ...], static: dict[str, Any]) -> None:
         """Raises the error of a replay as the function itself does, which names the operation and the line."""
@@ -111,7 +121,7 @@ class Jit:
 
         place = default_generator.state
         try:
-            Trace().run(self.function, args, static)
+            Trace(exact=True).run(self.function, args, static)
         finally:
             default_generator.state = place
 

@@ -159,6 +159,9 @@ _PYTHON: dict[Any, Callable[[Any, Any], Any]] = {
 }
 _RELATIONS: dict[Any, str] = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 _FLAGS = "reassoc nsz contract"
+_SHORT = range(8, 129)
+"""Turns of an inner loop that LLVM would unroll into single steps, were it not told to make vectors of them first."""
+_VECTORS_FIRST = '!{!"llvm.loop.unroll.disable"}, !{!"llvm.loop.vectorize.followup_all", !{!"llvm.loop.unroll.enable"}}'
 
 
 class _Writer:
@@ -173,6 +176,7 @@ class _Writer:
         self.dtype = floats[0] if floats else "float32"
         self.real = llvm.TYPES[self.dtype]
         self.stack: list[str] = []
+        self.short_loops = 0
         self.scope: dict[str, Any] = dict(numbers)
         self.scope |= {name: Pointer(dtype, f"%{name}") for name, dtype in arrays.items()}
         self.scope |= {"start": Value("i64", "%start"), "stop": Value("i64", "%stop")}
@@ -184,8 +188,9 @@ class _Writer:
         parameters = [f"ptr noalias %{array}" for array in self.arrays]
         head = ["i64 %start", "i64 %stop", "ptr noalias %scratch", "ptr %sgemm", "ptr %dgemm", *parameters]
         lines = [*sorted(self.code.declared), f"define void @{name}({', '.join(head)}) #0 {{", "entry:"]
-        end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }', ""]
-        return "\n".join([*lines, *self.stack, *self.code.lines, *end])
+        end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }']
+        notes = [f"!{k} = distinct !{{!{k}, {_VECTORS_FIRST}}}" for k in range(self.short_loops)]
+        return "\n".join([*lines, *self.stack, *self.code.lines, *end, *notes, ""])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
         assigned = [
@@ -276,11 +281,16 @@ class _Writer:
         code.lines.append(f"{label}.body:")
         outside = self.scope.get(node.target.id)
         self.scope[node.target.id] = Value("i64", i)
+        before = len(code.lines)
         self._block(node.body)
         self.scope[node.target.id] = outside
         code.label(f"{label}.latch")
         code.add(f"{i}.next = add nsw i64 {i}, {self._as(step, 'i64')}")
-        code.add(f"br label %{label}.head")
+        turns = 0 if isinstance(first, Value) or isinstance(stop, Value) else (stop - first) // step
+        note = ""
+        if turns in _SHORT and not any(" phi " in line for line in code.lines[before:]):  # no loop inside
+            note, self.short_loops = f", !llvm.loop !{self.short_loops}", self.short_loops + 1
+        code.add(f"br label %{label}.head{note}")
         code.lines.append(f"{label}.exit:")
 
     @staticmethod

@@ -15,6 +15,7 @@ it before it is written.
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import operator
 from collections.abc import Mapping
@@ -454,12 +455,17 @@ def expand(expression: str, names: Mapping[str, Value | None], builder: Builder,
     `names` holds a step, a number or None (no bound of `clip`) for each name. Without `dtype` an expression of numbers
     alone is of the builder's. Raises Unsupported for what has no step, so that the caller can leave the operation out.
     """
-    value = _expand(ast.parse(expression, mode="eval").body, names, builder)
+    value = _expand(_parsed(expression), names, builder)
     if value is None:
         raise Unsupported(message("loops", "a value", expression))
     if dtype or not isinstance(value, Step):
         return builder.cast(value, dtype or builder.dtype)
     return value
+
+
+@functools.cache
+def _parsed(expression: str) -> ast.expr:
+    return ast.parse(expression, mode="eval").body
 
 
 def _expand(node: ast.expr, names: Mapping[str, Value | None], builder: Builder) -> Value | None:

@@ -287,7 +287,8 @@ def _text(
     guarded: bool = False,
 ) -> str:
     """The module. The same steps always give the same text. If `guarded`, BLAS is told to use one thread meanwhile."""
-    functions: dict[Any, tuple[str, str]] = {}  # what each is made of: its name and text
+    functions: dict[Any, str] = {}  # by what they are made of
+    names: dict[str, str] = {}  # by their text; those of loops of different lengths may be the same
     code = llvm.Code()
     state = _slot(code, slots + 2) if guarded else ""
     if guarded:
@@ -296,9 +297,9 @@ def _text(
         # the slots do not count: equal steps on other arrays share a function
         made_of = _made_of(step, threads if share else 1)
         if made_of not in functions:
-            name = f"step{len(functions)}"
-            text = _function(step, name, threads, share)
-            functions[made_of] = name, _internal(text, name, len(steps) > _INLINED)
+            text = _function(step, "step", threads, share)
+            functions[made_of] = names.setdefault(text, f"step{len(names)}")
+        name = functions[made_of]
         if barrier:
             code.add("call void @barrier(ptr %shared, i64 %threads)")
         label = f"next{next(code.names)}"
@@ -307,13 +308,13 @@ def _text(
             code.lines.append(f"only.{label}:")
         who = "i64 %thread, i64 %threads" if share else "i64 0, i64 1"
         if isinstance(step, Launch):
-            _call_launch(code, step, functions[made_of][0], who)
+            _call_launch(code, step, name, who)
         elif isinstance(step, Task):
-            _call_task(code, step, functions[made_of][0], who, slots)
+            _call_task(code, step, name, who, slots)
         else:
             places = ", ".join(f"ptr {_slot(code, slot)}" for slot in (step.a, step.b, step.c))
             function = _slot(code, slots + (step.dtype == "float64"))
-            code.add(f"call void @{functions[made_of][0]}({who}, {places}, ptr {function})")
+            code.add(f"call void @{name}({who}, {places}, ptr {function})")
         code.label(label)
     if guarded:
         code.add(f"call void @one_thread(ptr {state}, i64 -1)")
@@ -329,12 +330,13 @@ def _text(
         "}",
     ]
     parts = [_BOUND, waiting.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
-    return _joined([*parts, *(text for _, text in functions.values()), "\n".join(main)])
+    steps_text = (_internal(text, name, len(steps) > _INLINED) for text, name in names.items())
+    return _joined([*parts, *steps_text, "\n".join(main)])
 
 
 def _internal(text: str, name: str, apart: bool) -> str:
-    """The text with a function that no other module sees, and `apart` from the one that calls it."""
-    head = rf"^define (internal )?void @{name}\((.*)\)"
+    """The text with its function `step` by that name, which no other module sees, and `apart` from what calls it."""
+    head = r"^define (internal )?void @step\((.*)\)"
     inline = " noinline" if apart else ""
     return re.sub(head, rf"define internal void @{name}(\2){inline}", text, flags=re.MULTILINE)
 

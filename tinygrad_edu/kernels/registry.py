@@ -29,8 +29,6 @@ RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped"}
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 WORTH_CALLING = 200_000
 """Operations or bytes from which on a call in eager mode is worth a program of its own."""
-WORTH_COMPILING = 1 << 18
-"""Elements from which on that is so for a single call."""
 PROGRAMS = 256
 """How many programs eager mode keeps, those used last."""
 
@@ -74,19 +72,18 @@ def compiled(
         def defined(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             return _in_order(xp, definition(xp, *arrays, **attributes))
 
-        def once(xp: Any, *arrays: Any, **attributes: Any) -> Any:
-            large = sum(a.size for a in arrays if a is not None) >= WORTH_COMPILING
-            return (forward if large else defined)(xp, *arrays, **attributes)
+        def returned(made: Sequence[Any]) -> Any:
+            return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
 
         @functools.wraps(definition)
         def forward(xp: Any, *arrays: Any, **attributes: Any) -> Any:
             if xp is numpy and has_compiler():
                 made = run(path, arrays, attributes)
                 if made is not None:
-                    return arranged(*made) if arranged else made[0] if len(made) == 1 else tuple(made)
+                    return returned(made)
             return defined(xp, *arrays, **attributes)
 
-        forward.recipe, forward.once = path, once  # type: ignore[attr-defined]
+        forward.recipe, forward.returned = path, returned  # type: ignore[attr-defined]
         return forward
 
     return decorate
@@ -117,6 +114,14 @@ def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Reci
     if made and any(task.kernel.calls_blas for task in made.tasks) and blas.find() is None:
         return None
     return made
+
+
+def outputs_of(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> tuple[Made | None, ...] | None:
+    """Shapes and dtypes of what a primitive with that recipe makes of NumPy arrays, if the recipe is for such."""
+    if not hasattr(_rule(path), "strided"):
+        arrays = [a if a is None or is_contiguous(a) else numpy.empty(a.shape, a.dtype) for a in arrays]
+    made = recipe(path, arrays, attributes)
+    return made and made.outputs
 
 
 @functools.cache
