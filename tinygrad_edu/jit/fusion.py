@@ -290,7 +290,10 @@ def pattern_of(call: Call) -> Pattern | None:
 
 def _pattern(call: Call) -> Pattern | None:
     primitive, y = call.primitive, call.outputs
-    if call.xp is not numpy or not all(v.size and _is_dense(v) for v in call.makes()) or not _is_native(call):
+    placed = primitive.name == "convert"  # which may be a part of a larger array
+    if call.xp is not numpy or not all(v.size and (placed or _is_dense(v)) for v in call.makes()):
+        return None
+    if not _is_native(call):
         return None
     if primitive.kind == "elementwise" and primitive.expression:
         return Pattern(y.shape)

@@ -145,10 +145,11 @@ class Planned(Replay):
         found: dict[Variable, tuple[Variable, int]] = {}
         for unit in self.fusion.units:
             if self._is_joined(unit):
-                before = 0
-                for a in unit.calls[0].reads():
-                    found[self.fusion.root(a)] = unit.calls[0].outputs, before
-                    before += a.nbytes
+                (call,), before = unit.calls, 0
+                axis = call.attributes["axis"]
+                for a in call.reads():
+                    found[self.fusion.root(a)] = call.outputs, before
+                    before += a.shape[axis] * call.outputs.strides[axis]
         return found
 
     def _lasting(self, laid: list[Variable]) -> list[Variable]:
