@@ -18,14 +18,16 @@ from ..kernels.loops import COLUMNS, DTYPES
 from ..kernels.registry import is_contiguous
 from .fusion import pattern_of, product_of
 from .program import Call, Program, Variable, typed
+from .sparse import by_rows
 
 KEPT = ("random", "effect")
 
 
 def optimize(program: Program, join: bool) -> Program:
-    """All passes, in their order. `join`: whether arrays are made in their places in a joined one."""
+    """All passes, in their order. `join`: whether there is machine code, in which arrays are made in their places in a
+    joined one, and read by rows."""
     program = without_dead_code(without_repetitions(lowered(program)))
-    return joined(program) if join else program
+    return joined(by_rows(program)) if join else program
 
 
 def without_dead_code(program: Program) -> Program:
