@@ -108,11 +108,24 @@ JOINED = {
     "a transposed array": (lambda x: tg.concatenate([(x + 1.0).T.ravel(), (x * 2.0).ravel()]), 1),
     "made by a Python call": (lambda x: tg.concatenate([tg.cumsum(x), x.ravel() * 2.0]), 1),
     "joined before": (lambda x: tg.concatenate([tg.concatenate([x.ravel() * 2.0, x.ravel() * 3.0]), x[0]]), 2),
+    "rows": (lambda x: tg.concatenate([x + 1.0, x[:2] * 2.0, x]), 1),
+    "side by side": (lambda x: tg.concatenate([wide(x) * 2.0, tg.exp(wide(x))[:, 1:], wide(x)], axis=1), 3),
+    "along the last axis": (lambda x: tg.concatenate([wide(x) + 1.0, wide(x).sum(axis=0) * wide(x)], axis=-1), 2),
+    "one thing twice side by side": (lambda x: tg.concatenate([y := wide(x) - 1.0, y], axis=2) * 2.0, 2),
+    "with the sums of its rows": (lambda x: tg.concatenate([tg.softmax(wide(x)), wide(x)], axis=1).sum(axis=-1), 2),
+    "a product": (lambda x: tg.concatenate([x @ tg.ones((3, 16)), tg.exp(x) @ tg.ones((3, 20))], axis=1), 2),
+    "joined before side by side": (lambda x: tg.concatenate([tg.concatenate([wide(x)] * 2, axis=1), wide(x)], 1), 4),
+    "short stretches": (lambda x: tg.concatenate([x * 2.0, x], axis=1), 0),
 }
+
+
+def wide(x):
+    return tg.broadcast_to(x.reshape((4, 3, 1)), (4, 3, 16))
 
 
 @pytest.mark.parametrize("name", JOINED)
 def test_joined(name):
+    """How many copies there are, and that all comes out as in eager mode."""
     function, copies = JOINED[name]
     assert names(passes.joined(recorded(function, X)).calls).count("convert") == copies
     step = tg.jit(function)

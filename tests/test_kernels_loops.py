@@ -348,7 +348,7 @@ def test_scalars_are_cast(dtype, how):
 
 def test_every_step_has_a_test():
     tested = {*FUNCTIONS, "power", "arctan2", *(name for name, _ in (*BINARY, *UNARY)), *SOURCES, *REDUCTIONS}
-    assert tested | {"cast", "where", "store"} == set(ARGUMENTS)
+    assert tested | {"cast", "where", "store", "take"} == set(ARGUMENTS)
     assert {*NUMBERS, *REALS, *TESTS, *COMPARISONS, *LOGIC} <= tested
 
 
@@ -788,6 +788,42 @@ GROUPS = {
 
 
 # Machine code
+
+
+def rows_of_a_table(columns, idle=((), ())):
+    """p + 0.5 * table[ids] written over p."""
+    builder = Builder((6, columns))
+    p = builder.load(contiguous("float32", (6, columns)))
+    ids = builder.load(Operand("int32", (1, 0)))
+    row = builder.take(Operand("float32", (0, 1), columns), ids)
+    builder.store(builder.apply("add", p, builder.apply("multiply", row, 0.5)), contiguous("float32", (6, columns)))
+    return replace(collapse(builder.finish()), idle=idle)
+
+
+@needs_llvm
+@pytest.mark.parametrize("columns", [2, 7, 16, 33])
+def test_rows_of_a_table(columns):
+    p, table = numbers((6, columns), "float32", 0), numbers((4, columns), "float32", 1)
+    ids = np.array([3, 0, 0, 2, 3, 1], "int32")
+    expected = p + table[ids] * np.float32(0.5)
+    run_on("llvm", rows_of_a_table(columns), [p, ids, table, p])
+    np.testing.assert_array_equal(p, expected)
+
+
+@needs_llvm
+@pytest.mark.parametrize("columns", [2, 16, 33])
+@pytest.mark.parametrize("inputs", [(), (0,)])
+def test_rows_that_are_left_as_they_are(columns, inputs):
+    """Where the number is 0 and, if that is asked for, all of the row."""
+    p, table = numbers((6, columns), "float32", 0), numbers((4, columns), "float32", 1)
+    p[1], p[2, :-1] = 0.0, 0.0  # in the second there is a single number at its end
+    ids = np.array([3, 0, 0, 0, 3, 1], "int32")
+    left = (ids == 0) & (np.all(p == 0, axis=1) if inputs else True)
+    expected = np.where(left[:, None], p, p + table[ids] * np.float32(0.5))
+    plain = rows_of_a_table(columns)
+    index = next(op.args[0] for op in plain.ops if op.name == "take")
+    run_on("llvm", replace(plain, idle=((index,), inputs)), [p, ids, table, p])
+    np.testing.assert_array_equal(p, expected)
 
 
 @needs_llvm

@@ -11,7 +11,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import ops
-from tinygrad_edu.autograd.primitive import primitives
+from tinygrad_edu.autograd.primitive import primitives as registered
+from tinygrad_edu.jit.sparse import sum_rows
 from tinygrad_edu.kernels import blas, native, pool, registry
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 assert ops  # which defines the primitives
+primitives = registered | {sum_rows.name: sum_rows}
 
 
 def convolutions(rng):
@@ -142,7 +144,25 @@ def normalizations(rng):
     }
 
 
+def tables(rng):
+    """Rows of a table by their numbers, many of them more than once."""
+    rows, kind = int(rng.integers(1, 40)), str(rng.choice(["int64", "int32", "uint8"]))
+    least = 0 if kind == "uint8" else -rows
+    row = tuple(int(n) for n in rng.integers(1, 40, rng.integers(0, 3)))
+    ids = rng.integers(least, rows, rng.integers(1, 7, rng.integers(1, 3))).astype(kind)
+    if ids.ndim == 1 and rng.random() < 0.4:
+        ids = np.repeat(ids, 3)[::3]
+    elif ids.ndim == 2 and rng.random() < 0.6:
+        ids = np.repeat(ids, 2, axis=1)[:, ::2] if rng.random() < 0.5 else np.ascontiguousarray(ids.T).T
+    g = rng.normal(size=(*ids.shape, *row))
+    return {
+        "_scatter": ((g, ids), {"key": (("array",),), "shape": (rows, *row)}),
+        "_sum_rows": ((g, ids), {"rows": rows}),
+    }
+
+
 FAMILIES = {
+    **dict.fromkeys(("_scatter", "_sum_rows"), tables),
     **dict.fromkeys(("_attention", "_matmul", "_reshape"), attentions),
     **dict.fromkeys(("_layer_norm", "_batch_norm"), normalizations),
     **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),

@@ -230,25 +230,25 @@ x(2)[x(2)]
 x(2, 3)[x(3) > 0]
     IndexError: a mask of shape (2,), received (3,)
 x(3)[ids([0, 3])]
-    IndexError: index 3 is out of bounds
+    IndexError: expected indices from -3 to 2, received 3
 x(3)[ids([0, -4])]
-    IndexError: index -4 is out of bounds
+    IndexError: expected indices from -3 to 2, received -4
 x(2).__setitem__(0, 1.0)
     TypeError: no assignment, tensors are values, received one. Hint: y = tg.index_put
 tg.take(x(3), [3])
-    IndexError: index 3 is out of bounds
+    IndexError: expected indices from -3 to 2, received 3
 tg.take(x(3), [0], axis=1)
     ShapeError: an axis from -1 to 0, received 1
 tg.take_along_axis(x(2, 3), ids([0]), 1)
     ShapeError: indices with 2 axes, received (1,)
 tg.take_along_axis(x(2, 3), ids([[3], [0]]), 1)
-    IndexError: index 3 is out of bounds
+    IndexError: expected indices from -3 to 2, received 3
 tg.scatter_add(x(3), [0, 1], x(3))
     ShapeError: a shape that broadcasts to the new one
 tg.scatter_add(x(3), [0, 1], ids([1, 2]))
     TypeError: values of dtype float32, received int64. Hint: use .astype()
 tg.scatter_add(x(3), [3], 1.0)
-    IndexError: index 3 is out of bounds
+    IndexError: expected indices from -3 to 2, received 3
 tg.index_put(x(3), [0, 0], x(2))
     ValueError: each index once, received repeated ones. Hint: scatter_add
 tg.index_put(x(3), [0], x(1, dtype='float64'))

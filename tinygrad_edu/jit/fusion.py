@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy
@@ -28,6 +28,9 @@ LARGEST = 100
 LONGEST = 1 << 14
 """Elements that are added up one after the other (in each lane of a vector); NumPy adds longer rows by pairs, which
 loses less."""
+
+KEY = (("array",),)
+"""Of `_gather` and `_scatter`, for rows of a table by their numbers."""
 
 Shape = tuple[int, ...]
 
@@ -61,6 +64,10 @@ class Unit:
     def reads(self) -> Iterator[Variable]:
         return (v for call in self.calls for v in call.reads())
 
+    def takes(self) -> set[Variable]:
+        """What it reads in another order than it loops."""
+        return {a for call in self.calls if takes_rows(call) for a in call.reads()} if self.shape is not None else set()
+
     def row_shapes(self) -> tuple[Shape, ...]:
         """The shapes that values of the form "row" may have."""
         if self.shape is None or self.kind != "row" or self.inner is None:
@@ -70,12 +77,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Pattern:
-    """How one call loops: over a shape, reducing `inner` axes as `kind` says, itself or as a composite in between."""
+    """How one call loops: over a shape, reducing `inner` axes as `kind` says, itself or as a composite in between; or
+    one that takes rows from elsewhere."""
 
     shape: Shape
     inner: int | None = None
     kind: str = ""
     composite: bool = False
+    takes: bool = False
 
     @property
     def reduces(self) -> bool:
@@ -91,7 +100,8 @@ def dropped(shape: Shape, inner: int) -> Shape:
 
 
 class Fusion:
-    """The units of a program. Calls on arrays of fewer than `least` elements are not fused.
+    """The units of a program. Calls on arrays of fewer than `least` elements are not fused, nor, unless `takes`, those
+    that take rows of tables.
 
     Attributes:
         units: in an order in which they can run.
@@ -99,7 +109,7 @@ class Fusion:
         maker: the unit of each variable that is made and no view.
     """
 
-    def __init__(self, program: Program, least: int = 0):
+    def __init__(self, program: Program, least: int = 0, takes: bool = True):
         self.views = {v: call for call in program.calls for v in call.makes() if v.view is not None}
         self.maker: dict[Variable, Unit] = {}
         self.units: list[Unit] = []
@@ -111,7 +121,7 @@ class Fusion:
             if is_view(call):
                 continue
             pattern = self._patterns[call] = _known_pattern(call, known)
-            if pattern is not None and math.prod(pattern.shape) < least:
+            if pattern is not None and (math.prod(pattern.shape) < least or (pattern.takes and not takes)):
                 pattern = None
             unit = self._add(Unit([]), call) if pattern is None else self._join(call, pattern)
             if call.primitive.kind in ("random", "effect"):
@@ -207,6 +217,8 @@ class Fusion:
     def _can_read(self, unit: Unit, a: Variable, pattern: Pattern, inner: int | None) -> bool:
         """Whether a call can use a value of its own group, with no way through memory."""
         root = self.root(a)
+        if pattern.takes:
+            return False
         if unit.forms[root] == "element":
             return a is root and pattern.shape == unit.shape
         if unit.forms[root] == "column" or inner is None or unit.shape is None:
@@ -296,6 +308,11 @@ def _known_pattern(call: Call, known: dict[Any, Pattern | None]) -> Pattern | No
     return known[alike]
 
 
+def takes_rows(call: Call) -> bool:
+    """Whether a call gives rows of a table (or longer parts of an array) by their numbers."""
+    return call.primitive.name == "_gather" and call.attributes["key"] == KEY
+
+
 def pattern_of(call: Call) -> Pattern | None:
     """How a call loops; None if it does not, or not so that it could be fused."""
     pattern = _pattern(call)
@@ -307,10 +324,15 @@ def pattern_of(call: Call) -> Pattern | None:
 
 def _pattern(call: Call) -> Pattern | None:
     primitive, y = call.primitive, call.outputs
-    if call.xp is not numpy or not all(v.size and _is_dense(v) for v in call.makes()) or not _is_native(call):
+    placed = primitive.name == "convert"  # which may be a part of a larger array
+    if call.xp is not numpy or not all(v.size and (placed or _is_dense(v)) for v in call.makes()):
+        return None
+    if not _is_native(call):
         return None
     if primitive.kind == "elementwise" and primitive.expression:
         return Pattern(y.shape)
+    if takes_rows(call):
+        return Pattern(y.shape, takes=True)
     if primitive.name in REDUCTIONS:
         (a,) = call.operands
         axes = _reduced(call, a)
@@ -416,7 +438,8 @@ def loops_of(unit: Unit, stored: set[Variable], root: Callable[[Variable], Varia
         raise Unsupported(f"dtypes {dtypes}")
     builder = Builder((*rows, math.prod(shape[len(rows) :])))
     made: dict[Variable, Any] = {}
-    loads: dict[Variable, Step] = {}
+    loads: dict[Any, Step] = {}
+    inputs: list[Variable] = []
     scalars: list[Scalar] = []
 
     def value(a: Any, call: Call, pattern: Pattern) -> Any:
@@ -430,13 +453,30 @@ def loops_of(unit: Unit, stored: set[Variable], root: Callable[[Variable], Varia
         if a not in loads:
             by_rows = pattern.composite and a.shape == rows
             loads[a] = builder.load(_operand(a, rows if by_rows else pattern.shape, shape, inner))
+            inputs.append(a)
         return loads[a]
+
+    def taken(table: Variable, ids: Variable, level: Shape) -> Step:
+        if (table, ids) not in loads:
+            places, source = _as_operands(table, ids, level, shape, inner)
+            index = builder.cast(builder.load(places), "int64")
+            index = builder.apply(
+                "where", builder.apply("less", index, 0), builder.apply("add", index, table.shape[0]), index
+            )
+            inside = builder.apply("minimum", builder.apply("maximum", index, 0), table.shape[0] - 1)
+            loads[table, ids] = builder.take(source, inside)
+            inputs.extend((ids, table))
+        return loads[table, ids]
 
     for call in unit.calls:
         pattern = _pattern(call)
         assert pattern is not None
         floats = [v.dtype.name for v in (*call.makes(), *call.reads()) if v.dtype.kind == "f"]
         builder.dtype = floats[0] if floats else "float64"  # in which integers meet Python's floats
+        if pattern.takes:
+            table, ids = call.operands
+            made[call.outputs] = taken(table, ids, pattern.shape)
+            continue
         values = [value(a, call, pattern) for a in call.operands]
         attributes = {name: value(a, call, pattern) for name, a in call.attributes.items()}
         made |= zip(call.makes(), _steps(builder, call, values, attributes, pattern), strict=True)
@@ -445,7 +485,7 @@ def loops_of(unit: Unit, stored: set[Variable], root: Callable[[Variable], Varia
         if v.shape == shape and unit.forms.get(v, "element") == "element":
             made[v] = _spread(builder, made[v])
         builder.store(made[v], _operand(v, rows if unit.kind == "row" and v.shape == rows else shape, shape, inner))
-    return Kernel(collapse(builder.finish()), tuple(loads), tuple(outputs), tuple(scalars))
+    return Kernel(collapse(builder.finish()), tuple(inputs), tuple(outputs), tuple(scalars))
 
 
 def _spread(builder: Builder, step: Step) -> Step:
@@ -496,3 +536,14 @@ def _operand(a: Variable, level: Shape, shape: Shape, inner: int) -> Operand:
         if outer != n * step:
             raise Unsupported("reduced axes that do not follow each other in memory")
     return Operand(a.dtype.name, (*steps[: len(shape) - inner], long[-1][1] if long else 0))
+
+
+def _as_operands(table: Variable, ids: Variable, level: Shape, shape: Shape, inner: int) -> tuple[Operand, Operand]:
+    """How loops run through the numbers of rows, and through the rows."""
+    row, lead = table.shape[1:], ids.ndim
+    numbers = Variable(ids.shape + (1,) * len(row), ids.dtype, ids.strides + (0,) * len(row))
+    first = Variable((1,) * lead + row, table.dtype, (0,) * lead + table.strides[1:])
+    step = table.strides[0] // table.dtype.itemsize
+    if table.strides[0] % table.dtype.itemsize:
+        raise Unsupported("strides of parts of elements")
+    return _operand(numbers, level, shape, inner), replace(_operand(first, level, shape, inner), step=step)

@@ -63,6 +63,7 @@ def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Varia
         reads = list(dict.fromkeys(unit.reads()))
         once = [a for a in reads if a in blocks and a not in homes and [fusion.root(b) for b in reads].count(a) == 1]
         free = [a for a in once if a.shape == unit.shape and found[a].first < i == found[a].last]
+        free = [a for a in free if a not in unit.takes()]
         for v in unit.makes():
             if v not in found or v in homes or unit.forms.get(v) != "element":
                 continue

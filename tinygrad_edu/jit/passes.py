@@ -6,6 +6,7 @@ draw random numbers or look at values (kinds "random" and "effect") stay, in the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,18 +14,20 @@ from typing import Any
 import numpy
 
 from ..autograd import primitives
-from ..kernels.loops import DTYPES
+from ..kernels.loops import COLUMNS, DTYPES
 from ..kernels.registry import is_contiguous
 from .fusion import pattern_of, product_of
 from .program import Call, Program, Variable, typed
+from .sparse import by_rows
 
 KEPT = ("random", "effect")
 
 
 def optimize(program: Program, join: bool) -> Program:
-    """All passes, in their order. `join`: whether arrays are made in their places in a joined one."""
+    """All passes, in their order. `join`: whether there is machine code, in which arrays are made in their places in a
+    joined one, and read by rows."""
     program = without_dead_code(without_repetitions(lowered(program)))
-    return joined(program) if join else program
+    return joined(by_rows(program)) if join else program
 
 
 def without_dead_code(program: Program) -> Program:
@@ -82,19 +85,25 @@ def lowered(program: Program) -> Program:
 
 
 def is_joined(call: Call) -> bool:
-    """Whether arrays are joined so that each is one stretch of the result's memory, in which loops can make it."""
+    """Whether arrays are joined so that loops can make each in its place in the result: not in very short stretches."""
     y = call.outputs
-    return (
-        call.primitive.name == "_concatenate"
-        and call.xp is numpy
-        and call.attributes["axis"] == 0
-        and y.dtype.name in DTYPES
-        and all(type(v) is Variable and v.size and v.dtype == y.dtype and is_contiguous(v) for v in (*call.operands, y))
+    if call.primitive.name != "_concatenate" or call.xp is not numpy or not is_contiguous(y):
+        return False
+    fits = y.dtype.name in DTYPES and y.dtype.isnative and all(type(v) is Variable for v in call.operands)
+    return fits and all(
+        v.dtype == y.dtype and v.size and not any(step % v.dtype.itemsize for step in v.strides) and _is_long(call, v)
+        for v in call.operands
     )
 
 
+def _is_long(call: Call, part: Variable) -> bool:
+    axis = call.attributes["axis"]
+    return axis == 0 or math.prod(part.shape[axis:]) >= COLUMNS
+
+
 def joined(program: Program) -> Program:
-    """Copies what is joined but cannot be made in its place: inputs, what Python calls make, what is joined twice."""
+    """Copies what is joined but cannot be made in its place alone: inputs, what Python calls make, what is joined
+    twice, what lies there in several stretches."""
     roots, calls = program.roots(), list[Call]()
     makers = {v: call for call in program.calls for v in call.makes() if v.view is None}
     taken: set[Variable] = set()
@@ -103,10 +112,11 @@ def joined(program: Program) -> Program:
         for i, a in enumerate(operands if is_joined(call) else ()):
             root = roots[a]
             maker = makers.get(root)
-            if maker and root.size == a.size and root not in taken and is_contiguous(root) and _is_made(maker):
+            fits = call.attributes["axis"] == 0 and root.size == a.size and is_contiguous(a) and is_contiguous(root)
+            if maker and fits and root not in taken and _is_made(maker):
                 taken.add(root)
                 continue
-            operands[i] = copy = Variable(a.shape, a.dtype, a.strides)
+            operands[i] = copy = Variable(a.shape, a.dtype, call.outputs.strides)
             attributes = {"dtype": a.dtype, "source": a.dtype}
             calls.append(Call(primitives["convert"], (a,), attributes, copy, call.xp, scope=call.scope))
         calls.append(replace(call, operands=tuple(operands)) if is_joined(call) else call)

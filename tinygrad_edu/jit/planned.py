@@ -22,6 +22,7 @@ from .memory import buffer, copied, lifetimes, place, shared
 from .passes import is_joined, optimize
 from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves, new_variable
 from .replay import Replay
+from .sparse import sums_of, with_idle_rows
 
 LARGE = 1 << 14
 """Elements from which on operations are fused without a compiler: below, NumPy's own calls are faster than blocks."""
@@ -53,14 +54,16 @@ class Planned(Replay):
         self.compiled = has_compiler() if compiled is None else compiled
         self.recorded = program
         self.program = optimize(program, join=self.compiled)
-        self.fusion = Fusion(self.program, 0 if self.compiled else LARGE)
+        self.fusion = Fusion(self.program, 0 if self.compiled else LARGE, takes=self.compiled)
         self._lock = threading.RLock()
         self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
         self.tasks = self._with_kernels() if self.compiled else {}
         self.stored = self._leave_their_units()
         self.targets = self._in_place()
         self.kernels = {
-            unit: loops_of(unit, self.stored, self.fusion.root) for unit in self.fusion.units if unit.shape is not None
+            unit: self._with_idle_rows(loops_of(unit, self.stored, self.fusion.root))
+            for unit in self.fusion.units
+            if unit.shape is not None
         }
         self.homes = self._homes()
         laid = [v for unit in self.fusion.units if not self.is_python(unit) for v in unit.makes()]
@@ -129,6 +132,7 @@ class Planned(Replay):
                 and not any(old in values for old in olds)
                 and all(a.shape == unit.shape for a in unit.reads() if a in olds)
                 and not any(fusion.root(a) in olds and a not in olds for a in unit.reads())
+                and olds.isdisjoint(unit.takes())
                 and not any(unit in other.above for other in before)
                 and not any(not read[other].isdisjoint(targets) for other in others)
             ):
@@ -142,15 +146,24 @@ class Planned(Replay):
     def _is_steady(self, unit: Unit) -> bool:
         return blocks.is_steady(loops_of(unit, self.stored, self.fusion.root).loops)
 
+    def _with_idle_rows(self, kernel: Kernel) -> Kernel:
+        """A group that changes what lies in place leaves out what it would not change."""
+        if not all(v in self.targets for v in kernel.outputs):
+            return kernel
+        captured = {id(s.array): v for v, s in self.program.inputs.items() if type(s) is Captured}
+        olds = [captured.get(id(self.targets[v].array)) for v in kernel.outputs]
+        return with_idle_rows(kernel, sums_of(self.program), olds)
+
     def _homes(self) -> dict[Variable, tuple[Variable, int]]:
         """Of what is joined to one array: that array, and the bytes in it before its own."""
         found: dict[Variable, tuple[Variable, int]] = {}
         for unit in self.fusion.units:
             if self._is_joined(unit):
-                before = 0
-                for a in unit.calls[0].reads():
-                    found[self.fusion.root(a)] = unit.calls[0].outputs, before
-                    before += a.nbytes
+                (call,), before = unit.calls, 0
+                axis = call.attributes["axis"]
+                for a in call.reads():
+                    found[self.fusion.root(a)] = call.outputs, before
+                    before += a.shape[axis] * call.outputs.strides[axis]
         return found
 
     def _lasting(self, laid: list[Variable]) -> list[Variable]:
@@ -369,9 +382,10 @@ class Planned(Replay):
         root = self.fusion.root(v)
         if root not in self.blocks:
             return id(self._arrays.get(root, root)), 0, 1
-        home, before = self.homes.get(root, (root, 0))
-        start = self.blocks[home].offset + before
-        return 0, start, start + root.nbytes
+        array = self._arrays[root]
+        start = address(array)
+        gaps = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
+        return 0, start, start + gaps + array.itemsize
 
 
 _HEAD = object.__basicsize__

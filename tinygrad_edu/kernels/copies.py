@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from .language import kernel
@@ -22,19 +23,24 @@ def copy(x, y, start, stop, second, third, fourth, step0, step1, step2, step3):
                     to[number] = near[number * step3]
 
 
+def merged(shape: Sequence[int], steps: Sequence[int]) -> list[tuple[int, int]]:
+    """Axes longer than 1 and their steps; neighbours that lie as one are one."""
+    axes: list[tuple[int, int]] = []
+    for n, step in zip(shape, steps, strict=True):
+        if n > 1 and axes and axes[-1][1] == n * step:
+            axes[-1] = axes[-1][0] * n, step
+        elif n > 1:
+            axes.append((n, step))
+    return axes
+
+
 @strided
 def reshaped(a: Any, shape: tuple[int, ...]) -> Recipe | None:
     """Of `_reshape`, where it has to copy."""
     size = a.dtype.itemsize
     if not are_floats(a) or any(step % size for step in a.strides):
         return None
-    axes: list[tuple[int, int]] = []
-    for n, step in zip(a.shape, (step // size for step in a.strides), strict=True):
-        if n > 1:
-            if axes and axes[-1][1] == n * step:  # lies as one axis with the one before
-                axes[-1] = axes[-1][0] * n, step
-            else:
-                axes.append((n, step))
+    axes = merged(a.shape, [step // size for step in a.strides])
     if len(axes) > 4:
         return None
     axes = axes[:1] + [(1, 0)] * (4 - len(axes)) + axes[1:] if axes else [(1, 0)] * 4

@@ -15,7 +15,6 @@ from typing import Any
 
 from .loops import (
     COLUMNS,
-    COMPARISONS,
     FLOATS,
     REDUCTIONS,
     ROW_REDUCTIONS,
@@ -26,126 +25,12 @@ from .loops import (
     levels,
     split,
 )
-from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
+from .polynomials import FORMATS, Code, Real, number
+from .steps import MEMORY, SIZES, TYPES, cast, combine, compute, constant, zero_of
 
-TYPES = {"float32": "float", "float64": "double", "int64": "i64", "int32": "i32", "uint8": "i8", "bool": "i1"}
-MEMORY = {**TYPES, "bool": "i8"}
-SIZES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1}
 SCRATCH = 1 << 15  # bytes of stack that one kernel may use for what later loops over a row read again
 MANY_ROWS = 512  # from here on short rows are worth a longer compilation
 SUM_COLUMNS = 1024  # columns that are summed at a time, in a buffer on the stack
-
-# One step
-
-_FLOAT = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
-_INTEGER = {"add": "add", "subtract": "sub", "multiply": "mul"}
-_COMPARE = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge"}
-_EXTREMES = {"maximum": "max", "minimum": "min", "row_max": "max", "row_min": "min"}
-_INTRINSICS = {  # by another name in LLVM
-    "absolute": "fabs",
-    "power": "pow",
-    "arcsin": "asin",
-    "arccos": "acos",
-    "arctan": "atan",
-    "arctan2": "atan2",
-}
-
-
-def _combine(code: Code, name: str, dtype: str, a: str, b: str, flags: str = "") -> str:
-    """add, subtract, multiply, divide, or an extreme, of two values of that dtype."""
-    type = TYPES[dtype]
-    if name in _EXTREMES:
-        kind = _EXTREMES[name]
-        if dtype in FLOATS:  # nsz: which of 0 and -0 is larger is left open, as in NumPy
-            return code.call(f"{kind}imum", type, a, b, flags="nsz")
-        return code.call(("u" if dtype == "uint8" else "s") + kind, type, a, b)
-    return code.value(f"{(_FLOAT if dtype in FLOATS else _INTEGER)[name]} {flags} {type} {a}, {b}")
-
-
-def _compare(code: Code, name: str, dtype: str, a: str, b: str) -> str:
-    relation = _COMPARE[name]
-    if dtype in FLOATS:
-        return code.value(f"fcmp {'u' if relation == 'ne' else 'o'}{relation} {TYPES[dtype]} {a}, {b}")
-    if relation not in ("eq", "ne"):
-        relation = ("u" if dtype in ("uint8", "bool") else "s") + relation
-    return code.value(f"icmp {relation} {TYPES[dtype]} {a}, {b}")
-
-
-def _zero(dtype: str) -> str:
-    return number(0.0, TYPES[dtype]) if dtype in FLOATS else "false" if dtype == "bool" else "0"
-
-
-def _one(dtype: str) -> str:
-    return number(1.0, TYPES[dtype]) if dtype in FLOATS else "1"
-
-
-def _cast(code: Code, a: str, old: str, new: str) -> str:
-    if old == new:
-        return a
-    if new == "bool":
-        return _compare(code, "not_equal", old, a, _zero(old))
-    if old in FLOATS and new not in FLOATS:  # what does not fit becomes the nearest that does, NaN 0
-        function = "fptoui.sat" if new == "uint8" else "fptosi.sat"
-        suffix = {"float32": "f32", "float64": "f64"}[old]
-        name = f"@llvm.{function}.{TYPES[new]}.{suffix}"
-        code.declared[f"declare {TYPES[new]} {name}({TYPES[old]})"] = None
-        return code.value(f"call {TYPES[new]} {name}({TYPES[old]} {a})")
-    if old in FLOATS:
-        op = "fpext" if new == "float64" else "fptrunc"
-    elif new in FLOATS:
-        op = "uitofp" if old in ("bool", "uint8") else "sitofp"
-    elif SIZES[new] > SIZES[old] or old == "bool":
-        op = "zext" if old in ("bool", "uint8") else "sext"
-    else:
-        op = "trunc"
-    return code.value(f"{op} {TYPES[old]} {a} to {TYPES[new]}")
-
-
-def _constant(op: Op) -> str:
-    text = str(op.value)
-    return number(float(text), TYPES[op.dtype]) if op.dtype in FLOATS else text.lower()
-
-
-def _sign(code: Code, dtype: str, a: str) -> str:
-    type, one, zero = TYPES[dtype], _one(dtype), _zero(dtype)
-    minus = number(-1.0, type) if dtype in FLOATS else "-1"
-    y = code.value(f"select i1 {_compare(code, 'equal', dtype, a, zero)}, {type} {zero}, {type} {a}")  # NaN stays
-    y = code.value(f"select i1 {_compare(code, 'less', dtype, a, zero)}, {type} {minus}, {type} {y}")
-    return code.value(f"select i1 {_compare(code, 'greater', dtype, a, zero)}, {type} {one}, {type} {y}")
-
-
-def _compute(code: Code, op: Op, args: Sequence[str], old: str) -> str:
-    """A step that is no source, store or reduction, of values whose (last one's) dtype is `old`."""
-    type, a = TYPES[op.dtype], args[0]
-    real = Real(code, a, FORMATS[TYPES[old]]) if old in FLOATS else None
-    if op.name == "cast":
-        return _cast(code, a, old, op.dtype)
-    if op.name == "where":
-        return code.value(f"select i1 {a}, {type} {args[1]}, {type} {args[2]}")
-    if op.name in COMPARISONS:
-        return _compare(code, op.name, old, a, args[1])
-    if op.name == "logical_not":
-        return code.value(f"xor i1 {a}, true")
-    if op.name.startswith("logical"):
-        return code.value(f"{op.name.removeprefix('logical_')} i1 {a}, {args[1]}")
-    if op.name == "sign":
-        return _sign(code, op.dtype, a)
-    if op.name in _FLOAT or op.name in _EXTREMES:
-        return _combine(code, op.name, op.dtype, a, args[1])
-    if real is None:
-        if op.name == "negative":
-            return code.value(f"sub {type} 0, {a}")
-        return a if op.dtype == "uint8" else code.call("abs", type, a, "i1 false")
-    if op.name == "negative":
-        return code.value(f"fneg {type} {a}")
-    if op.name == "isnan":
-        return real.is_("uno", real)
-    if op.name in ("isfinite", "isinf"):
-        return abs(real).is_("olt" if op.name == "isfinite" else "oeq", float("inf"))
-    if op.name in POLYNOMIALS:
-        return POLYNOMIALS[op.name](real).name
-    return code.call(_INTRINSICS.get(op.name, op.name), type, *args)
-
 
 # The loops
 
@@ -333,6 +218,8 @@ class _Writer:
         for i, op in enumerate(self.loops.ops):
             if self.kinds[i] == "uniform" and op.name not in ("store", *REDUCTIONS):
                 self.known[i] = self._uniform(op, places, bases)
+        if idle := any(self.loops.idle):
+            self._leave_idle(bases, first, stop)
         for phase, here in enumerate(self.passes):
             self._row_level(phase)
             self._pass(phase, here, bases, first, stop)
@@ -340,6 +227,45 @@ class _Writer:
         for i, op in enumerate(self.loops.ops):
             if op.name == "store" and self.kinds[i] == "row":
                 self._store(bases[len(self.loops.inputs) + op.number], op.dtype, self.known[op.args[0]])
+        if idle:
+            self.code.label("idle")
+
+    def _leave_idle(self, bases: Sequence[str], first: str, stop: str) -> None:
+        """Goes on, at "busy", unless this row is to be left as it is, and all scalars are finite. Of rows that are not
+        idle the first elements tell as a rule."""
+        code, (indices, inputs) = self.code, self.loops.idle
+        scalars = [i for i, op in enumerate(self.loops.ops) if op.name == "scalar" and op.dtype in FLOATS]
+        types = [f"i{8 * SIZES[self.loops.inputs[n].dtype]}" for n in inputs]
+
+        def bits(column: str, note: str) -> Iterable[str]:
+            for n, type in zip(inputs, types, strict=True):
+                operand = self.loops.inputs[n]
+                address = self._address(bases[n], operand.dtype, column, operand.strides[-1])
+                yield code.value(f"load {type}, ptr {address}{note}")
+
+        def gathered(column: str, found: list[str]) -> Iterable[str]:
+            values = zip(types, found, list(bits(column, self._group())), strict=True)
+            return [code.value(f"or {type} {so_far}, {value}") for type, so_far, value in values]
+
+        def leave(tests: Iterable[str], otherwise: str) -> None:
+            together = functools.reduce(lambda a, b: code.value(f"and i1 {a}, {b}"), tests)
+            code.add(f"br i1 {together}, label %{otherwise}, label %busy")
+
+        def are_zero(types: Sequence[str], values: Iterable[str]) -> list[str]:
+            return [code.value(f"icmp eq {type} {v}, 0") for type, v in zip(types, values, strict=True)]
+
+        def is_finite(i: int) -> str:
+            type = TYPES[self.loops.ops[i].dtype]
+            return abs(Real(code, self.known[i], FORMATS[type])).is_("olt", float("inf"))
+
+        tests = are_zero(["i64"] * len(indices), (self.known[i] for i in indices))
+        tests += map(is_finite, scalars)
+        leave([*tests, *are_zero(types, bits(first, ""))], "look" if inputs else "idle")
+        if inputs:
+            code.lines.append("look:")
+            carried = [(type, "0") for type in types]
+            leave(are_zero(types, self._loop("bits", first, stop, gathered, carried, parallel=True)), "idle")
+        code.lines.append("busy:")
 
     def _row_start(self, i: int, places: Sequence[str]) -> str:
         base, operand = f"%array{i}", self.operands[i]
@@ -351,18 +277,18 @@ class _Writer:
     def _uniform(self, op: Op, places: Sequence[str], bases: Sequence[str]) -> str:
         code = self.code
         if op.name == "constant":
-            return _constant(op)
+            return constant(op)
         if op.name == "index":
             return places[op.number]
-        if op.name == "load":
-            return self._load(bases[op.number], op.dtype)
+        if op.name in ("load", "take"):
+            return self._element(op, bases, "0", "", self.known)
         if op.name == "scalar":
             slot = code.value(f"getelementptr inbounds double, ptr %scalars, i64 {op.value}")
-            return _cast(code, code.value(f"load double, ptr {slot}"), "float64", op.dtype)
+            return cast(code, code.value(f"load double, ptr {slot}"), "float64", op.dtype)
         return self._step(op, self.known)
 
     def _step(self, op: Op, known: dict[int, str]) -> str:
-        return _compute(self.code, op, [known[a] for a in op.args], self.loops.ops[op.args[-1]].dtype)
+        return compute(self.code, op, [known[a] for a in op.args], self.loops.ops[op.args[-1]].dtype)
 
     def _row_level(self, phase: int) -> None:
         """The row-level steps that can be computed after so many passes, once each."""
@@ -384,8 +310,8 @@ class _Writer:
                     known[i] = self._load(self._address(f"%scratch{i}", ops[i].dtype, column), ops[i].dtype, note)
                 elif ops[i].name == "index":
                     known[i] = column
-                elif ops[i].name == "load":
-                    known[i] = self._element(ops[i], bases, column, note)
+                elif ops[i].name in ("load", "take"):
+                    known[i] = self._element(ops[i], bases, column, note, known)
                 else:
                     known[i] = self._step(ops[i], known)
                 if i in here.steps and i in later:
@@ -402,9 +328,11 @@ class _Writer:
             zip(folded, self._loop(f"pass{phase}", first, stop, body, carried, parallel=True), strict=True)
         )
 
-    def _element(self, op: Op, bases: Sequence[str], column: str, note: str) -> str:
-        stride = self.loops.inputs[op.number].strides[-1]
-        return self._load(self._address(bases[op.number], op.dtype, column, stride), op.dtype, note)
+    def _element(self, op: Op, bases: Sequence[str], column: str, note: str, known: dict[int, str]) -> str:
+        operand, base = self.loops.inputs[op.number], bases[op.number]
+        if op.name == "take":
+            base = self._address(base, op.dtype, known[op.args[0]], operand.step)
+        return self._load(self._address(base, op.dtype, column, operand.strides[-1]), op.dtype, note)
 
     # Sums over the rows
 
@@ -416,7 +344,7 @@ class _Writer:
 
         def clear(column: str, _: Sequence[str]) -> None:
             for i in self.sums:
-                self._store(self._sum(i, column, block), ops[i].dtype, _zero(ops[i].dtype), self._group())
+                self._store(self._sum(i, column, block), ops[i].dtype, zero_of(ops[i].dtype), self._group())
 
         def write(column: str, _: Sequence[str]) -> None:
             for op in ops:
@@ -438,14 +366,14 @@ class _Writer:
 
     def _add_to_sum(self, i: int, value: str, column: str, block: str, note: str) -> None:
         address, dtype = self._sum(i, column, block), self.loops.ops[i].dtype
-        total = _combine(self.code, "add", dtype, self._load(address, dtype, note), value)
+        total = combine(self.code, "add", dtype, self._load(address, dtype, note), value)
         self._store(address, dtype, total, note)
 
 
 def _start(op: Op) -> str:
     """What a reduction over a row starts from."""
     if op.name == "row_sum":
-        return _zero(op.dtype)
+        return zero_of(op.dtype)
     if op.dtype in FLOATS:
         return number(float("-inf" if op.name == "row_max" else "inf"), TYPES[op.dtype])
     bits = 8 * SIZES[op.dtype]
@@ -455,8 +383,8 @@ def _start(op: Op) -> str:
 
 def _fold(code: Code, op: Op, total: str, value: str) -> str:
     if op.name == "row_sum":  # in any order, or it could not run in vectors
-        return _combine(code, "add", op.dtype, total, value, flags="reassoc" if op.dtype in FLOATS else "")
-    return _combine(code, op.name, op.dtype, total, value)
+        return combine(code, "add", op.dtype, total, value, flags="reassoc" if op.dtype in FLOATS else "")
+    return combine(code, op.name, op.dtype, total, value)
 
 
 # Machine code

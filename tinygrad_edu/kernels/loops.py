@@ -9,7 +9,7 @@ A step (`Op`) names earlier steps by their position in the list. Its level says 
     column    one a column: `column_sum`, over all axes but the inner one
 
 An array may be both an input and an output if both run through it in the same way: whatever reads an element has read
-it before it is written.
+it before it is written. (`take` reads rows elsewhere, as numbers say; only machine code does it.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOGIC = {"logical_and": 2, "logical_or": 2, "logical_xor": 2, "logical_not": 1}
 ROW_REDUCTIONS = {"row_sum": 1, "row_max": 1, "row_min": 1}
 REDUCTIONS = {**ROW_REDUCTIONS, "column_sum": 1}
 SOURCES = {"load": 0, "scalar": 0, "constant": 0, "index": 0}
-OTHERS = {"cast": 1, "where": 3, "store": 1}
+OTHERS = {"cast": 1, "where": 3, "store": 1, "take": 1}
 ARGUMENTS = {**NUMBERS, **REALS, **TESTS, **COMPARISONS, **LOGIC, **REDUCTIONS, **SOURCES, **OTHERS}
 
 COLUMNS = 16  # what divides columns among threads does so by this many: a vector of float32, and a cache line
@@ -55,18 +55,21 @@ class Unsupported(ValueError):
 
 @dataclass(frozen=True)
 class Operand:
-    """How the loops run through an array: strides in elements, one per axis; 0 repeats."""
+    """How the loops run through an array: strides in elements, one per axis; 0 repeats. For `take` they start at the
+    row that an index says, and `step` is from one row to the next."""
 
     dtype: str
     strides: tuple[int, ...]
+    step: int = 0
 
 
 @dataclass(frozen=True)
 class Op:
     """One step. `args` are positions of earlier steps.
 
-    `value` is the number of the input (`load`), of the run-time scalar (`scalar`) or of the output (`store`), the axis
-    (`index`: the position along it, int64), or of a `constant` its text, so that -0.0 and NaN compare as they should.
+    `value` is the number of the input (`load`, `take`), of the run-time scalar (`scalar`) or of the output (`store`),
+    the axis (`index`: the position along it, int64), or of a `constant` its text, so that -0.0 and NaN compare as they
+    should.
     """
 
     name: str
@@ -87,6 +90,9 @@ class Loops:
 
     A stored row-level value is written once a row, a column-level one once a column: the output's strides along the
     axes that were reduced do not count.
+
+    `idle` says when a row is left as it is: where the steps of its first part, indices that are one a row, are 0, and
+    all bits of the inputs in its second part; and only if all scalars are finite.
     """
 
     shape: tuple[int, ...]
@@ -94,6 +100,7 @@ class Loops:
     outputs: tuple[Operand, ...]
     scalars: int
     ops: tuple[Op, ...]
+    idle: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     @property
     def rows(self) -> int:
@@ -115,6 +122,8 @@ def levels(loops: Loops) -> tuple[str, ...]:
         below = {found[a] for a in op.args}
         if op.name == "load":
             level = "element" if loops.inputs[op.number].strides[-1] else "uniform"
+        elif op.name == "take" and loops.inputs[op.number].strides[-1]:
+            level = "element"
         elif op.name == "index":
             level = "element" if op.value == len(loops.shape) - 1 else "uniform"
         elif op.name in REDUCTIONS:
@@ -143,6 +152,7 @@ def check(loops: Loops) -> None:
         raise fail("reductions of rows or of columns", "both")
     limits = {
         "load": len(loops.inputs),
+        "take": len(loops.inputs),
         "store": len(loops.outputs),
         "scalar": loops.scalars,
         "index": len(loops.shape),
@@ -175,6 +185,8 @@ def _typed(op: Op, dtypes: list[str], loops: Loops) -> bool:
     """Whether the dtypes of a step and of its arguments fit."""
     if op.name == "load":
         return loops.inputs[op.number].dtype == op.dtype
+    if op.name == "take":
+        return loops.inputs[op.number].dtype == op.dtype and dtypes == ["int64"]
     if op.name == "store":
         return loops.outputs[op.number].dtype == op.dtype == dtypes[0]
     if op.name == "index":
@@ -232,7 +244,7 @@ def collapse(loops: Loops) -> Loops:
         else:
             merged.append(axis)
     new = [
-        Operand(old.dtype, tuple(axis.strides[k] for axis in merged))
+        replace(old, strides=tuple(axis.strides[k] for axis in merged))
         for k, old in enumerate((*loops.inputs, *loops.outputs))
     ]
     places = {axis.number: i for i, axis in enumerate(merged)}
@@ -243,6 +255,7 @@ def collapse(loops: Loops) -> Loops:
         tuple(new[count:]),
         loops.scalars,
         tuple(_renumber(op, places) for op in loops.ops),
+        loops.idle,
     )
 
 
@@ -319,6 +332,11 @@ class Builder:
         self.inputs.append(operand)
         return self._step("load", operand.dtype, value=len(self.inputs) - 1)
 
+    def take(self, operand: Operand, index: Step) -> Step:
+        """The elements of a further input, from its row number `index` on."""
+        self.inputs.append(operand)
+        return self._step("take", operand.dtype, self.cast(index, "int64"), value=len(self.inputs) - 1)
+
     def scalar(self, dtype: str | None = None) -> Step:
         """A further run-time scalar, in that dtype."""
         self.scalars += 1
@@ -360,7 +378,7 @@ class Builder:
 
     def apply(self, name: str, *args: Value) -> Step:
         """The function of that name in NumPy, of steps and numbers. Raises Unsupported where there is no such step."""
-        if ARGUMENTS.get(name) != len(args) or name in REDUCTIONS or name in ("store", "cast", *SOURCES):
+        if ARGUMENTS.get(name) != len(args) or name in REDUCTIONS or name in ("store", "cast", "take", *SOURCES):
             raise Unsupported(message("loops", "a known function", f"{name} of {len(args)}"))
         if name == "where":
             return self._where(*args)

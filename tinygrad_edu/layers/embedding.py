@@ -24,7 +24,8 @@ class Embedding(Layer):
 
     Parameters: embeddings (input_dim, output_dim). Raises IndexError for an id that is negative or not below input_dim,
     ValueError for a floating id that is not whole. The gradient is the sum over the rows that were taken, zero for the
-    others; optimizers with a momentum go on moving those too, as in PyTorch and in Keras on JAX.
+    others; optimizers with a momentum go on moving those too, as in PyTorch and in Keras on JAX. Under `jit` that of a
+    large table takes no memory of its size (docs/jit.md).
 
     >>> import tinygrad_edu as tg
     >>> layer = tg.layers.Embedding(3, 2, weights=[[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]])
