@@ -26,24 +26,33 @@ assert ops  # which defines the primitives
 
 def convolutions(rng):
     """Arrays and attributes of `_conv`, `_conv_transpose` and `_conv_kernel` for one random convolution."""
-    axes = rng.integers(1, 3)
-    window, size = rng.integers(1, 4, axes), rng.integers(1, 9, axes)
+    axes = rng.integers(1, 4)
+    window, size = rng.integers(1, 5 - axes // 2, axes), rng.integers(1, 15 - 3 * axes, axes)
     strides, dilation = rng.integers(1, 4, axes), rng.integers(1, 3, axes)
+    dilation[strides > 1] = 1  # of both the transpose has no kernel
     reach = (window - 1) * dilation + 1
     padding = tuple(
-        (int(rng.integers(0, r)), int(rng.integers(0, r)) + max(0, r - s)) for r, s in zip(reach, size, strict=True)
+        (int(rng.integers(0, r + 1)), int(rng.integers(0, r + 1)) + max(0, r - s))
+        for r, s in zip(reach, size, strict=True)
     )
+    if rng.random() < 0.3:
+        padding = tuple((0, max(0, int(r - s))) for r, s in zip(reach, size, strict=True))
     whole = size + np.array([sum(border) for border in padding])
     output = tuple(int(n) for n in (whole - reach) // strides + 1)
-    n, channels, filters = (int(k) for k in rng.integers(1, 20, 3))
-    geometry = Geometry(tuple(map(int, strides)), padding, tuple(map(int, dilation)), 1)
-    x = rng.normal(size=(n, *size, channels))
-    kernel = rng.normal(size=(*window, channels, filters))
-    g = rng.normal(size=(n, *output, filters))
+    groups = int(rng.choice([1, 2, rng.integers(3, 40)]))
+    # of all: whole vectors and more, some elements; of each of many groups one channel, or several
+    deep, group = (int(k) for k in rng.integers(1, [[80, 80], [30, 30], [6, 6], [2, 4]][rng.integers(4)]))
+    if groups > 2:
+        deep, group = min(deep, 6), min(group, 20)
+    geometry = Geometry(tuple(map(int, strides)), padding, tuple(map(int, dilation)), groups)
+    n, size, window = int(rng.integers(1, 6)), tuple(map(int, size)), tuple(map(int, window))
+    x = rng.normal(size=(n, *size, groups * deep))
+    kernel = rng.normal(size=(*window, deep, groups * group))
+    g = rng.normal(size=(n, *output, groups * group))
     return {
         "_conv": ((x, kernel), {"output": output, "geometry": geometry}),
-        "_conv_transpose": ((g, kernel), {"image": tuple(map(int, size)), "geometry": geometry}),
-        "_conv_kernel": ((x, g), {"window": tuple(map(int, window)), "geometry": geometry}),
+        "_conv_transpose": ((g, kernel), {"image": size, "geometry": geometry}),
+        "_conv_kernel": ((x, g), {"window": window, "geometry": geometry}),
     }
 
 
@@ -226,10 +235,12 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
 
 
 def test_what_has_no_recipe_runs_as_defined():
-    x, kernel = np.ones((2, 6, 6, 4), "float32"), np.ones((3, 3, 2, 4), "float32")
+    path = primitives["_conv_transpose"].forward.recipe
+    both_steps = {"image": (7, 7), "geometry": Geometry((2, 2), ((0, 0), (0, 0)), (3, 3), 1)}
+    g, kernel = np.ones((2, 1, 1, 4), "float32"), np.ones((3, 3, 4, 4), "float32")
+    assert registry.run(path, (g, kernel), both_steps) is None
     path = primitives["_conv"].forward.recipe
-    groups = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 2)}
-    assert registry.run(path, (x, kernel), groups) is None
+    x = np.ones((2, 6, 6, 4), "float32")
     one = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)}
     whole = np.ones((3, 3, 4, 4), "float32")
     for arrays in ((x.astype(int), whole.astype(int)), (x.astype(">f4"), whole), (x[:0], whole)):

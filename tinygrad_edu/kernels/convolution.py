@@ -131,28 +131,38 @@ def source(axis, position):
 
 
 @kernel()
-def with_border(x, to, n, z, first, last, planes, rows, columns, form):
+def before(axis, first):
+    """How many elements of a window that begins there lie before the image."""
+    return (max(0, -first) + axis.step - 1) // axis.step
+
+
+@kernel()
+def inside(axis, first, count):
+    """How many of the first `count` of them lie in the image, or would if there were more before it."""
+    return min(count, (max(0, axis.size - first) + axis.step - 1) // axis.step)
+
+
+@kernel()
+def with_border(x, copy, n, z, first, last, planes, rows, columns, form):
     """What rows of a plane of the results read, with zeros around the image: (planes, rows, line, channels)."""
     low = lowest(rows, first)
     count = lowest(rows, last - 1) + (rows.most - 1) * rows.step + 1 - low
     size = form.line * form.channels
     begin = max(0, -columns.low) * form.channels
     end = min(form.line, columns.size - columns.low) * form.channels
-    for p in range(taps(planes, z)):
-        plane = source(planes, z) + p * planes.step
+    front = source(planes, z)
+    for p in range(before(planes, front), inside(planes, front, taps(planes, z))):
         for r in range(count):
-            part = to[p * form.plane + r * size :]
-            if plane >= 0 and plane < planes.size and low + r >= 0 and low + r < rows.size:
-                line = x[((n * planes.size + plane) * rows.size + low + r) * columns.size * form.channels :]
-                for k in range(begin):
-                    part[k] = 0.0
+            to = copy[p * form.plane + r * size :]
+            there = low + r >= 0 and low + r < rows.size
+            line = x[((n * planes.size + front + p * planes.step) * rows.size + low + r) * columns.size * form.channels :]
+            for k in range(begin if there else size):
+                to[k] = 0.0
+            if there:
                 for k in range(begin, end):
-                    part[k] = line[columns.low * form.channels + k]
+                    to[k] = line[columns.low * form.channels + k]
                 for k in range(end, size):
-                    part[k] = 0.0
-            else:
-                for k in range(size):
-                    part[k] = 0.0
+                    to[k] = 0.0
 
 
 @kernel()
@@ -160,23 +170,29 @@ def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, col
     """Tile after tile of rows, for the filters f to f + wide."""
     row = form.line * form.channels
     element = form.deep * form.filters
+    front = before(planes, source(planes, z))
+    deep = inside(planes, source(planes, z), taps(planes, z)) - front
     for h in range(first, last):
+        line = source(rows, h)
+        over = before(rows, line)  # what lies above or below is not looked at
+        high = inside(rows, line, taps(rows, h)) - over
+        start = line - lowest(rows, first) + over * rows.step
         for phase in range(columns.phases):
             w = (phase + columns.before * (columns.phases - 1)) % columns.phases
             count = (columns.output - w + columns.phases - 1) // columns.phases
+            met = (first_tap(planes, z) + front) * rows.window + first_tap(rows, h) + over
             for t in range((count + form.tile - 1) // form.tile):
                 v = w + min(t * form.tile, count - form.tile) * columns.phases  # the last may repeat some
-                inside = (source(rows, h) - lowest(rows, first)) * form.line + source(columns, v) - columns.low
-                met = (first_tap(planes, z) * rows.window + first_tap(rows, h)) * columns.window + first_tap(columns, w)
+                at = start * form.line + source(columns, v) - columns.low
                 tile(
-                    near[inside * form.channels + f // form.group * form.deep :],
-                    kernel[met * element + f :],
+                    near[front * form.plane + at * form.channels + f // form.group * form.deep :],
+                    kernel[(met * columns.window + first_tap(columns, w)) * element + f :],
                     y[(((n * planes.output + z) * rows.output + h) * columns.output + v) * form.filters + f :],
                     wide,
                     ((form.tile, columns.stride * form.channels, columns.phases * form.filters),),
                     (
-                        (taps(planes, z), form.plane, rows.window * columns.window * element),
-                        (taps(rows, h), rows.step * row, columns.window * element),
+                        (deep, form.plane, rows.window * columns.window * element),
+                        (high, rows.step * row, columns.window * element),
                         (taps(columns, w), columns.step * form.channels, element),
                         (form.deep, 1, form.filters),
                     ),
@@ -211,32 +227,40 @@ def convolve(x, kernel, y, start, stop, scratch, planes, rows, columns, form):
 
 
 @kernel()
-def correlate_tile(near, g, kernel, images, count, p, t, k, taps, run, f, wide, planes, rows, columns, form, add):
-    """So many rows of the kernel's gradient: from its plane p, tap t and channel k on."""
+def correlate_tile(
+    x, g, kernel, images, z, first, last, p, a, b, k, taps, run, f, wide, planes, rows, columns, form, add
+):  # fmt: skip
+    """So many rows of the kernel's gradient: from its element (p, a, b) and channel k on."""
     row = form.line * form.channels
     element = form.deep * form.filters
-    a = t if form.whole else t // columns.window
-    b = 0 if form.whole else t % columns.window
-    inside = p * form.plane + a * rows.step * row + b * columns.step * form.channels + k
-    rows_of_taps = (rows.step * row, columns.window * element) if form.whole else (columns.step * form.channels, element)
+    plane = source(planes, z) + p * planes.step
+    # the results whose windows have this row in the image; of more rows at once, some are zeros
+    line = rows.low + a * rows.step
+    alone = taps == 1 or not form.whole
+    begin = max(first, (max(0, -line) + rows.stride - 1) // rows.stride) if alone else first
+    end = min(last, (max(0, rows.size - line) + rows.stride - 1) // rows.stride) if alone else last
+    at = ((begin - first) * rows.stride + a * rows.step) * row + b * columns.step * form.channels + k
     tile(
-        near[inside + f // form.group * form.deep :],
-        g[f:],
+        x[p * form.plane + at + f // form.group * form.deep :],
+        g[(begin - first) * columns.output * form.filters + f :],
         kernel[((p * rows.window + a) * columns.window + b) * element + k * form.filters + f :],
         wide,
-        ((taps, *rows_of_taps), (run, 1, form.filters)),
         (
-            (images, form.image, rows.output * columns.output * form.filters),
-            (count, rows.stride * row, columns.output * form.filters),
+            (taps, rows.step * row, columns.window * element) if form.whole else (taps, columns.step * form.channels, element),
+            (run, 1, form.filters),
+        ),
+        (
+            (images if plane >= 0 and plane < planes.size else 0, form.image, rows.output * columns.output * form.filters),
+            (end - begin, rows.stride * row, columns.output * form.filters),
             (columns.output, columns.stride * form.channels, form.filters),
         ),
         form.spread,
         add,
-    )
+    )  # fmt: skip
 
 
 @kernel()
-def correlate_rows(near, g, kernel, images, count, piece, f, wide, planes, rows, columns, form, add):
+def correlate_rows(x, g, kernel, images, z, first, last, piece, f, wide, planes, rows, columns, form, add):
     """One of the pieces into which the rows of the kernel's gradient are cut."""
     taps, run = form.tile
     length = columns.window * form.deep if form.whole else form.deep
@@ -247,33 +271,35 @@ def correlate_rows(near, g, kernel, images, count, piece, f, wide, planes, rows,
     t = piece // runs % groups * taps
     rest = piece // (runs * groups)
     p = rest if form.whole else rest // rows.window
-    first = 0 if form.whole else rest % rows.window * columns.window
+    a = t if form.whole else rest % rows.window
+    b = 0 if form.whole else t
     if k + run <= length and t + taps <= lines:
         correlate_tile(
-            near, g, kernel, images, count, p, first + t, k, taps, run, f, wide, planes, rows, columns, form, add
+            x, g, kernel, images, z, first, last, p, a, b, k, taps, run, f, wide, planes, rows, columns, form, add
         )
     else:  # only one of both is not a multiple
         correlate_tile(
-            near, g, kernel, images, count, p, first + t, k, lines % taps if lines % taps else taps,
-            length % run if length % run else run, f, wide,
-            planes, rows, columns, form, add,
+            x, g, kernel, images, z, first, last, p, a, b, k, lines % taps if lines % taps else taps,
+            length % run if length % run else run, f, wide, planes, rows, columns, form, add,
         )  # fmt: skip
 
 
 @kernel()
-def correlate_piece(near, g, kernel, images, count, piece, planes, rows, columns, form, add):
+def correlate_piece(x, g, kernel, images, z, first, last, piece, planes, rows, columns, form, add):
+    """One of the pieces of the kernel's gradient, for some filters."""
     parts = (form.span + form.wide - 1) // form.wide
     part = piece % parts
     kinds = form.filters // form.span
     f = piece // parts % kinds * form.span + part * form.wide
+    rest = form.span % form.wide
     if (part + 1) * form.wide <= form.span:
         correlate_rows(
-            near, g, kernel, images, count, piece // (parts * kinds), f, form.wide, planes, rows, columns, form, add
-        )
+            x, g, kernel, images, z, first, last, piece // (parts * kinds), f, form.wide,
+            planes, rows, columns, form, add,
+        )  # fmt: skip
     else:
         correlate_rows(
-            near, g, kernel, images, count, piece // (parts * kinds), f, 
-            form.span % form.wide if form.span % form.wide else form.wide,
+            x, g, kernel, images, z, first, last, piece // (parts * kinds), f, rest if rest else form.wide,
             planes, rows, columns, form, add,
         )  # fmt: skip
 
@@ -282,14 +308,14 @@ def correlate_piece(near, g, kernel, images, count, piece, planes, rows, columns
 def correlate(x, g, kernel, start, stop, scratch, batch, planes, rows, columns, form):
     """The gradient of the kernel: each thread makes some pieces of it."""
     for piece in range(start, stop):
-        correlate_piece(x, g, kernel, 0, 0, piece, planes, rows, columns, form, False)  # zeros
+        correlate_piece(x, g, kernel, 0, 0, 0, 0, piece, planes, rows, columns, form, False)  # zeros
     for n in range(0, batch, form.images):
         images = min(form.images, batch - n)
         for z in range(planes.output):
             for first in range(0, rows.output, form.block):
                 last = min(first + form.block, rows.output)
-                inside = ((n * planes.size + source(planes, z)) * rows.size + lowest(rows, first)) * columns.size
-                near = scratch if form.bordered else x[(inside + columns.low) * form.channels :]
+                at = ((n * planes.size + source(planes, z)) * rows.size + lowest(rows, first)) * columns.size
+                near = scratch if form.bordered else x[(at + columns.low) * form.channels :]
                 if form.bordered:
                     for i in range(images):
                         with_border(
@@ -297,7 +323,9 @@ def correlate(x, g, kernel, start, stop, scratch, batch, planes, rows, columns, 
                         )
                 results = g[((n * planes.output + z) * rows.output + first) * columns.output * form.filters :]
                 for piece in range(start, stop):
-                    correlate_piece(near, results, kernel, images, last - first, piece, planes, rows, columns, form, True)
+                    correlate_piece(
+                        near, results, kernel, images, z, first, last, piece, planes, rows, columns, form, True
+                    )
 
 
 @kernel()
@@ -357,7 +385,7 @@ def _form(axes: list[Axis], channels: int, filters: int, groups: int, dtype: str
     planes, rows, columns = axes
     deep, group = channels // groups, filters // groups
     vector = lanes(dtype)
-    spreads = groups > 1 and group < vector and vector // group * deep <= _SPREAD
+    spreads = groups > 1 and 3 * group <= vector and vector // group * deep <= _SPREAD
     lane = vector // group * group if spreads else vector
     bordered = any(axis.leaves for axis in axes)
     line = columns.reach if bordered else columns.size

@@ -11,13 +11,11 @@ import numpy
 from . import llvm
 from .polynomials import Code
 
-# On loops: LLVM would unroll them further, which takes it a second and gains nothing
+# On loops: LLVM would unroll them, which takes it long and gains nothing
 HINTS = """
 !0 = distinct !{!0, !1, !2}
-!1 = !{!"llvm.loop.unroll.count", i32 4}
+!1 = !{!"llvm.loop.unroll.disable"}
 !2 = !{!"llvm.loop.vectorize.enable", i1 false}
-!3 = distinct !{!3, !2, !4}
-!4 = !{!"llvm.loop.unroll.disable"}
 """
 
 
@@ -187,7 +185,7 @@ def loop(
     following = body(i, names) or ()
     code.label(f"{label}.latch")
     code.add(f"{i}.next = add i64 {i}, {step}")
-    code.add(f"br label %{label}, !llvm.loop !{0 if carried else 3}")
+    code.add(f"br label %{label}, !llvm.loop !0")
     code.lines.append(f"{label}.exit:")
     code.lines[place:place] = [
         f"  {name} = phi {type} [ {start}, %{label}.entry ], [ {value}, %{label}.latch ]"
