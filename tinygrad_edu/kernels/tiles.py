@@ -37,13 +37,13 @@ def tile(
     """
     for row in itertools.product(*(range(count) for count, _, _ in rows)):
         at_a, at_c = (sum(i * level[which] for i, level in zip(row, rows, strict=True)) for which in (1, 2))
-        total = [c[at_c + f] if add else 0.0 for f in range(columns)]
+        total = [0.0] * columns
         for k in itertools.product(*(range(count) for count, _, _ in sums)):
             k_a, k_b = (sum(i * level[which] for i, level in zip(k, sums, strict=True)) for which in (1, 2))
             for f in range(columns):
                 total[f] += a[at_a + k_a + f // spread[1] * spread[0]] * b[k_b + f]
         for f in range(columns):
-            c[at_c + f] = total[f]
+            c[at_c + f] = c[at_c + f] + total[f] if add else total[f]
 
 
 class Tile:
@@ -83,13 +83,13 @@ class Tile:
 
             return loop(code, "0", count, 1, body, [(self.vector, total) for total in totals])
 
-        start = ["zeroinitializer"] * (len(places) * len(self.parts))
-        if add:
-            start = [self._load(self._at(c, str(at + f)), n) for _, at in places for f, n in self.parts]
-        totals = iter(level(0, a, b, start))
+        totals = iter(level(0, a, b, ["zeroinitializer"] * (len(places) * len(self.parts))))
         for _, at in places:
             for first, count in self.parts:
-                self._store(next(totals), self._at(c, str(at + first)), count)
+                place, total = self._at(c, str(at + first)), next(totals)
+                if add:
+                    total = code.value(f"fadd {self.vector} {total}, {self._load(place, count)}")
+                self._store(total, place, count)
 
     def _products(self, a: str, b: str, places: Sequence[int], totals: Sequence[str]) -> list[str]:
         near = [self._load(self._at(b, str(first)), count) for first, count in self.parts]
