@@ -76,9 +76,11 @@ class Form(NamedTuple):
     Attributes:
         channels, filters: of what is read and of the results.
         deep, group: channels and filters of each group.
+        element: numbers in the kernel for each place in the window.
         spread: as `tile` has it.
+        single: whether there is one filter only: then a tile's columns are the channels.
         whole: whether all channels of neighbouring elements of a window lie side by side.
-        span, wide: filters of one kind (of a group, or all), and how many of them a tile has.
+        kinds, span, wide: of each kind (group, or all) so many filters, and how many of them a tile has.
         tile: positions of a tile, or rows of the kernel's gradient: (elements of the window, channels of these).
         block: rows of results at a time.
         images: how many at a time, for the gradient of the kernel.
@@ -91,8 +93,11 @@ class Form(NamedTuple):
     filters: int
     deep: int
     group: int
+    element: int
     spread: tuple[int, int]
+    single: bool
     whole: bool
+    kinds: int
     span: int
     wide: int
     tile: Any
@@ -169,7 +174,6 @@ def with_border(x, copy, n, z, first, last, planes, rows, columns, form):
 def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, columns, form):
     """Tile after tile of rows, for the filters f to f + wide."""
     row = form.line * form.channels
-    element = form.deep * form.filters
     front = before(planes, source(planes, z))
     deep = inside(planes, source(planes, z), taps(planes, z)) - front
     for h in range(first, last):
@@ -186,17 +190,18 @@ def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, col
                 at = start * form.line + source(columns, v) - columns.low
                 tile(
                     near[front * form.plane + at * form.channels + f // form.group * form.deep :],
-                    kernel[(met * columns.window + first_tap(columns, w)) * element + f :],
+                    kernel[(met * columns.window + first_tap(columns, w)) * form.element + f :],
                     y[(((n * planes.output + z) * rows.output + h) * columns.output + v) * form.filters + f :],
                     wide,
                     ((form.tile, columns.stride * form.channels, columns.phases * form.filters),),
                     (
-                        (deep, form.plane, rows.window * columns.window * element),
-                        (high, rows.step * row, columns.window * element),
-                        (taps(columns, w), columns.step * form.channels, element),
+                        (deep, form.plane, rows.window * columns.window * form.element),
+                        (high, rows.step * row, columns.window * form.element),
+                        (taps(columns, w), columns.step * form.channels, form.element),
                         (form.deep, 1, form.filters),
                     ),
                     form.spread,
+                    fold=form.single,
                 )
 
 
@@ -213,7 +218,7 @@ def convolve(x, kernel, y, start, stop, scratch, planes, rows, columns, form):
         near = scratch if form.bordered else x[inside * form.channels :]
         if form.bordered:
             with_border(x, scratch, n, z, first, last, planes, rows, columns, form)
-        for group in range(form.filters // form.span):
+        for group in range(form.kinds):
             f = group * form.span
             for part in range(form.span // form.wide):
                 convolve_rows(
@@ -232,7 +237,6 @@ def correlate_tile(
 ):  # fmt: skip
     """So many rows of the kernel's gradient: from its element (p, a, b) and channel k on."""
     row = form.line * form.channels
-    element = form.deep * form.filters
     plane = source(planes, z) + p * planes.step
     # the results whose windows have this row in the image; of more rows at once, some are zeros
     line = rows.low + a * rows.step
@@ -242,11 +246,11 @@ def correlate_tile(
     at = ((begin - first) * rows.stride + a * rows.step) * row + b * columns.step * form.channels + k
     tile(
         x[p * form.plane + at + f // form.group * form.deep :],
-        g[(begin - first) * columns.output * form.filters + f :],
-        kernel[((p * rows.window + a) * columns.window + b) * element + k * form.filters + f :],
+        g[(begin - first) * columns.output * form.filters + (0 if form.single else f) :],
+        kernel[((p * rows.window + a) * columns.window + b) * form.element + k * form.filters + f :],
         wide,
         (
-            (taps, rows.step * row, columns.window * element) if form.whole else (taps, columns.step * form.channels, element),
+            (taps, rows.step * row, columns.window * form.element) if form.whole else (taps, columns.step * form.channels, form.element),
             (run, 1, form.filters),
         ),
         (
@@ -256,6 +260,7 @@ def correlate_tile(
         ),
         form.spread,
         add,
+        form.single,
     )  # fmt: skip
 
 
@@ -289,7 +294,7 @@ def correlate_piece(x, g, kernel, images, z, first, last, piece, planes, rows, c
     """One of the pieces of the kernel's gradient, for some filters."""
     parts = (form.span + form.wide - 1) // form.wide
     part = piece % parts
-    kinds = form.filters // form.span
+    kinds = form.kinds
     f = piece // parts % kinds * form.span + part * form.wide
     rest = form.span % form.wide
     if (part + 1) * form.wide <= form.span:
@@ -344,8 +349,8 @@ def flip(kernel, flipped, start, stop, planes, rows, columns, form):
         a = turned(rows, tap // columns.window % rows.window)
         b = turned(columns, tap % columns.window)
         near = kernel[tap * form.group * form.channels :]
-        to = flipped[((p * rows.window + a) * columns.window + b) * form.deep * form.filters :]
-        for f in range(form.deep):
+        to = flipped[((p * rows.window + a) * columns.window + b) * form.element :]
+        for f in range(form.element // form.filters):
             for c in range(form.filters):
                 to[f * form.filters + c] = near[c % form.group * form.channels + c // form.group * form.deep + f]
 
@@ -376,24 +381,34 @@ def _cycles(rows: int, filters: int, wide: int, lane: int) -> float:
 def _sizes(lane: int, filters: int) -> list[tuple[int, int]]:
     """(rows, filters) of the tiles that fit the registers."""
     registers, _ = llvm.registers()
-    vectors = range(1, min(4, -(-filters // lane)) + 1)
+    vectors = range(1, min(_vectors(), -(-filters // lane)) + 1)
     return [(n, min(v * lane, filters)) for v in vectors for n in range(1, (registers - 1) // v)]
+
+
+def _vectors() -> int:
+    """Of how many vectors a row of a tile is at most."""
+    return llvm.registers()[0] // 8
 
 
 def _form(axes: list[Axis], channels: int, filters: int, groups: int, dtype: str) -> tuple[Form, int]:
     """The form of a convolution without `tile`, `wide` and what follows of them, and the filters of a vector."""
     planes, rows, columns = axes
-    deep, group = channels // groups, filters // groups
     vector = lanes(dtype)
-    spreads = groups > 1 and 3 * group <= vector and vector // group * deep <= _SPREAD
+    single = filters == groups == 1 and 1 < channels <= _vectors() * vector
+    deep, group = (1, 1) if single else (channels // groups, filters // groups)
+    spreads = single or (groups > 1 and 3 * group <= vector and vector // group * deep <= _SPREAD)
     lane = vector // group * group if spreads else vector
+    span = channels if single else filters if spreads or groups == 1 else group
     bordered = any(axis.leaves for axis in axes)
     line = columns.reach if bordered else columns.size
     form = Form(
         channels, filters, deep, group,
+        element=channels if single else deep * filters,
         spread=(deep, group) if spreads else (0, 1),
-        span=filters if spreads or groups == 1 else group,
-        whole=columns.step == 1 and groups == 1,
+        single=single,
+        kinds=1 if single else filters // span,
+        span=span,
+        whole=columns.step == 1 and groups == 1 and not single,
         bordered=bordered,
         line=line,
         plane=0 if bordered else planes.step * rows.size * line * channels,
@@ -426,6 +441,7 @@ def _convolution(axes: list[Axis], n: int, channels: int, filters: int, groups: 
     form, lane = _form(axes, channels, filters, groups, dtype)
     count = -(-columns.output // columns.phases)
     fit = [size for size in _sizes(lane, form.span) if size[0] <= max(1, columns.output // columns.phases)]
+    fit = [size for size in fit if size[1] == form.span or not form.single]
     tile, wide = min(fit, key=lambda size: -(-count // size[0]) * _cycles(size[0], form.span, size[1], lane))
     most = max(1, min(rows.output, n * planes.output * rows.output // _PIECES))
     form, scratch = _blocked(form._replace(tile=tile, wide=wide), axes, _rows_at_a_time(form, axes, most))
@@ -449,7 +465,7 @@ def _correlation(axes: list[Axis], n: int, channels: int, filters: int, groups: 
     form = form._replace(tile=(taps, run), wide=wide)
     form, scratch = _blocked(form, axes, _rows_at_a_time(form, axes, rows.output))
     outer = planes.window if form.whole else planes.window * rows.window
-    pieces = outer * -(-lines // taps) * -(-length // run) * (filters // form.span) * -(-form.span // wide)
+    pieces = outer * -(-lines // taps) * -(-length // run) * form.kinds * -(-form.span // wide)
     if planes.output == 1 and form.block == rows.output:
         images = max(1, min(n, _BORDERED // (rows.output * columns.output * max(channels, filters))))
         form, scratch = form._replace(images=images), scratch * images

@@ -537,7 +537,7 @@ class _Writer:
         code.add(f"call void %{'s' if c.dtype == 'float32' else 'd'}gemm({', '.join(arguments)})")
 
     def _tile(
-        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, add: bool
+        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, alike: bool, **how: Any
     ) -> None:
         levels: list[tuple[Operand, Operand, Operand]] = []
         for count, *steps in reversed(sums):
@@ -547,4 +547,4 @@ class _Writer:
             elif count != 1:
                 levels.append((count, *steps))
         counts = [[self._as(value, "i64") for value in level] for level in reversed(levels)]
-        Tile(self.code, c.dtype, columns, spread).write(a.name, b.name, c.name, rows, counts, add)
+        Tile(self.code, c.dtype, columns, spread, alike).write(a.name, b.name, c.name, rows, counts, **how)

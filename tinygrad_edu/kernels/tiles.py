@@ -28,12 +28,15 @@ def tile(
     sums: Sequence[tuple[int, int, int]],
     spread: tuple[int, int] = (0, 1),
     add: bool = False,
+    alike: bool = False,
+    fold: bool = False,
 ) -> None:
     """c[row, column] = sum over k of a[row, k] * b[k, column], of neighbouring columns.
 
     `rows` says for each of one or more axes of the rows how many there are, and the elements from one to the next in a
-    and in c; `sums` the same of k, in a and in b. With a spread (channels, filters), so many columns after the other
-    share an element of a, and the next take that which lies so many elements after it. If `add`, it is added to c.
+    and in c; `sums` the same of k, in a and in b. With a spread (channels, filters), `filters` columns after the other
+    share an element of a, and the next share the one `channels` elements later. If `alike`, all columns share that of
+    b. If `add`, the sum is added to c; if `fold`, c gets only the sum of all columns.
     """
     for row in itertools.product(*(range(count) for count, _, _ in rows)):
         at_a, at_c = (sum(i * level[which] for i, level in zip(row, rows, strict=True)) for which in (1, 2))
@@ -41,16 +44,16 @@ def tile(
         for k in itertools.product(*(range(count) for count, _, _ in sums)):
             k_a, k_b = (sum(i * level[which] for i, level in zip(k, sums, strict=True)) for which in (1, 2))
             for f in range(columns):
-                total[f] += a[at_a + k_a + f // spread[1] * spread[0]] * b[k_b + f]
-        for f in range(columns):
-            c[at_c + f] = c[at_c + f] + total[f] if add else total[f]
+                total[f] += a[at_a + k_a + f // spread[1] * spread[0]] * b[k_b + (0 if alike else f)]
+        for f, value in enumerate([sum(total)] if fold else total):
+            c[at_c + f] = c[at_c + f] + value if add else value
 
 
 class Tile:
     """Writes the code of one."""
 
-    def __init__(self, code: Code, dtype: str, columns: int, spread: tuple[int, int]):
-        self.code, self.number = code, llvm.TYPES[dtype]
+    def __init__(self, code: Code, dtype: str, columns: int, spread: tuple[int, int], alike: bool):
+        self.code, self.number, self.alike = code, llvm.TYPES[dtype], alike
         self.channels, self.filters = spread
         self.lanes = lanes(dtype)
         self.align = llvm.SIZES[dtype]
@@ -66,6 +69,7 @@ class Tile:
         rows: Sequence[tuple[int, int, int]],
         sums: Sequence[tuple[str, str, str]],
         add: bool,
+        fold: bool,
     ) -> None:
         code = self.code
         places = [
@@ -85,6 +89,9 @@ class Tile:
 
         totals = iter(level(0, a, b, ["zeroinitializer"] * (len(places) * len(self.parts))))
         for _, at in places:
+            if fold:
+                self._store_sum([next(totals) for _ in self.parts], self._at(c, str(at)))
+                continue
             for first, count in self.parts:
                 place, total = self._at(c, str(at + first)), next(totals)
                 if add:
@@ -92,7 +99,10 @@ class Tile:
                 self._store(total, place, count)
 
     def _products(self, a: str, b: str, places: Sequence[int], totals: Sequence[str]) -> list[str]:
-        near = [self._load(self._at(b, str(first)), count) for first, count in self.parts]
+        if self.alike:
+            near = [self._same(b)] * len(self.parts)
+        else:
+            near = [self._load(self._at(b, str(first)), count) for first, count in self.parts]
         found, before = [], iter(totals)
         for place in places:
             far = None
@@ -111,11 +121,7 @@ class Tile:
         """The elements of a for so many columns."""
         code = self.code
         if not self.channels:
-            value = code.value(f"load {self.number}, ptr {place}")
-            first = code.value(f"insertelement {self.vector} poison, {self.number} {value}, i64 0")
-            return code.value(
-                f"shufflevector {self.vector} {first}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"
-            )
+            return self._same(place)
         needed = [lane // self.filters * self.channels for lane in range(count)]
         if needed == list(range(count)):
             return self._load(place, count)
@@ -124,6 +130,13 @@ class Tile:
         chosen = ", ".join(f"i32 {k}" for k in needed + [0] * (self.lanes - count))
         wide = f"<{width} x {self.number}>"
         return code.value(f"shufflevector {wide} {loaded}, {wide} poison, <{self.lanes} x i32> <{chosen}>")
+
+    def _same(self, place: str) -> str:
+        """One element for all columns."""
+        code, vector = self.code, self.vector
+        value = code.value(f"load {self.number}, ptr {place}")
+        first = code.value(f"insertelement {vector} poison, {self.number} {value}, i64 0")
+        return code.value(f"shufflevector {vector} {first}, {vector} poison, <{self.lanes} x i32> zeroinitializer")
 
     # Memory
 
@@ -155,6 +168,16 @@ class Tile:
         self.code.declared[f"declare void @{name}({self.vector}, ptr, i32, <{self.lanes} x i1>)"] = None
         mask = f"<{self.lanes} x i1> {self._mask(self.lanes, range(count))}"
         self.code.add(f"call void @{name}({self.vector} {value}, ptr {place}, i32 {self.align}, {mask})")
+
+
+    def _store_sum(self, parts: Sequence[str], place: str) -> None:
+        code, (total, *others) = self.code, parts
+        for other in others:
+            total = code.value(f"fadd {self.vector} {total}, {other}")
+        name, zero = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.align}", llvm.number(0.0, self.number)
+        code.declared[f"declare {self.number} @{name}({self.number}, {self.vector})"] = None
+        value = code.value(f"call reassoc {self.number} @{name}({self.number} {zero}, {self.vector} {total})")
+        code.add(f"store {self.number} {value}, ptr {place}")
 
 
 def lanes(dtype: str) -> int:
