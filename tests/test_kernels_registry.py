@@ -83,6 +83,18 @@ def poolings(rng):
     }
 
 
+def resizings(rng):
+    n, channels, *lengths = (int(k) for k in rng.integers(1, [4, 20, 9, 9, 14, 14]))
+    image, size, bilinear = tuple(lengths[:2]), tuple(lengths[2:]), bool(rng.random() < 0.6)
+    x, g = rng.normal(size=(n, *image, channels)), rng.normal(size=(n, *size, channels))
+    x[rng.random(x.shape) < 0.03] = rng.choice([math.nan, math.inf])
+    g[rng.random(g.shape) < 0.03] = rng.choice([math.nan, math.inf])
+    return {
+        "_resize": ((x,), {"size": size, "bilinear": bilinear}),
+        "_resize_transpose": ((g,), {"image": image, "bilinear": bilinear}),
+    }
+
+
 def recurrence(rng, gates, states, extra, activation):
     """Arrays and attributes of a recurrent network, and of its gradient, whose residuals the definition makes."""
     batch, time, features, units = (int(k) for k in rng.integers(1, [9, 6, 5, 9]))
@@ -158,6 +170,7 @@ FAMILIES = {
     **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
     **dict.fromkeys(("_simple_rnn", "_simple_rnn_gradient"), lambda rng: recurrence(rng, 1, 1, (), True)),
     **dict.fromkeys(("_conv", "_conv_transpose", "_conv_kernel"), convolutions),
+    **dict.fromkeys(("_resize", "_resize_transpose"), resizings),
     **dict.fromkeys(("_max_pool", "_max_unpool", "_sum_pool", "_sum_unpool"), poolings),
 }
 RECIPES = {name: p.forward.recipe for name, p in primitives.items() if hasattr(p.forward, "recipe")}

@@ -160,7 +160,9 @@ def with_border(x, copy, n, z, first, last, planes, rows, columns, form):
         for r in range(count):
             to = copy[p * form.plane + r * size :]
             there = low + r >= 0 and low + r < rows.size
-            line = x[((n * planes.size + front + p * planes.step) * rows.size + low + r) * columns.size * form.channels :]
+            line = x[
+                ((n * planes.size + front + p * planes.step) * rows.size + low + r) * columns.size * form.channels :
+            ]
             for k in range(begin if there else size):
                 to[k] = 0.0
             if there:
@@ -244,24 +246,24 @@ def correlate_tile(
     begin = max(first, (max(0, -line) + rows.stride - 1) // rows.stride) if alone else first
     end = min(last, (max(0, rows.size - line) + rows.stride - 1) // rows.stride) if alone else last
     at = ((begin - first) * rows.stride + a * rows.step) * row + b * columns.step * form.channels + k
+    there = images if plane >= 0 and plane < planes.size else 0
+    tap = rows.step * row if form.whole else columns.step * form.channels
+    element = columns.window * form.element if form.whole else form.element
     tile(
         x[p * form.plane + at + f // form.group * form.deep :],
         g[(begin - first) * columns.output * form.filters + (0 if form.single else f) :],
         kernel[((p * rows.window + a) * columns.window + b) * form.element + k * form.filters + f :],
         wide,
+        ((taps, tap, element), (run, 1, form.filters)),
         (
-            (taps, rows.step * row, columns.window * form.element) if form.whole else (taps, columns.step * form.channels, form.element),
-            (run, 1, form.filters),
-        ),
-        (
-            (images if plane >= 0 and plane < planes.size else 0, form.image, rows.output * columns.output * form.filters),
+            (there, form.image, rows.output * columns.output * form.filters),
             (end - begin, rows.stride * row, columns.output * form.filters),
             (columns.output, columns.stride * form.channels, form.filters),
         ),
         form.spread,
         add,
         form.single,
-    )  # fmt: skip
+    )
 
 
 @kernel()
@@ -323,9 +325,7 @@ def correlate(x, g, kernel, start, stop, scratch, batch, planes, rows, columns, 
                 near = scratch if form.bordered else x[(at + columns.low) * form.channels :]
                 if form.bordered:
                     for i in range(images):
-                        with_border(
-                            x, scratch[i * form.image :], n + i, z, first, last, planes, rows, columns, form
-                        )
+                        with_border(x, scratch[i * form.image :], n + i, z, first, last, planes, rows, columns, form)
                 results = g[((n * planes.output + z) * rows.output + first) * columns.output * form.filters :]
                 for piece in range(start, stop):
                     correlate_piece(

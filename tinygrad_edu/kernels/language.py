@@ -37,8 +37,8 @@ from typing import Any, TypeAlias
 import numpy
 
 from . import blas, llvm
-from .tiles import HINTS, Tile, tile
 from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
+from .tiles import HINTS, Tile, tile
 
 
 def local(size: int) -> Any:
@@ -336,17 +336,8 @@ class _Writer:
         if isinstance(node, ast.Call):
             return self._call(node)
         if isinstance(node, ast.Tuple):
-            return self._tuple(node)
+            return tuple(map(self._expression, node.elts))
         raise self._unknown(node)
-
-    def _tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
-        found: list[Any] = []
-        for element in node.elts:
-            if isinstance(element, ast.Starred):
-                found.extend(self._expression(element.value))
-            else:
-                found.append(self._expression(element))
-        return tuple(found)
 
     def _attribute(self, node: ast.Attribute) -> Any:
         """`math.inf`, and what a named tuple of constants knows."""
@@ -537,7 +528,16 @@ class _Writer:
         code.add(f"call void %{'s' if c.dtype == 'float32' else 'd'}gemm({', '.join(arguments)})")
 
     def _tile(
-        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, alike: bool, **how: Any
+        self,
+        a: Pointer,
+        b: Pointer,
+        c: Pointer,
+        columns: int,
+        rows: Any,
+        sums: Any,
+        spread: Any,
+        alike: bool,
+        **how: Any,
     ) -> None:
         levels: list[tuple[Operand, Operand, Operand]] = []
         for count, *steps in reversed(sums):

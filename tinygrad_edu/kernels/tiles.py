@@ -6,16 +6,16 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy
-
 from . import llvm
 from .polynomials import Code
 
-# On loops: LLVM would unroll them, which takes it long and gains nothing
+# On loops: LLVM would unroll them, or further, which takes it long and gains nothing
 HINTS = """
 !0 = distinct !{!0, !1, !2}
 !1 = !{!"llvm.loop.unroll.disable"}
 !2 = !{!"llvm.loop.vectorize.enable", i1 false}
+!3 = distinct !{!3, !2, !4}
+!4 = !{!"llvm.loop.unroll.count", i32 4}
 """
 
 
@@ -67,7 +67,7 @@ class Tile:
         b: str,
         c: str,
         rows: Sequence[tuple[int, int, int]],
-        sums: Sequence[tuple[str, str, str]],
+        sums: Sequence[Sequence[str]],
         add: bool,
         fold: bool,
     ) -> None:
@@ -141,10 +141,7 @@ class Tile:
     # Memory
 
     def _at(self, base: str, position: str, step: str = "1") -> str:
-        if position == "0" or step == "0":
-            return base
-        offset = position if step == "1" else self.code.value(f"mul i64 {position}, {step}")
-        return self.code.value(f"getelementptr {self.number}, ptr {base}, i64 {offset}")
+        return at(self.code, self.number, base, (position, step))
 
     def _mask(self, width: int, there: Any) -> str:
         return "<" + ", ".join(f"i1 {str(lane in there).lower()}" for lane in range(width)) + ">"
@@ -158,7 +155,9 @@ class Tile:
         name = f"llvm.masked.load.v{width}f{8 * self.align}.p0"
         self.code.declared[f"declare {vector} @{name}(ptr, i32, <{width} x i1>, {vector})"] = None
         mask = f"<{width} x i1> {self._mask(width, there)}"
-        return self.code.value(f"call {vector} @{name}(ptr {place}, i32 {self.align}, {mask}, {vector} zeroinitializer)")
+        return self.code.value(
+            f"call {vector} @{name}(ptr {place}, i32 {self.align}, {mask}, {vector} zeroinitializer)"
+        )
 
     def _store(self, value: str, place: str, count: int) -> None:
         if count == self.lanes:
@@ -168,7 +167,6 @@ class Tile:
         self.code.declared[f"declare void @{name}({self.vector}, ptr, i32, <{self.lanes} x i1>)"] = None
         mask = f"<{self.lanes} x i1> {self._mask(self.lanes, range(count))}"
         self.code.add(f"call void @{name}({self.vector} {value}, ptr {place}, i32 {self.align}, {mask})")
-
 
     def _store_sum(self, parts: Sequence[str], place: str) -> None:
         code, (total, *others) = self.code, parts
@@ -185,6 +183,15 @@ def lanes(dtype: str) -> int:
     return llvm.registers()[1] // llvm.SIZES[dtype]
 
 
+def at(code: Code, type: str, base: str, *steps: tuple[str, int | str]) -> str:
+    """The address so many elements after `base`: the sum of the products of a value and a number."""
+    for position, stride in steps:
+        if str(stride) != "0" and position != "0":
+            offset = position if str(stride) == "1" else code.value(f"mul i64 {position}, {stride}")
+            base = code.value(f"getelementptr {type}, ptr {base}, i64 {offset}")
+    return base
+
+
 def loop(
     code: Code,
     first: str,
@@ -192,9 +199,10 @@ def loop(
     step: int,
     body: Callable[[str, Sequence[str]], Sequence[str] | None],
     carried: Sequence[tuple[str, str]] = (),
+    unrolled: bool = False,
 ) -> list[str]:
     """for (i = first; i < stop; i += step). `carried` are the types and first values of what `body` returns for its
-    next turn; returns their last values."""
+    next turn; returns their last values. The text that has loops needs `HINTS`."""
     label = f"loop{next(code.names)}"
     code.label(f"{label}.entry")
     code.label(label)
@@ -208,7 +216,7 @@ def loop(
     following = body(i, names) or ()
     code.label(f"{label}.latch")
     code.add(f"{i}.next = add i64 {i}, {step}")
-    code.add(f"br label %{label}, !llvm.loop !0")
+    code.add(f"br label %{label}, !llvm.loop !{3 if unrolled else 0}")
     code.lines.append(f"{label}.exit:")
     code.lines[place:place] = [
         f"  {name} = phi {type} [ {start}, %{label}.entry ], [ {value}, %{label}.latch ]"
