@@ -12,7 +12,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives
-from tinygrad_edu.kernels import blas, native, pool, registry
+from tinygrad_edu.kernels import blas, forms, native, pool, registry, tiles
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -245,6 +245,17 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
             a[0] = math.inf
     for made, right in zip(both(name, (*given, *residuals), attributes)[0], expected, strict=True):
         np.testing.assert_array_equal(made, right)
+
+
+@pytest.mark.parametrize("registers", [(16, 32), (32, 16)], ids=["AVX2", "NEON"])
+def test_tiles_for_other_processors(registers, monkeypatch):
+    for module in (forms, tiles):
+        monkeypatch.setattr(module, "registers", lambda: registers)
+    rng = np.random.default_rng(registers[0])
+    for _ in range(4):
+        for name, (arrays, attributes) in convolutions(rng).items():
+            for made, defined in zip(*both(name, arrays, attributes), strict=True):
+                np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max(), err_msg=name)
 
 
 def test_what_has_no_recipe_runs_as_defined():

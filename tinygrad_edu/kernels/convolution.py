@@ -9,104 +9,13 @@ filters, and adds up products while it reads images and kernel once.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-from . import llvm
+from .forms import Axis, axes_of, convolution, correlation
 from .language import kernel
 from .native import Task
 from .registry import Recipe, are_floats
-from .tiles import lanes, tile
-
-_BORDERED = 1 << 14
-"""Elements of images with a border that are made at a time: they stay in the processor's cache."""
-_PIECES = 16
-"""How many pieces a convolution is cut into at least, for threads to share."""
-_SPREAD = 64
-"""Channels that a vector of filters reads at most, where each group has few filters."""
-
-
-class Axis(NamedTuple):
-    """How positions of the results lie on an axis of the images that are read.
-
-    The window of a position meets every `phases`-th element of the kernel; the first of them meets the image at
-
-        (position + before) // phases * stride + offset - (elements it meets - 1) * step
-
-    A convolution has one phase. Its transpose by the image has as many as the convolution has strides: which elements
-    of the kernel reach a position depends on the position.
-    """
-
-    size: int
-    output: int
-    window: int
-    stride: int
-    phases: int
-    before: int
-    offset: int
-    step: int
-
-    @property
-    def most(self) -> int:
-        """Elements that a window meets at most."""
-        return -(-self.window // self.phases)
-
-    @property
-    def low(self) -> int:
-        """The first element that is read; before the image, if it is negative."""
-        return self.before // self.phases * self.stride + self.offset - (self.most - 1) * self.step
-
-    @property
-    def reach(self) -> int:
-        """How many elements are read, from the first to the last."""
-        return (self.output - 1 + self.before) // self.phases * self.stride + self.offset - self.low + 1
-
-    def across(self, positions: int) -> int:
-        """The most elements, from the first to the last, that so many neighbours read."""
-        return min(self.reach, -(-(positions - 1) // self.phases) * self.stride + (self.most - 1) * self.step + 1)
-
-    @property
-    def leaves(self) -> bool:
-        """Whether windows leave the image."""
-        return self.low < 0 or self.low + self.reach > self.size
-
-
-class Form(NamedTuple):
-    """How a convolution is divided.
-
-    Attributes:
-        channels, filters: of what is read and of the results.
-        deep, group: channels and filters of each group.
-        element: numbers in the kernel for each place in the window.
-        spread: as `tile` has it.
-        single: whether there is one filter only: then a tile's columns are the channels.
-        whole: whether all channels of neighbouring elements of a window lie side by side.
-        kinds, span, wide: of each kind (group, or all) so many filters, and how many of them a tile has.
-        tile: positions of a tile, or rows of the kernel's gradient: (elements of the window, channels of these).
-        block: rows of results at a time.
-        images: how many at a time, for the gradient of the kernel.
-        bordered: whether what is read is copied first, with zeros around.
-        line: columns of what is read.
-        plane, image: elements from the plane of one element of the window to the next, and from image to image.
-    """
-
-    channels: int
-    filters: int
-    deep: int
-    group: int
-    element: int
-    spread: tuple[int, int]
-    single: bool
-    whole: bool
-    kinds: int
-    span: int
-    wide: int
-    tile: Any
-    block: int
-    images: int
-    bordered: bool
-    line: int
-    plane: int
-    image: int
+from .tiles import tile
 
 
 @kernel()
@@ -176,6 +85,9 @@ def with_border(x, copy, n, z, first, last, planes, rows, columns, form):
 def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, columns, form):
     """Tile after tile of rows, for the filters f to f + wide."""
     row = form.line * form.channels
+    pitch = wide if form.packed else form.filters
+    element = form.deep * pitch if form.packed else form.element
+    part = kernel[f * (planes.window * rows.window * columns.window * form.deep if form.packed else 1) :]
     front = before(planes, source(planes, z))
     deep = inside(planes, source(planes, z), taps(planes, z)) - front
     for h in range(first, last):
@@ -192,15 +104,15 @@ def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, col
                 at = start * form.line + source(columns, v) - columns.low
                 tile(
                     near[front * form.plane + at * form.channels + f // form.group * form.deep :],
-                    kernel[(met * columns.window + first_tap(columns, w)) * form.element + f :],
+                    part[(met * columns.window + first_tap(columns, w)) * element :],
                     y[(((n * planes.output + z) * rows.output + h) * columns.output + v) * form.filters + f :],
                     wide,
                     ((form.tile, columns.stride * form.channels, columns.phases * form.filters),),
                     (
-                        (deep, form.plane, rows.window * columns.window * form.element),
-                        (high, rows.step * row, columns.window * form.element),
-                        (taps(columns, w), columns.step * form.channels, form.element),
-                        (form.deep, 1, form.filters),
+                        (deep, form.plane, rows.window * columns.window * element),
+                        (high, rows.step * row, columns.window * element),
+                        (taps(columns, w), columns.step * form.channels, element),
+                        (form.deep, 1, pitch),
                     ),
                     form.spread,
                     fold=form.single,
@@ -296,17 +208,14 @@ def correlate_piece(x, g, kernel, images, z, first, last, piece, planes, rows, c
     """One of the pieces of the kernel's gradient, for some filters."""
     parts = (form.span + form.wide - 1) // form.wide
     part = piece % parts
-    kinds = form.kinds
-    f = piece // parts % kinds * form.span + part * form.wide
+    number = piece // (parts * form.kinds)
+    f = piece // parts % form.kinds * form.span + part * form.wide
     rest = form.span % form.wide
     if (part + 1) * form.wide <= form.span:
-        correlate_rows(
-            x, g, kernel, images, z, first, last, piece // (parts * kinds), f, form.wide,
-            planes, rows, columns, form, add,
-        )  # fmt: skip
+        correlate_rows(x, g, kernel, images, z, first, last, number, f, form.wide, planes, rows, columns, form, add)
     else:
         correlate_rows(
-            x, g, kernel, images, z, first, last, piece // (parts * kinds), f, rest if rest else form.wide,
+            x, g, kernel, images, z, first, last, number, f, rest if rest else form.wide,
             planes, rows, columns, form, add,
         )  # fmt: skip
 
@@ -341,135 +250,41 @@ def turned(axis, tap):
     return phase * (axis.window // axis.phases) + min(phase, axis.window % axis.phases) + there - 1 - tap // axis.phases
 
 
+@kernel()
+def flip_part(kernel, flipped, p, a, b, f, wide, planes, rows, columns, form):
+    """An element of the kernel, for the filters f to f + wide."""
+    place = (turned(planes, p) * rows.window + turned(rows, a)) * columns.window + turned(columns, b)
+    near = kernel[((p * rows.window + a) * columns.window + b) * form.group * form.channels :]
+    to = flipped[(f * planes.window * rows.window * columns.window + place * wide) * form.deep :]
+    for c in range(wide):
+        line = near[(f + c) % form.group * form.channels + (f + c) // form.group * form.deep :]
+        for d in range(form.deep):
+            to[d * wide + c] = line[d]
+
+
 @kernel(writes=("flipped",))
 def flip(kernel, flipped, start, stop, planes, rows, columns, form):
     """The kernel with channels for filters, back to front, for the transpose, which has that form."""
     for tap in range(start, stop):
-        p = turned(planes, tap // (rows.window * columns.window))
-        a = turned(rows, tap // columns.window % rows.window)
-        b = turned(columns, tap % columns.window)
-        near = kernel[tap * form.group * form.channels :]
-        to = flipped[((p * rows.window + a) * columns.window + b) * form.element :]
-        for f in range(form.element // form.filters):
-            for c in range(form.filters):
-                to[f * form.filters + c] = near[c % form.group * form.channels + c // form.group * form.deep + f]
+        p = tap // (rows.window * columns.window)
+        a = tap // columns.window % rows.window
+        b = tap % columns.window
+        if form.single:
+            place = (turned(planes, p) * rows.window + turned(rows, a)) * columns.window + turned(columns, b)
+            for d in range(form.channels):
+                flipped[place * form.channels + d] = kernel[tap * form.channels + d]
+        else:
+            for kind in range(form.kinds):
+                for part in range(form.span // form.wide):
+                    f = kind * form.span + part * form.wide
+                    flip_part(kernel, flipped, p, a, b, f, form.wide, planes, rows, columns, form)
+                rest = form.span % form.wide
+                if rest:
+                    f = (kind + 1) * form.span - rest
+                    flip_part(kernel, flipped, p, a, b, f, rest, planes, rows, columns, form)
 
 
 # Recipes
-
-
-def _axes(image: Any, output: Any, window: Any, geometry: Any, transposed: bool = False) -> list[Axis]:
-    """The three axes, of a convolution over fewer the first trivial; of the transpose by the image if that is due."""
-    strides, padding, dilation, _ = geometry
-    found = [Axis(1, 1, 1, 1, 1, 0, 0, 1)] * (3 - len(window))
-    for size, n, k, stride, (before, _), step in zip(image, output, window, strides, padding, dilation, strict=True):
-        if transposed:
-            found.append(Axis(n, size, k, 1, stride, before, 0, step))
-        else:
-            found.append(Axis(size, n, k, stride, 1, 0, (k - 1) * step - before, step))
-    return found
-
-
-def _cycles(rows: int, filters: int, wide: int, lane: int) -> float:
-    """What a tile of so many rows takes, for all filters: a multiplication takes one cycle, and the next that adds to
-    it waits for it."""
-    parts = [wide] * (filters // wide) + [filters % wide] * (filters % wide > 0)
-    vectors = [-(-part // lane) for part in parts]
-    return sum(max(rows * n, 8) + 0.05 * (rows + n) + 0.5 for n in vectors)
-
-
-def _sizes(lane: int, filters: int) -> list[tuple[int, int]]:
-    """(rows, filters) of the tiles that fit the registers."""
-    registers, _ = llvm.registers()
-    vectors = range(1, min(_vectors(), -(-filters // lane)) + 1)
-    return [(n, min(v * lane, filters)) for v in vectors for n in range(1, (registers - 1) // v)]
-
-
-def _vectors() -> int:
-    """Of how many vectors a row of a tile is at most."""
-    return llvm.registers()[0] // 8
-
-
-def _form(axes: list[Axis], channels: int, filters: int, groups: int, dtype: str) -> tuple[Form, int]:
-    """The form of a convolution without `tile`, `wide` and what follows of them, and the filters of a vector."""
-    planes, rows, columns = axes
-    vector = lanes(dtype)
-    single = filters == groups == 1 and 1 < channels <= _vectors() * vector
-    deep, group = (1, 1) if single else (channels // groups, filters // groups)
-    spreads = single or (groups > 1 and 3 * group <= vector and vector // group * deep <= _SPREAD)
-    lane = vector // group * group if spreads else vector
-    span = channels if single else filters if spreads or groups == 1 else group
-    bordered = any(axis.leaves for axis in axes)
-    line = columns.reach if bordered else columns.size
-    form = Form(
-        channels, filters, deep, group,
-        element=channels if single else deep * filters,
-        spread=(deep, group) if spreads else (0, 1),
-        single=single,
-        kinds=1 if single else filters // span,
-        span=span,
-        whole=columns.step == 1 and groups == 1 and not single,
-        bordered=bordered,
-        line=line,
-        plane=0 if bordered else planes.step * rows.size * line * channels,
-        image=0 if bordered else planes.size * rows.size * line * channels,
-        tile=0, wide=0, block=0, images=1,
-    )  # fmt: skip
-    return form, lane
-
-
-def _blocked(form: Form, axes: list[Axis], block: int) -> tuple[Form, int]:
-    """With so many rows of results at a time, and the elements of scratch that these take."""
-    planes, rows, _ = axes
-    if not form.bordered:
-        return form._replace(block=block), 0
-    plane = rows.across(block) * form.line * form.channels
-    return form._replace(block=block, plane=plane, image=planes.most * plane), planes.most * plane
-
-
-def _rows_at_a_time(form: Form, axes: list[Axis], most: int) -> int:
-    """As many as read no more than `_BORDERED` elements."""
-    planes, rows, _ = axes
-    line = planes.most * form.line * form.channels
-    fit = [n for n in range(1, most + 1) if rows.across(n) * line <= _BORDERED]
-    return max(fit, default=1)
-
-
-def _convolution(axes: list[Axis], n: int, channels: int, filters: int, groups: int, dtype: str) -> dict[str, Any]:
-    """Attributes of the task that convolves."""
-    planes, rows, columns = axes
-    form, lane = _form(axes, channels, filters, groups, dtype)
-    count = -(-columns.output // columns.phases)
-    fit = [size for size in _sizes(lane, form.span) if size[0] <= max(1, columns.output // columns.phases)]
-    fit = [size for size in fit if size[1] == form.span or not form.single]
-    tile, wide = min(fit, key=lambda size: -(-count // size[0]) * _cycles(size[0], form.span, size[1], lane))
-    most = max(1, min(rows.output, n * planes.output * rows.output // _PIECES))
-    form, scratch = _blocked(form._replace(tile=tile, wide=wide), axes, _rows_at_a_time(form, axes, most))
-    return {"form": form, "scratch": scratch, "length": n * planes.output * -(-rows.output // form.block)}
-
-
-def _correlation(axes: list[Axis], n: int, channels: int, filters: int, groups: int, dtype: str) -> dict[str, Any]:
-    """Attributes of the task that makes the kernel's gradient."""
-    planes, rows, columns = axes
-    form, lane = _form(axes, channels, filters, groups, dtype)
-    length = columns.window * channels if form.whole else form.deep
-    lines = rows.window if form.whole else columns.window
-
-    def cycles(size: tuple[int, int]) -> float:
-        taps, run = max(1, size[0] // length), min(size[0], length)
-        cut = [(lines // taps * (length // run), taps * run), (1, lines % taps * run), (lines, length % run * taps)]
-        return sum(times * _cycles(count, form.span, size[1], lane) for times, count in cut if count)
-
-    size, wide = min(_sizes(lane, form.span), key=cycles)
-    taps, run = min(lines, max(1, size // length)), min(size, length)
-    form = form._replace(tile=(taps, run), wide=wide)
-    form, scratch = _blocked(form, axes, _rows_at_a_time(form, axes, rows.output))
-    outer = planes.window if form.whole else planes.window * rows.window
-    pieces = outer * -(-lines // taps) * -(-length // run) * form.kinds * -(-form.span // wide)
-    if planes.output == 1 and form.block == rows.output:
-        images = max(1, min(n, _BORDERED // (rows.output * columns.output * max(channels, filters))))
-        form, scratch = form._replace(images=images), scratch * images
-    return {"form": form, "scratch": scratch, "length": pieces}
 
 
 def _task(which: Any, names: str, axes: list[Axis], shapes: Any, dtype: str, attributes: Any, work: int) -> Task:
@@ -489,8 +304,8 @@ def forward(x: Any, kernel: Any, output: Any, geometry: Any) -> Recipe | None:
     if not are_floats(x, kernel):
         return None
     shape, dtype, groups = (x.shape[0], *output, kernel.shape[-1]), x.dtype.name, geometry.groups
-    axes = _axes(x.shape[1:-1], output, kernel.shape[:-2], geometry)
-    attributes = _convolution(axes, x.shape[0], x.shape[-1], shape[-1], groups, dtype)
+    axes = axes_of(x.shape[1:-1], output, kernel.shape[:-2], geometry)
+    attributes = convolution(axes, x.shape[0], x.shape[-1], shape[-1], groups, dtype)
     shapes = (x.shape, kernel.shape, shape)
     work = math.prod(shape) * math.prod(kernel.shape[:-1])
     return Recipe(((shape, dtype),), (_task(convolve, "x kernel y", axes, shapes, dtype, attributes, work),))
@@ -503,8 +318,9 @@ def transpose(g: Any, kernel: Any, image: Any, geometry: Any) -> Recipe | None:
         return None
     *window, deep, filters = kernel.shape
     shape, dtype, between = (g.shape[0], *image, deep * groups), g.dtype.name, 3
-    axes = _axes(image, g.shape[1:-1], window, geometry, transposed=True)
-    attributes = _convolution(axes, g.shape[0], filters, shape[-1], groups, dtype)
+    axes = axes_of(image, g.shape[1:-1], window, geometry, transposed=True)
+    attributes = convolution(axes, g.shape[0], filters, shape[-1], groups, dtype)
+    attributes["form"] = attributes["form"]._replace(packed=not attributes["form"].single)
     turned = (*window, filters // groups, shape[-1])
     turn = {"form": attributes["form"], "length": math.prod(window)}
     tasks = (
@@ -521,8 +337,8 @@ def kernel_gradient(x: Any, g: Any, window: Any, geometry: Any) -> Recipe | None
         return None
     n, *output, filters = g.shape
     shape, dtype, groups = (*window, x.shape[-1] // geometry.groups, filters), x.dtype.name, geometry.groups
-    axes = _axes(x.shape[1:-1], output, window, geometry)
-    attributes = _correlation(axes, n, x.shape[-1], filters, groups, dtype)
+    axes = axes_of(x.shape[1:-1], output, window, geometry)
+    attributes = correlation(axes, n, x.shape[-1], filters, groups, dtype)
     task = _task(correlate, "x g kernel", axes, (x.shape, g.shape, shape), dtype, attributes,
                  math.prod(g.shape) * math.prod(shape[:-1]))  # fmt: skip
     return Recipe(((shape, dtype),), (task.given((("batch", n),)),))

@@ -123,7 +123,9 @@ def gemm_text(gemm: Gemm, name: str, threads: int, share: bool) -> str:
         if is_small(gemm):
             _small_gemm(code, gemm, a, b, c, height if share else str(gemm.m))
         else:
-            _call_blas(code, gemm, a, b, c, height, width)
+            forms, sizes = (gemm.transpose_a, gemm.transpose_b), (height, width, str(gemm.k))
+            matrices = ((a, str(gemm.lda)), (b, str(gemm.ldb)), (c, str(gemm.ldc)))
+            blas.call(code, "%function", gemm.dtype, forms, sizes, matrices, gemm.alpha, gemm.beta)
 
     empty = [code.value(f"icmp eq i64 {size}, 0") for size in (height, width)]
     code.add(f"br i1 {code.value(f'or i1 {empty[0]}, {empty[1]}')}, label %end, label %begin")
@@ -133,25 +135,6 @@ def gemm_text(gemm: Gemm, name: str, threads: int, share: bool) -> str:
     head = f"define internal void @{name}(i64 %thread, i64 %threads, ptr %a, ptr %b, ptr %c, ptr %function) {{"
     panel = [f"  %panel = alloca [{gemm.k * lanes} x {type}], align 64"] if _packs(gemm) else []
     return "\n".join([*code.declared, head, *panel, *code.lines, "  ret void", "}", HINTS])
-
-
-def _call_blas(code: llvm.Code, gemm: Gemm, a: str, b: str, c: str, height: str, width: str) -> None:
-    library = blas.find()
-    assert library is not None  # `program` has looked
-    type, integer = llvm.TYPES[gemm.dtype], f"i{library.bits}"
-    sizes = [height, width, str(gemm.k)]
-    if library.bits == 32:
-        sizes = [code.value(f"trunc i64 {size} to i32") for size in sizes]
-    forms = [blas.TRANSPOSED if transposed else blas.PLAIN for transposed in (gemm.transpose_a, gemm.transpose_b)]
-    arguments = [
-        *(f"i32 {flag}" for flag in (blas.ROW_MAJOR, *forms)),
-        *(f"{integer} {size}" for size in sizes),
-        f"{type} {llvm.number(gemm.alpha, type)}",
-        *(f"ptr {a}", f"{integer} {gemm.lda}", f"ptr {b}", f"{integer} {gemm.ldb}"),
-        f"{type} {llvm.number(gemm.beta, type)}",
-        *(f"ptr {c}", f"{integer} {gemm.ldc}"),
-    ]
-    code.add(f"call void %function({', '.join(arguments)})")
 
 
 def _packs(gemm: Gemm) -> bool:

@@ -18,6 +18,8 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     for i in range(...)   if   names and elements that are assigned, also by +=; steps are positive constants
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
+    tile(...)             sums of products in registers, see `tiles.py`
+    (a, b)   plane.rows   tuples; what a named tuple among the constants knows
     other kernels         written in line; `return` at their end
 
 Sums may be added in any order, and a product and a sum become one operation.
@@ -504,28 +506,13 @@ class _Writer:
             return Value(type, POLYNOMIALS[name](Real(self.code, text, FORMATS[type])).name)
         return Value(type, self.code.call("fabs" if name == "abs" else name, type, text))
 
-    def _gemm(self, a: Pointer, b: Pointer, c: Pointer, beta: float, **sizes: Any) -> None:
-        library = blas.find()
-        assert library is not None  # who makes a step of this kernel has looked
-        code, type, integer = self.code, llvm.TYPES[c.dtype], f"i{library.bits}"
-
-        def whole(name: str) -> str:
-            text = self._as(sizes[name], "i64")
-            if library.bits == 32 and isinstance(sizes[name], Value):
-                text = code.value(f"trunc i64 {text} to i32")
-            return f"{integer} {text}"
-
-        forms = [blas.TRANSPOSED if sizes[name] else blas.PLAIN for name in ("transpose_a", "transpose_b")]
-        arguments = [
-            *(f"i32 {flag}" for flag in (blas.ROW_MAJOR, *forms)),
-            *map(whole, "mnk"),
-            f"{type} {number(1.0, type)}",
-            *(f"ptr {a.name}", whole("lda")),
-            *(f"ptr {b.name}", whole("ldb")),
-            f"{type} {number(beta, type)}",
-            *(f"ptr {c.name}", whole("ldc")),
-        ]
-        code.add(f"call void %{'s' if c.dtype == 'float32' else 'd'}gemm({', '.join(arguments)})")
+    def _gemm(
+        self, a: Pointer, b: Pointer, c: Pointer, transpose_a: bool, transpose_b: bool, beta: float, **sizes: Operand
+    ) -> None:
+        m, n, k, lda, ldb, ldc = (self._as(sizes[name], "i64") for name in ("m", "n", "k", "lda", "ldb", "ldc"))
+        matrices = ((a.name, lda), (b.name, ldb), (c.name, ldc))
+        function = "%sgemm" if c.dtype == "float32" else "%dgemm"
+        blas.call(self.code, function, c.dtype, (transpose_a, transpose_b), (m, n, k), matrices, beta=beta)
 
     def _tile(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +12,11 @@ from .polynomials import Code
 
 # On loops: LLVM would unroll them, or further, which takes it long and gains nothing
 HINTS = """
-!0 = distinct !{!0, !1, !2}
-!1 = !{!"llvm.loop.unroll.disable"}
-!2 = !{!"llvm.loop.vectorize.enable", i1 false}
-!3 = distinct !{!3, !2, !4}
-!4 = !{!"llvm.loop.unroll.count", i32 4}
+!1000 = distinct !{!1000, !1001, !1002}
+!1001 = !{!"llvm.loop.unroll.disable"}
+!1002 = !{!"llvm.loop.vectorize.enable", i1 false}
+!1003 = distinct !{!1003, !1002, !1004}
+!1004 = !{!"llvm.loop.unroll.count", i32 4}
 """
 
 
@@ -178,9 +179,16 @@ class Tile:
         code.add(f"store {self.number} {value}, ptr {place}")
 
 
+@functools.cache
+def registers() -> tuple[int, int]:
+    """How many vectors the machine keeps in registers, and their bytes."""
+    features = llvm.host()[2]
+    return (32, 64) if "+avx512f" in features else (32, 16) if "+neon" in features else (16, 32)
+
+
 def lanes(dtype: str) -> int:
     """How many elements a vector of this machine has."""
-    return llvm.registers()[1] // llvm.SIZES[dtype]
+    return registers()[1] // llvm.SIZES[dtype]
 
 
 def at(code: Code, type: str, base: str, *steps: tuple[str, int | str]) -> str:
@@ -216,7 +224,7 @@ def loop(
     following = body(i, names) or ()
     code.label(f"{label}.latch")
     code.add(f"{i}.next = add i64 {i}, {step}")
-    code.add(f"br label %{label}, !llvm.loop !{3 if unrolled else 0}")
+    code.add(f"br label %{label}, !llvm.loop !{1003 if unrolled else 1000}")
     code.lines.append(f"{label}.exit:")
     code.lines[place:place] = [
         f"  {name} = phi {type} [ {start}, %{label}.entry ], [ {value}, %{label}.latch ]"
