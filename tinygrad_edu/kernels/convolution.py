@@ -192,7 +192,8 @@ def correlate_rows(x, g, kernel, images, z, first, last, piece, f, wide, planes,
     p = rest if form.whole else rest // rows.window
     a = t if form.whole else rest % rows.window
     b = 0 if form.whole else t
-    if k + run <= length and t + taps <= lines:
+    even = length % run == 0 and lines % taps == 0
+    if even or (k + run <= length and t + taps <= lines):
         correlate_tile(
             x, g, kernel, images, z, first, last, p, a, b, k, taps, run, f, wide, planes, rows, columns, form, add
         )
@@ -211,7 +212,7 @@ def correlate_piece(x, g, kernel, images, z, first, last, piece, planes, rows, c
     number = piece // (parts * form.kinds)
     f = piece // parts % form.kinds * form.span + part * form.wide
     rest = form.span % form.wide
-    if (part + 1) * form.wide <= form.span:
+    if not rest or (part + 1) * form.wide <= form.span:
         correlate_rows(x, g, kernel, images, z, first, last, number, f, form.wide, planes, rows, columns, form, add)
     else:
         correlate_rows(
