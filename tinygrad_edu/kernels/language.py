@@ -90,7 +90,8 @@ class Kernel:
         names = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
         used = [function.__globals__.get(name) for name in names]
         self.calls_blas: bool = gemm in used or any(isinstance(other, Kernel) and other.calls_blas for other in used)
-        self.parameters = tuple(inspect.signature(function).parameters)
+        self.signature = inspect.signature(function)
+        self.parameters = tuple(self.signature.parameters)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.function(*arguments, **named)
@@ -109,6 +110,13 @@ def kernel(writes: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Kernel]
 
 
 # Compilation
+
+
+@functools.cache
+def _assigned(definition: ast.FunctionDef) -> list[str]:
+    """The names that a function assigns, as often as it does."""
+    names = (node for node in ast.walk(definition) if isinstance(node, ast.Name))
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
 
 @dataclass(frozen=True)
@@ -191,12 +199,7 @@ class _Writer:
         return "\n".join([*lines, *self.stack, *self.code.lines, *end, HINTS])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
-        assigned = [
-            target.id
-            for node in ast.walk(definition)
-            for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
-            if isinstance(target, ast.Name)
-        ]
+        assigned = _assigned(definition)
         self.changing = {name for name in assigned if assigned.count(name) > 1 or name in self.scope}
         for name in self.changing & self.scope.keys():
             if not isinstance(self.scope[name], Pointer):
@@ -457,7 +460,7 @@ class _Writer:
         named = {keyword.arg or "": self._expression(keyword.value) for keyword in node.keywords}
         function = self.globals.get(name)
         if isinstance(function, Kernel):
-            return self._inline(function, inspect.signature(function.function).bind(*arguments, **named).arguments)
+            return self._inline(function, function.signature.bind(*arguments, **named).arguments)
         if name == "gemm":
             bound = inspect.signature(gemm).bind(*arguments, **named)
             bound.apply_defaults()
@@ -480,7 +483,7 @@ class _Writer:
 
     def _inline(self, function: Kernel, arguments: Mapping[str, Any]) -> Any:
         outside = self.scope, self.changing, self.globals
-        constants = {n: p.default for n, p in inspect.signature(function.function).parameters.items()}
+        constants = {n: p.default for n, p in function.signature.parameters.items()}
         self.scope, self.globals = {**constants, **arguments}, function.function.__globals__
         result = self._function(function.definition)
         self.scope, self.changing, self.globals = outside
