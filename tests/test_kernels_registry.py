@@ -12,7 +12,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives
-from tinygrad_edu.kernels import blas, forms, native, pool, registry, tiles
+from tinygrad_edu.kernels import blas, convolution, forms, native, pool, registry, tiles
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -245,6 +245,16 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
             a[0] = math.inf
     for made, right in zip(both(name, (*given, *residuals), attributes)[0], expected, strict=True):
         np.testing.assert_array_equal(made, right)
+
+
+def test_kernels_of_many_filters_are_put_in_order(monkeypatch):
+    monkeypatch.setattr(convolution, "LARGE", 0)
+    rng, packed = np.random.default_rng(0), 0
+    while packed < 4:
+        arrays, attributes = convolutions(rng)["_conv"]
+        packed += attributes["geometry"].groups == 1
+        for made, defined in zip(*both("_conv", arrays, attributes), strict=True):
+            np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max())
 
 
 @pytest.mark.parametrize("registers", [(16, 32), (32, 16)], ids=["AVX2", "NEON"])

@@ -17,6 +17,9 @@ from .native import Task
 from .registry import Recipe, are_floats
 from .tiles import tile
 
+LARGE = 1 << 20
+"""Elements of a kernel from which on it is worth it to put together what a tile reads of it."""
+
 
 @kernel()
 def taps(axis, position):
@@ -285,6 +288,20 @@ def flip(kernel, flipped, start, stop, planes, rows, columns, form):
                     flip_part(kernel, flipped, p, a, b, f, rest, planes, rows, columns, form)
 
 
+@kernel(writes=("packed",))
+def pack(kernel, packed, start, stop, length, form):
+    """Rows of the kernel, cut into the filters of a tile, `length` rows of each one after the other."""
+    rest = form.filters % form.wide
+    for k in range(start, stop):
+        for part in range(form.filters // form.wide):
+            f = part * form.wide
+            for c in range(form.wide):
+                packed[f * length + k * form.wide + c] = kernel[k * form.filters + f + c]
+        for c in range(rest):
+            f = form.filters - rest
+            packed[f * length + k * rest + c] = kernel[k * form.filters + f + c]
+
+
 # Recipes
 
 
@@ -309,7 +326,14 @@ def forward(x: Any, kernel: Any, output: Any, geometry: Any) -> Recipe | None:
     attributes = convolution(axes, x.shape[0], x.shape[-1], shape[-1], groups, dtype)
     shapes = (x.shape, kernel.shape, shape)
     work = math.prod(shape) * math.prod(kernel.shape[:-1])
-    return Recipe(((shape, dtype),), (_task(convolve, "x kernel y", axes, shapes, dtype, attributes, work),))
+    form, elements = attributes["form"], math.prod(kernel.shape)
+    if groups > 1 or form.single or elements < LARGE:
+        return Recipe(((shape, dtype),), (_task(convolve, "x kernel y", axes, shapes, dtype, attributes, work),))
+    form = attributes["form"] = form._replace(packed=True)
+    arrays, length, between = (("kernel", dtype, 1), ("packed", dtype, 3)), math.prod(kernel.shape[:-1]), 3
+    packed = Task(pack, arrays, (("length", length), ("form", form)), length, elements, 8 * elements)
+    task = _task(convolve, "x kernel y", axes, shapes, dtype, attributes, work).on([0, between, 2])
+    return Recipe(((shape, dtype),), (packed, task), ((kernel.shape, dtype),))
 
 
 def transpose(g: Any, kernel: Any, image: Any, geometry: Any) -> Recipe | None:
