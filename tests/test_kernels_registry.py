@@ -250,7 +250,7 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
 def test_kernels_of_many_filters_are_put_in_order(monkeypatch):
     monkeypatch.setattr(convolution, "LARGE", 0)
     rng, packed = np.random.default_rng(0), 0
-    while packed < 4:
+    while packed < 8:
         arrays, attributes = convolutions(rng)["_conv"]
         packed += attributes["geometry"].groups == 1
         for made, defined in zip(*both("_conv", arrays, attributes), strict=True):
