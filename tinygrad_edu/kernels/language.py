@@ -18,6 +18,8 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     for i in range(...)   if   names and elements that are assigned, also by +=; steps are positive constants
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
+    tile(...)             sums of products in registers, see `tiles.py`
+    (a, b)   plane.rows   tuples; what a named tuple among the constants knows
     other kernels         written in line; `return` at their end
 
 Sums may be added in any order, and a product and a sum become one operation.
@@ -38,6 +40,7 @@ import numpy
 
 from . import blas, llvm
 from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
+from .tiles import HINTS, Tile, tile
 
 
 def local(size: int) -> Any:
@@ -87,7 +90,8 @@ class Kernel:
         names = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
         used = [function.__globals__.get(name) for name in names]
         self.calls_blas: bool = gemm in used or any(isinstance(other, Kernel) and other.calls_blas for other in used)
-        self.parameters = tuple(inspect.signature(function).parameters)
+        self.signature = inspect.signature(function)
+        self.parameters = tuple(self.signature.parameters)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.function(*arguments, **named)
@@ -106,6 +110,13 @@ def kernel(writes: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Kernel]
 
 
 # Compilation
+
+
+@functools.cache
+def _assigned(definition: ast.FunctionDef) -> list[str]:
+    """The names that a function assigns, as often as it does."""
+    names = (node for node in ast.walk(definition) if isinstance(node, ast.Name))
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
 
 @dataclass(frozen=True)
@@ -190,15 +201,10 @@ class _Writer:
         lines = [*sorted(self.code.declared), f"define void @{name}({', '.join(head)}) #0 {{", "entry:"]
         end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }']
         notes = [f"!{k} = distinct !{{!{k}, {_VECTORS_FIRST}}}" for k in range(self.short_loops)]
-        return "\n".join([*lines, *self.stack, *self.code.lines, *end, *notes, ""])
+        return "\n".join([*lines, *self.stack, *self.code.lines, *end, *notes, HINTS])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
-        assigned = [
-            target.id
-            for node in ast.walk(definition)
-            for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
-            if isinstance(target, ast.Name)
-        ]
+        assigned = _assigned(definition)
         self.changing = {name for name in assigned if assigned.count(name) > 1 or name in self.scope}
         for name in self.changing & self.scope.keys():
             if not isinstance(self.scope[name], Pointer):
@@ -231,7 +237,12 @@ class _Writer:
 
     def _assign(self, node: ast.Assign) -> None:
         (target,) = node.targets
-        self._set(target, self._expression(node.value))
+        value = self._expression(node.value)
+        if isinstance(target, ast.Tuple):
+            for part, number in zip(target.elts, value, strict=True):
+                self._set(part, number)
+        else:
+            self._set(target, value)
 
     def _augassign(self, node: ast.AugAssign) -> None:
         old = self._expression(node.target)
@@ -244,7 +255,7 @@ class _Writer:
             self._store(pointer.dtype, value, place)
         elif isinstance(target, ast.Name):
             constant = isinstance(value, (int, float)) and target.id not in self.changing
-            if constant or isinstance(value, Pointer):
+            if constant or isinstance(value, (Pointer, tuple)):
                 self.scope[target.id] = value
             else:
                 self._variable(target.id, value)
@@ -319,8 +330,8 @@ class _Writer:
             return node.value
         if isinstance(node, ast.Name):
             return self._name(node.id)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "math.inf":
-            return math.inf
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
         if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             return self._binary(type(node.op), self._expression(node.left), self._expression(node.right))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -339,7 +350,16 @@ class _Writer:
             return self._subscript(node)
         if isinstance(node, ast.Call):
             return self._call(node)
+        if isinstance(node, ast.Tuple):
+            return tuple(map(self._expression, node.elts))
         raise self._unknown(node)
+
+    def _attribute(self, node: ast.Attribute) -> Any:
+        """`math.inf`, and what a named tuple of constants knows."""
+        owner = self._expression(node.value)
+        if not (owner is math or isinstance(owner, tuple)):
+            raise self._unknown(node)
+        return getattr(owner, node.attr)
 
     def _name(self, name: str) -> Any:
         value = self.scope[name] if name in self.scope else self.globals[name]
@@ -450,7 +470,7 @@ class _Writer:
         named = {keyword.arg or "": self._expression(keyword.value) for keyword in node.keywords}
         function = self.globals.get(name)
         if isinstance(function, Kernel):
-            return self._inline(function, inspect.signature(function.function).bind(*arguments, **named).arguments)
+            return self._inline(function, function.signature.bind(*arguments, **named).arguments)
         if name == "gemm":
             bound = inspect.signature(gemm).bind(*arguments, **named)
             bound.apply_defaults()
@@ -459,6 +479,10 @@ class _Writer:
             place = f"%local{next(self.code.names)}"
             self.stack.append(f"  {place} = alloca [{arguments[0]} x {self.real}], align 64")
             return Pointer(self.dtype, place)
+        if name == "tile":
+            bound = inspect.signature(tile).bind(*arguments, **named)
+            bound.apply_defaults()
+            return self._tile(**bound.arguments)
         if name in ("min", "max"):
             return functools.reduce(functools.partial(self._extreme, name), arguments)
         if name == "float":
@@ -469,7 +493,7 @@ class _Writer:
 
     def _inline(self, function: Kernel, arguments: Mapping[str, Any]) -> Any:
         outside = self.scope, self.changing, self.globals
-        constants = {n: p.default for n, p in inspect.signature(function.function).parameters.items()}
+        constants = {n: p.default for n, p in function.signature.parameters.items()}
         self.scope, self.globals = {**constants, **arguments}, function.function.__globals__
         result = self._function(function.definition)
         self.scope, self.changing, self.globals = outside
@@ -495,25 +519,32 @@ class _Writer:
             return Value(type, POLYNOMIALS[name](Real(self.code, text, FORMATS[type])).name)
         return Value(type, self.code.call("fabs" if name == "abs" else name, type, text))
 
-    def _gemm(self, a: Pointer, b: Pointer, c: Pointer, beta: float, **sizes: Any) -> None:
-        library = blas.find()
-        assert library is not None  # who makes a step of this kernel has looked
-        code, type, integer = self.code, llvm.TYPES[c.dtype], f"i{library.bits}"
+    def _gemm(
+        self, a: Pointer, b: Pointer, c: Pointer, transpose_a: bool, transpose_b: bool, beta: float, **sizes: Operand
+    ) -> None:
+        m, n, k, lda, ldb, ldc = (self._as(sizes[name], "i64") for name in ("m", "n", "k", "lda", "ldb", "ldc"))
+        matrices = ((a.name, lda), (b.name, ldb), (c.name, ldc))
+        function = "%sgemm" if c.dtype == "float32" else "%dgemm"
+        blas.call(self.code, function, c.dtype, (transpose_a, transpose_b), (m, n, k), matrices, beta=beta)
 
-        def whole(name: str) -> str:
-            text = self._as(sizes[name], "i64")
-            if library.bits == 32 and isinstance(sizes[name], Value):
-                text = code.value(f"trunc i64 {text} to i32")
-            return f"{integer} {text}"
-
-        forms = [blas.TRANSPOSED if sizes[name] else blas.PLAIN for name in ("transpose_a", "transpose_b")]
-        arguments = [
-            *(f"i32 {flag}" for flag in (blas.ROW_MAJOR, *forms)),
-            *map(whole, "mnk"),
-            f"{type} {number(1.0, type)}",
-            *(f"ptr {a.name}", whole("lda")),
-            *(f"ptr {b.name}", whole("ldb")),
-            f"{type} {number(beta, type)}",
-            *(f"ptr {c.name}", whole("ldc")),
-        ]
-        code.add(f"call void %{'s' if c.dtype == 'float32' else 'd'}gemm({', '.join(arguments)})")
+    def _tile(
+        self,
+        a: Pointer,
+        b: Pointer,
+        c: Pointer,
+        columns: int,
+        rows: Any,
+        sums: Any,
+        spread: Any,
+        alike: bool,
+        **how: Any,
+    ) -> None:
+        levels: list[tuple[Operand, Operand, Operand]] = []
+        for count, *steps in reversed(sums):
+            inner = levels[-1] if levels else None
+            if inner and [self._binary(ast.Mult, inner[0], step) for step in inner[1:]] == steps:
+                levels[-1] = (self._binary(ast.Mult, count, inner[0]), *inner[1:])  # lie as one with those
+            elif count != 1:
+                levels.append((count, *steps))
+        counts = [[self._as(value, "i64") for value in level] for level in reversed(levels)]
+        Tile(self.code, c.dtype, columns, spread, alike).write(a.name, b.name, c.name, rows, counts, **how)
