@@ -2,12 +2,13 @@
 
 import importlib.util
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from tinygrad_edu.kernels import native, pool
+from tinygrad_edu.kernels import llvm, native, pool
 from tinygrad_edu.kernels.language import exp, gemm, kernel, local, log, sqrt, tanh
 from tinygrad_edu.kernels.tiles import tile
 
@@ -326,3 +327,19 @@ def test_floats_do_not_become_integers():
 def test_arguments_must_fit():
     with pytest.raises(TypeError, match="kernel scale_rows: arguments that do not fit: columns, rows"):
         scale_rows.text("f", {"x": "float32", "factors": "float32", "y": "float32"}, {"rows": 3})
+
+
+@kernel(writes=("sums",))
+def sum_columns(x, sums, start, stop, columns):
+    for row in range(start, stop):
+        for j in range(columns):
+            sums[j] += x[row * columns + j]
+
+
+@pytest.mark.parametrize("columns", [16, 24, 32, 64])
+def test_short_loops_run_in_vectors(columns):
+    """LLVM would unroll them first, into single additions."""
+    text = sum_columns.text("f", {"x": "float32", "sums": "float32"}, {"columns": columns})
+    optimised = str(llvm._optimise(text, llvm._machine()))
+    assert re.search(r"fadd [a-z ]*<\d+ x float>", optimised)
+    assert not re.search(r"fadd [a-z ]*float %", optimised)

@@ -823,6 +823,13 @@ def test_the_same_steps_give_the_same_text_and_equal_steps_share_a_function():
     assert text.count("define internal void @step") == 8  # two differ in length only
 
 
+@needs_llvm
+@needs_blas
+def test_a_single_thread_has_constant_shares(share_all):
+    assert "call i64 @bound" in native.program(chain(), 2).text
+    assert "call i64 @bound" not in native.program(chain(), 1).text
+
+
 def test_modules_join_without_clashes():
     body = "define void @a() #0 {\n  call void @f(), !x !1\n}\n"
     first = f"declare void @f()\n{body}attributes #0 = {{ cold }}\n!0 = !{{}}\n!1 = !{{!0}}"
