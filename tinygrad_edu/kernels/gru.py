@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import gemm, kernel, tanh
+from .language import kernel, tanh
 from .native import Task
-from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
+from .recurrent import (
+    Part,
+    copy_step,
+    first_steps,
+    gradient,
+    packed_weights,
+    product,
+    product_task,
+    rows_at_a_time,
+    sigmoid,
+    sizes,
+    slots_of,
+    sums_task,
+    transposed_weights,
+)
 from .registry import Recipe, are_floats
 
 
 @kernel(writes=("y", "last", "gates", "h", "inner"))
 def gru_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
-    start, stop, scratch, batch, time, features, units, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, wide, packed, reverse, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
     projected = scratch  # the state's projection
@@ -28,11 +42,13 @@ def gru_forward(
         gate = gates[(t * batch + start) * 3 * units :]
         before = (t * batch + start) * units
         after = before + batch * units
-        gemm(
+        product(
             x[(start * time + at) * features :], kernel, gate, rows, 3 * units, features, time * features, 3 * units,
-            3 * units,
+            width, packed, tall, rest, wide,
         )  # fmt: skip
-        gemm(h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, 3 * units)
+        product(
+            h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest, wide
+        )
         for b in range(rows):
             keep = True
             seen = True
@@ -64,13 +80,14 @@ def gru_forward(
         last[k] = h[time * batch * units + k]
 
 
-@kernel(writes=("dx", "dh0", "d", "d_state", "earlier"))
+@kernel(writes=("dx", "dh0", "d", "inputs"))
 def gru_backward(
-    g, g_last, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, d_state, earlier,
-    start, stop, scratch, batch, time, features, units, reverse, has_mask, has_g, has_last, needs_x,
+    g, g_last, x, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, inputs,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
-    """`d` and `d_state` are the cotangents of the projections of the input and of the state, `earlier` the states
-    before each step, all as x lies."""
+    """`d` are the cotangents of the state's projection that r multiplies and of the gates before activation, `inputs`
+    is x as they lie. `recurrent` begins with the third gate."""
     rows = stop - start
     dh = scratch
     first = scratch[rows * units :]  # the first step that changes the state
@@ -89,9 +106,7 @@ def gru_backward(
                 keep = mask[(start + b) * time + at]
                 seen = first[b] <= float(t)
             gate = gates[(t * batch + start + b) * 3 * units :]
-            to = d[((start + b) * time + at) * 3 * units :]
-            to_state = d_state[((start + b) * time + at) * 3 * units :]
-            state = earlier[((start + b) * time + at) * units :]
+            to = d[(t * batch + start + b) * 4 * units :]
             for u in range(units):
                 z = gate[u]
                 r = gate[units + u]
@@ -102,22 +117,21 @@ def gru_backward(
                     given = g[((start + b) * time + t) * units + u]
                     from_h += given if seen else 0.0
                 by_candidate = from_h * (1.0 - z) * (1.0 - candidate * candidate) if keep else 0.0
-                by_z = from_h * (old - candidate) * z * (1.0 - z) if keep else 0.0
                 by_r = by_candidate * inner[before + b * units + u] * r * (1.0 - r) if keep else 0.0
-                to[u] = by_z
-                to[units + u] = by_r
-                to[2 * units + u] = by_candidate
-                to_state[u] = by_z
-                to_state[units + u] = by_r
-                to_state[2 * units + u] = by_candidate * r if keep else 0.0
-                state[u] = old
+                to[u] = by_candidate * r if keep else 0.0
+                to[units + u] = from_h * (old - candidate) * z * (1.0 - z) if keep else 0.0
+                to[2 * units + u] = by_r
+                to[3 * units + u] = by_candidate
                 dh[b * units + u] = from_h * z if keep else from_h
-        gemm(
-            d_state[(start * time + at) * 3 * units :], recurrent, dh, rows, units, 3 * units, time * 3 * units,
-            3 * units, units, False, True, 1.0,
-        )  # fmt: skip
-    if needs_x:
-        input_gradient(d, kernel, dx, start, rows, time, features, 3 * units)
+        now = d[(t * batch + start) * 4 * units :]
+        product(now, recurrent, dh, rows, units, 3 * units, 4 * units, units, width, True, tall, rest, wide, 1.0)
+        if needs_x:
+            product(
+                now[units:], kernel, dx[(start * time + at) * features :], rows, features, 3 * units, 4 * units,
+                time * features, width, True, tall, rest, wide,
+            )  # fmt: skip
+        if needs_kernel:
+            copy_step(x, inputs, start, rows, batch, time, features, t, at)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -134,18 +148,20 @@ def gru(
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
-    flags = {"reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
+    before, slots, between = packed_weights(dtype, batch * time, kernel, recurrent, (1, 2), 11)
+    flags = {"packed": bool(before), "reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
     names = "x kernel recurrent bias h0 mask y last gates h inner"
     task = Task(
         gru_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())} | slots),
         sizes(x, recurrent, **flags),
         batch,
         6 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        scratch=batch * (3 * units + 1),
+        rows_at_a_time(batch),
+        batch * (3 * units + 1),
     )
-    return Recipe(tuple((shape, dtype) for shape in shapes), (task,))
+    return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
 def gru_gradient(
@@ -157,12 +173,13 @@ def gru_gradient(
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (2, 3 * units), (batch, units)]
-    between = [(batch, time, 3 * units), (batch, time, 3 * units), (batch, time, units)]
-    dx, dk, dr, db, dh0, d, d_state, earlier = range(9, 17)
+    dx, dk, dr, db, dh0, d, inputs = range(9, 16)
+    before, packed, more = transposed_weights(dtype, kernel, recurrent, (3, 4), 16, needs[0], 2 * units)
+    between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
     flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
-    flags |= {"needs_x": needs[0]}
-    slots = {"g": 0, "g_last": 1, "kernel": 3, "recurrent": 4, "mask": 5, "gates": 6, "h": 7, "inner": 8}
-    slots |= {"dx": dx, "dh0": dh0, "d": d, "d_state": d_state, "earlier": earlier}
+    flags |= {"needs_x": needs[0], "needs_kernel": needs[1]}
+    slots = {"g": 0, "g_last": 1, "x": 2, "mask": 5, "gates": 6, "h": 7, "inner": 8}
+    slots |= {"dx": dx, "dh0": dh0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         gru_backward,
@@ -170,12 +187,16 @@ def gru_gradient(
         sizes(x, recurrent, **flags),
         batch,
         6 * count * units * (features * needs[0] + units),
-        4 * count * units * 14,
-        scratch=batch * (units + 1),
+        4 * count * units * 11,
+        rows_at_a_time(batch),
+        batch * (units + 1),
     )
+    gates_of_x = Part(3 * units, units, 4 * units, 0, 3 * units)
+    both, third = Part(2 * units, units, 4 * units, 0, 3 * units), Part(units, 0, 4 * units, 2 * units, 3 * units)
+    behind = [part._replace(to=part.to + 3 * units) for part in (both, third)]
     weights = [
-        [product(dtype, (2, d, dk), count, features, 3 * units)],
-        [product(dtype, (earlier, d_state, dr), count, units, 3 * units)],
-        [sums(dtype, (d, db), count, 3 * units), sums(dtype, (d_state, db), count, 3 * units, row=1)],
+        [product_task(dtype, (inputs, d, dk), count, features, gates_of_x)],
+        [product_task(dtype, (7, d, dr), count, units, part) for part in (both, third)],
+        [sums_task(dtype, (d, db), count, part) for part in (gates_of_x, *behind)],
     ]
-    return gradient(dtype, back, weights, needs, made, between)
+    return gradient(dtype, (*before, back), weights, needs, made, between)

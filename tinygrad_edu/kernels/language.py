@@ -18,6 +18,7 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     for i in range(...)   if   names and elements that are assigned, also by +=; steps are positive constants
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
+    tile(...)             a small part of one, in registers
     other kernels         written in line; `return` at their end
 
 Sums may be added in any order, and a product and a sum become one operation.
@@ -38,6 +39,7 @@ import numpy
 
 from . import blas, llvm
 from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
+from .tiles import NOTES, tile, tile_text
 
 
 def local(size: int) -> Any:
@@ -185,7 +187,8 @@ class _Writer:
         head = ["i64 %start", "i64 %stop", "ptr noalias %scratch", "ptr %sgemm", "ptr %dgemm", *parameters]
         lines = [*sorted(self.code.declared), f"define void @{name}({', '.join(head)}) #0 {{", "entry:"]
         end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }', ""]
-        return "\n".join([*lines, *self.stack, *self.code.lines, *end])
+        notes = [NOTES] if any("!llvm.loop" in line for line in self.code.lines) else []
+        return "\n".join([*lines, *self.stack, *self.code.lines, *end, *notes])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
         assigned = [
@@ -445,6 +448,10 @@ class _Writer:
             bound = inspect.signature(gemm).bind(*arguments, **named)
             bound.apply_defaults()
             return self._gemm(**bound.arguments)
+        if name == "tile":
+            bound = inspect.signature(tile).bind(*arguments, **named)
+            bound.apply_defaults()
+            return self._tile(**bound.arguments)
         if name == "local":
             place = f"%local{next(self.code.names)}"
             self.stack.append(f"  {place} = alloca [{arguments[0]} x {self.real}], align 64")
@@ -484,6 +491,12 @@ class _Writer:
         if name in POLYNOMIALS:
             return Value(type, POLYNOMIALS[name](Real(self.code, text, FORMATS[type])).name)
         return Value(type, self.code.call("fabs" if name == "abs" else name, type, text))
+
+    def _tile(
+        self, a: Pointer, b: Pointer, c: Pointer, rows: int, columns: int, width: int, beta: float, **sizes: Operand
+    ) -> None:
+        steps = {name: self._as(size, "i64") for name, size in sizes.items()}
+        tile_text(self.code, c.dtype, (a.name, b.name, c.name), rows, columns, width, beta, **steps)
 
     def _gemm(self, a: Pointer, b: Pointer, c: Pointer, beta: float, **sizes: Any) -> None:
         library = blas.find()

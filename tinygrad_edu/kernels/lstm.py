@@ -5,16 +5,30 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import gemm, kernel, tanh
+from .language import kernel, tanh
 from .native import Task
-from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
+from .recurrent import (
+    Part,
+    copy_step,
+    first_steps,
+    gradient,
+    packed_weights,
+    product,
+    product_task,
+    rows_at_a_time,
+    sigmoid,
+    sizes,
+    slots_of,
+    sums_task,
+    transposed_weights,
+)
 from .registry import Recipe, are_floats
 
 
 @kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
 def lstm_forward(
     x, kernel, recurrent, bias, h0, c0, mask, y, last_h, last_c, gates, h, c, tanh_c,
-    start, stop, scratch, batch, time, features, units, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, wide, packed, reverse, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
     first = scratch  # the first step that changes the state
@@ -28,11 +42,13 @@ def lstm_forward(
         gate = gates[(t * batch + start) * 4 * units :]
         before = (t * batch + start) * units
         after = before + batch * units
-        gemm(
+        product(
             x[(start * time + at) * features :], kernel, gate, rows, 4 * units, features, time * features, 4 * units,
-            4 * units,
+            width, packed, tall, rest, wide,
         )  # fmt: skip
-        gemm(h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, 4 * units, beta=1.0)
+        product(
+            h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, wide, 1.0
+        )
         for b in range(rows):
             keep = True
             seen = True
@@ -70,12 +86,13 @@ def lstm_forward(
         last_c[k] = c[time * batch * units + k]
 
 
-@kernel(writes=("dx", "dh0", "dc0", "d", "earlier"))
+@kernel(writes=("dx", "dh0", "dc0", "d", "inputs"))
 def lstm_backward(
-    g, g_h, g_c, kernel, recurrent, mask, gates, h, c, tanh_c, dx, dh0, dc0, d, earlier,
-    start, stop, scratch, batch, time, features, units, reverse, has_mask, has_g, has_h, has_c, needs_x,
+    g, g_h, g_c, x, kernel, recurrent, mask, gates, c, tanh_c, dx, dh0, dc0, d, inputs,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    reverse, has_mask, has_g, has_h, has_c, needs_x, needs_kernel,
 ):  # fmt: skip
-    """`d` are the cotangents of the gates before activation, `earlier` the states before each step, both as x lies."""
+    """`d` are the cotangents of the gates before activation, `inputs` is x as they lie."""
     rows = stop - start
     dh = scratch
     dc = scratch[rows * units :]
@@ -95,9 +112,8 @@ def lstm_backward(
             if has_mask:
                 keep = mask[(start + b) * time + at]
                 seen = first[b] <= float(t)
-            gate = gates[((t * batch + start + b) * 4) * units :]
-            to = d[((start + b) * time + at) * 4 * units :]
-            state = earlier[((start + b) * time + at) * units :]
+            gate = gates[(t * batch + start + b) * 4 * units :]
+            to = d[(t * batch + start + b) * 4 * units :]
             for u in range(units):
                 i = gate[u]
                 f = gate[units + u]
@@ -113,15 +129,17 @@ def lstm_backward(
                 to[units + u] = from_c * c[before + b * units + u] * f * (1.0 - f) if keep else 0.0
                 to[2 * units + u] = from_c * i * (1.0 - candidate * candidate) if keep else 0.0
                 to[3 * units + u] = from_h * bent * o * (1.0 - o) if keep else 0.0
-                state[u] = h[before + b * units + u]
                 dc[b * units + u] = from_c * f if keep else dc[b * units + u]
                 dh[b * units + u] = 0.0 if keep else from_h
-        gemm(
-            d[(start * time + at) * 4 * units :], recurrent, dh, rows, units, 4 * units, time * 4 * units, 4 * units,
-            units, False, True, 1.0,
-        )  # fmt: skip
-    if needs_x:
-        input_gradient(d, kernel, dx, start, rows, time, features, 4 * units)
+        now = d[(t * batch + start) * 4 * units :]
+        product(now, recurrent, dh, rows, units, 4 * units, 4 * units, units, width, True, tall, rest, wide, 1.0)
+        if needs_x:
+            product(
+                now, kernel, dx[(start * time + at) * features :], rows, features, 4 * units, 4 * units, time * features,
+                width, True, tall, rest, wide,
+            )  # fmt: skip
+        if needs_kernel:
+            copy_step(x, inputs, start, rows, batch, time, features, t, at)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
         dc0[start * units + k] = dc[k]
@@ -137,18 +155,20 @@ def lstm(x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask:
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     states, steps = (time + 1, batch, units), (time, batch, units)
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
-    flags = {"reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
+    before, slots, between = packed_weights(dtype, batch * time, kernel, recurrent, (1, 2), 14)
+    flags = {"packed": bool(before), "reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
     names = "x kernel recurrent bias h0 c0 mask y last_h last_c gates h c tanh_c"
     task = Task(
         lstm_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())} | slots),
         sizes(x, recurrent, **flags),
         batch,
         8 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        scratch=batch,
+        rows_at_a_time(batch),
+        batch,
     )
-    return Recipe(tuple((shape, dtype) for shape in shapes), (task,))
+    return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
 def lstm_gradient(
@@ -160,12 +180,13 @@ def lstm_gradient(
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (4 * units,), (batch, units), (batch, units)]
-    between = [(batch, time, 4 * units), (batch, time, units)]
-    dx, dk, dr, db, dh0, dc0, d, earlier = range(11, 19)
+    dx, dk, dr, db, dh0, dc0, d, inputs = range(11, 19)
+    before, packed, more = transposed_weights(dtype, kernel, recurrent, (4, 5), 19, needs[0])
+    between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
     flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_h": last_h is not None}
-    flags |= {"has_c": last_c is not None, "needs_x": needs[0]}
-    slots = {"g": 0, "g_h": 1, "g_c": 2, "kernel": 4, "recurrent": 5, "mask": 6, "gates": 7, "h": 8, "c": 9}
-    slots |= {"tanh_c": 10, "dx": dx, "dh0": dh0, "dc0": dc0, "d": d, "earlier": earlier}
+    flags |= {"has_c": last_c is not None, "needs_x": needs[0], "needs_kernel": needs[1]}
+    slots = {"g": 0, "g_h": 1, "g_c": 2, "x": 3, "mask": 6, "gates": 7, "c": 9, "tanh_c": 10}
+    slots |= {"dx": dx, "dh0": dh0, "dc0": dc0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         lstm_backward,
@@ -173,12 +194,14 @@ def lstm_gradient(
         sizes(x, recurrent, **flags),
         batch,
         8 * count * units * (features * needs[0] + units),
-        4 * count * units * 14,
-        scratch=batch * (2 * units + 1),
+        4 * count * units * 13,
+        rows_at_a_time(batch),
+        batch * (2 * units + 1),
     )
+    whole = Part(4 * units, 0, 4 * units, 0, 4 * units)
     weights = [
-        [product(dtype, (3, d, dk), count, features, 4 * units)],
-        [product(dtype, (earlier, d, dr), count, units, 4 * units)],
-        [sums(dtype, (d, db), count, 4 * units)],
+        [product_task(dtype, (inputs, d, dk), count, features, whole)],
+        [product_task(dtype, (8, d, dr), count, units, whole)],
+        [sums_task(dtype, (d, db), count, whole)],
     ]
-    return gradient(dtype, back, weights, needs, made, between)
+    return gradient(dtype, (*before, back), weights, needs, made, between)

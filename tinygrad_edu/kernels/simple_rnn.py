@@ -5,9 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import gemm, kernel, tanh
+from .language import kernel, tanh
 from .native import Task
-from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
+from .recurrent import (
+    Part,
+    copy_step,
+    first_steps,
+    gradient,
+    packed_weights,
+    product,
+    product_task,
+    rows_at_a_time,
+    sigmoid,
+    sizes,
+    slots_of,
+    sums_task,
+    transposed_weights,
+)
 from .registry import Recipe, are_floats
 
 LINEAR, RELU, SIGMOID, TANH = range(4)
@@ -42,7 +56,8 @@ def slope(y, activation):
 @kernel(writes=("y", "last", "h"))
 def rnn_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, h,
-    start, stop, scratch, batch, time, features, units, reverse, activation, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    packed, reverse, activation, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
     first = scratch  # the first step that changes the state
@@ -54,10 +69,11 @@ def rnn_forward(
         at = time - 1 - t if reverse else t
         before = (t * batch + start) * units
         new = h[before + batch * units :]
-        gemm(
-            x[(start * time + at) * features :], kernel, new, rows, units, features, time * features, units, units,
+        product(
+            x[(start * time + at) * features :], kernel, new, rows, units, features, time * features, units,
+            width, packed, tall, rest, wide,
         )  # fmt: skip
-        gemm(h[before:], recurrent, new, rows, units, units, units, units, units, beta=1.0)
+        product(h[before:], recurrent, new, rows, units, units, units, units, width, packed, tall, rest, wide, 1.0)
         for b in range(rows):
             keep = True
             seen = True
@@ -75,12 +91,13 @@ def rnn_forward(
         last[k] = h[time * batch * units + k]
 
 
-@kernel(writes=("dx", "dh0", "d", "earlier"))
+@kernel(writes=("dx", "dh0", "d", "inputs"))
 def rnn_backward(
-    g, g_last, kernel, recurrent, mask, h, dx, dh0, d, earlier,
-    start, stop, scratch, batch, time, features, units, reverse, activation, has_mask, has_g, has_last, needs_x,
+    g, g_last, x, kernel, recurrent, mask, h, dx, dh0, d, inputs,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    reverse, activation, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
-    """`d` are the cotangents before activation, `earlier` the states before each step, both as x lies."""
+    """`d` are the cotangents before activation, `inputs` is x as they lie."""
     rows = stop - start
     dh = scratch
     first = scratch[rows * units :]  # the first step that changes the state
@@ -98,22 +115,22 @@ def rnn_backward(
             if has_mask:
                 keep = mask[(start + b) * time + at]
                 seen = first[b] <= float(t)
-            to = d[((start + b) * time + at) * units :]
-            state = earlier[((start + b) * time + at) * units :]
             for u in range(units):
                 from_h = dh[b * units + u]
                 if has_g:
                     given = g[((start + b) * time + t) * units + u]
                     from_h += given if seen else 0.0
-                to[u] = from_h * slope(h[before + (batch + b) * units + u], activation) if keep else 0.0
-                state[u] = h[before + b * units + u]
+                change = from_h * slope(h[before + (batch + b) * units + u], activation)
+                d[before + b * units + u] = change if keep else 0.0
                 dh[b * units + u] = 0.0 if keep else from_h
-        gemm(
-            d[(start * time + at) * units :], recurrent, dh, rows, units, units, time * units, units, units, False,
-            True, 1.0,
-        )  # fmt: skip
-    if needs_x:
-        input_gradient(d, kernel, dx, start, rows, time, features, units)
+        product(d[before:], recurrent, dh, rows, units, units, units, units, width, True, tall, rest, wide, 1.0)
+        if needs_x:
+            product(
+                d[before:], kernel, dx[(start * time + at) * features :], rows, features, units, units,
+                time * features, width, True, tall, rest, wide,
+            )  # fmt: skip
+        if needs_kernel:
+            copy_step(x, inputs, start, rows, batch, time, features, t, at)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -129,19 +146,21 @@ def simple_rnn(
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time + 1, batch, units)]
-    flags: dict[str, int] = {"reverse": reverse, "activation": ACTIVATIONS[activation]}
+    before, slots, between = packed_weights(dtype, batch * time, kernel, recurrent, (1, 2), 9)
+    flags: dict[str, int] = {"packed": bool(before), "reverse": reverse, "activation": ACTIVATIONS[activation]}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
     names = "x kernel recurrent bias h0 mask y last h"
     task = Task(
         rnn_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())} | slots),
         sizes(x, recurrent, **flags),
         batch,
         2 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        scratch=batch,
+        rows_at_a_time(batch),
+        batch,
     )
-    return Recipe(tuple((shape, dtype) for shape in shapes), (task,))
+    return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
 def simple_rnn_gradient(
@@ -153,13 +172,14 @@ def simple_rnn_gradient(
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (units,), (batch, units)]
-    between = [(batch, time, units), (batch, time, units)]
-    dx, dk, dr, db, dh0, d, earlier = range(7, 14)
+    dx, dk, dr, db, dh0, d, inputs = range(7, 14)
+    before, packed, more = transposed_weights(dtype, kernel, recurrent, (3, 4), 14, needs[0])
+    between = [((time, batch, units), dtype), ((time, batch, features), dtype), *more]
     flags: dict[str, int] = {"reverse": reverse, "activation": ACTIVATIONS[activation]}
-    flags |= {"has_mask": mask is not None, "has_g": g is not None}
-    flags |= {"has_last": last is not None, "needs_x": needs[0]}
-    slots = {"g": 0, "g_last": 1, "kernel": 3, "recurrent": 4, "mask": 5, "h": 6}
-    slots |= {"dx": dx, "dh0": dh0, "d": d, "earlier": earlier}
+    flags |= {"has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
+    flags |= {"needs_x": needs[0], "needs_kernel": needs[1]}
+    slots = {"g": 0, "g_last": 1, "x": 2, "mask": 5, "h": 6}
+    slots |= {"dx": dx, "dh0": dh0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         rnn_backward,
@@ -167,12 +187,14 @@ def simple_rnn_gradient(
         sizes(x, recurrent, **flags),
         batch,
         2 * count * units * (features * needs[0] + units),
-        4 * count * units * 6,
-        scratch=batch * (units + 1),
+        4 * count * units * 4,
+        rows_at_a_time(batch),
+        batch * (units + 1),
     )
+    whole = Part(units, 0, units, 0, units)
     weights = [
-        [product(dtype, (2, d, dk), count, features, units)],
-        [product(dtype, (earlier, d, dr), count, units, units)],
-        [sums(dtype, (d, db), count, units)],
+        [product_task(dtype, (inputs, d, dk), count, features, whole)],
+        [product_task(dtype, (6, d, dr), count, units, whole)],
+        [sums_task(dtype, (d, db), count, whole)],
     ]
-    return gradient(dtype, back, weights, needs, made, between)
+    return gradient(dtype, (*before, back), weights, needs, made, between)
