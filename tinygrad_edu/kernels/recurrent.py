@@ -61,9 +61,9 @@ def pack(matrix, packed, start, stop, rows, columns, width):
 def pack_transposed(matrix, packed, start, stop, rows, columns, width, first):
     """The panels of the transposed of a matrix (columns, rows), whose rows begin with `first`."""
     for p in range(start, stop):
-        for j in range(width if columns % width == 0 else min(width, columns - p * width)):
-            for k in range(rows):
-                of = k + first if k + first < rows else k + first - rows
+        for k in range(rows):
+            of = k + first if k + first < rows else k + first - rows
+            for j in range(min(width, columns - p * width)):
                 packed[(p * rows + k) * width + j] = matrix[(p * width + j) * rows + of]
 
 
