@@ -15,11 +15,11 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
-    rows_at_a_time,
     sigmoid,
     sizes,
     slots_of,
     sums_task,
+    tiling,
     transposed_weights,
 )
 from .registry import Recipe, are_floats
@@ -28,7 +28,7 @@ from .registry import Recipe, are_floats
 @kernel(writes=("y", "last", "gates", "h", "inner"))
 def gru_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, wide, packed, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, packed, reverse, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
     projected = scratch  # the state's projection
@@ -44,11 +44,9 @@ def gru_forward(
         after = before + batch * units
         product(
             x[(start * time + at) * features :], kernel, gate, rows, 3 * units, features, time * features, 3 * units,
-            width, packed, tall, rest, wide,
+            width, packed, tall, rest,
         )  # fmt: skip
-        product(
-            h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest, wide
-        )
+        product(h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest)
         for b in range(rows):
             keep = True
             seen = True
@@ -83,7 +81,7 @@ def gru_forward(
 @kernel(writes=("dx", "dh0", "d", "inputs"))
 def gru_backward(
     g, g_last, x, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, inputs,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    start, stop, scratch, batch, time, features, units, width, tall, rest,
     reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents of the state's projection that r multiplies and of the gates before activation, `inputs`
@@ -124,11 +122,11 @@ def gru_backward(
                 to[3 * units + u] = by_candidate
                 dh[b * units + u] = from_h * z if keep else from_h
         now = d[(t * batch + start) * 4 * units :]
-        product(now, recurrent, dh, rows, units, 3 * units, 4 * units, units, width, True, tall, rest, wide, 1.0)
+        product(now, recurrent, dh, rows, units, 3 * units, 4 * units, units, width, True, tall, rest, True)
         if needs_x:
             product(
                 now[units:], kernel, dx[(start * time + at) * features :], rows, features, 3 * units, 4 * units,
-                time * features, width, True, tall, rest, wide,
+                time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
             copy_step(x, inputs, start, rows, batch, time, features, t, at)
@@ -148,7 +146,7 @@ def gru(
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
-    before, slots, between = packed_weights(dtype, batch * time, kernel, recurrent, (1, 2), 11)
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 11)
     flags = {"packed": bool(before), "reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
     names = "x kernel recurrent bias h0 mask y last gates h inner"
     task = Task(
@@ -158,7 +156,7 @@ def gru(
         batch,
         6 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        rows_at_a_time(batch),
+        tiling(dtype, batch).tall,
         batch * (3 * units + 1),
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
@@ -174,7 +172,7 @@ def gru_gradient(
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (2, 3 * units), (batch, units)]
     dx, dk, dr, db, dh0, d, inputs = range(9, 16)
-    before, packed, more = transposed_weights(dtype, kernel, recurrent, (3, 4), 16, needs[0], 2 * units)
+    before, packed, more = transposed_weights(x, kernel, recurrent, (3, 4), 16, needs[0], 2 * units)
     between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
     flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
     flags |= {"needs_x": needs[0], "needs_kernel": needs[1]}
@@ -188,7 +186,7 @@ def gru_gradient(
         batch,
         6 * count * units * (features * needs[0] + units),
         4 * count * units * 11,
-        rows_at_a_time(batch),
+        tiling(dtype, batch).tall,
         batch * (units + 1),
     )
     gates_of_x = Part(3 * units, units, 4 * units, 0, 3 * units)

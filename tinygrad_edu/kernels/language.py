@@ -18,7 +18,6 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     for i in range(...)   if   names and elements that are assigned, also by +=; steps are positive constants
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
-    tile(...)             a small part of one, in registers
     other kernels         written in line; `return` at their end
 
 Sums may be added in any order, and a product and a sum become one operation.
@@ -38,8 +37,8 @@ from typing import Any, TypeAlias
 import numpy
 
 from . import blas, llvm
+from .tiles import HINTS, Tile, tile
 from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
-from .tiles import NOTES, tile, tile_text
 
 
 def local(size: int) -> Any:
@@ -187,8 +186,7 @@ class _Writer:
         head = ["i64 %start", "i64 %stop", "ptr noalias %scratch", "ptr %sgemm", "ptr %dgemm", *parameters]
         lines = [*sorted(self.code.declared), f"define void @{name}({', '.join(head)}) #0 {{", "entry:"]
         end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }', ""]
-        notes = [NOTES] if any("!llvm.loop" in line for line in self.code.lines) else []
-        return "\n".join([*lines, *self.stack, *self.code.lines, *end, *notes])
+        return "\n".join([*lines, *self.stack, *self.code.lines, *end, HINTS])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
         assigned = [
@@ -229,7 +227,12 @@ class _Writer:
 
     def _assign(self, node: ast.Assign) -> None:
         (target,) = node.targets
-        self._set(target, self._expression(node.value))
+        value = self._expression(node.value)
+        if isinstance(target, ast.Tuple):
+            for part, number in zip(target.elts, value, strict=True):
+                self._set(part, number)
+        else:
+            self._set(target, value)
 
     def _augassign(self, node: ast.AugAssign) -> None:
         old = self._expression(node.target)
@@ -242,7 +245,7 @@ class _Writer:
             self._store(pointer.dtype, value, place)
         elif isinstance(target, ast.Name):
             constant = isinstance(value, (int, float)) and target.id not in self.changing
-            if constant or isinstance(value, Pointer):
+            if constant or isinstance(value, (Pointer, tuple)):
                 self.scope[target.id] = value
             else:
                 self._variable(target.id, value)
@@ -312,8 +315,8 @@ class _Writer:
             return node.value
         if isinstance(node, ast.Name):
             return self._name(node.id)
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "math.inf":
-            return math.inf
+        if isinstance(node, ast.Attribute):
+            return self._attribute(node)
         if isinstance(node, ast.BinOp) and type(node.op) in _BINARY:
             return self._binary(type(node.op), self._expression(node.left), self._expression(node.right))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -332,7 +335,25 @@ class _Writer:
             return self._subscript(node)
         if isinstance(node, ast.Call):
             return self._call(node)
+        if isinstance(node, ast.Tuple):
+            return self._tuple(node)
         raise self._unknown(node)
+
+    def _tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for element in node.elts:
+            if isinstance(element, ast.Starred):
+                found.extend(self._expression(element.value))
+            else:
+                found.append(self._expression(element))
+        return tuple(found)
+
+    def _attribute(self, node: ast.Attribute) -> Any:
+        """`math.inf`, and what a named tuple of constants knows."""
+        owner = self._expression(node.value)
+        if not (owner is math or isinstance(owner, tuple)):
+            raise self._unknown(node)
+        return getattr(owner, node.attr)
 
     def _name(self, name: str) -> Any:
         value = self.scope[name] if name in self.scope else self.globals[name]
@@ -448,14 +469,14 @@ class _Writer:
             bound = inspect.signature(gemm).bind(*arguments, **named)
             bound.apply_defaults()
             return self._gemm(**bound.arguments)
-        if name == "tile":
-            bound = inspect.signature(tile).bind(*arguments, **named)
-            bound.apply_defaults()
-            return self._tile(**bound.arguments)
         if name == "local":
             place = f"%local{next(self.code.names)}"
             self.stack.append(f"  {place} = alloca [{arguments[0]} x {self.real}], align 64")
             return Pointer(self.dtype, place)
+        if name == "tile":
+            bound = inspect.signature(tile).bind(*arguments, **named)
+            bound.apply_defaults()
+            return self._tile(**bound.arguments)
         if name in ("min", "max"):
             return functools.reduce(functools.partial(self._extreme, name), arguments)
         if name == "float":
@@ -492,12 +513,6 @@ class _Writer:
             return Value(type, POLYNOMIALS[name](Real(self.code, text, FORMATS[type])).name)
         return Value(type, self.code.call("fabs" if name == "abs" else name, type, text))
 
-    def _tile(
-        self, a: Pointer, b: Pointer, c: Pointer, rows: int, columns: int, width: int, beta: float, **sizes: Operand
-    ) -> None:
-        steps = {name: self._as(size, "i64") for name, size in sizes.items()}
-        tile_text(self.code, c.dtype, (a.name, b.name, c.name), rows, columns, width, beta, **steps)
-
     def _gemm(self, a: Pointer, b: Pointer, c: Pointer, beta: float, **sizes: Any) -> None:
         library = blas.find()
         assert library is not None  # who makes a step of this kernel has looked
@@ -520,3 +535,16 @@ class _Writer:
             *(f"ptr {c.name}", whole("ldc")),
         ]
         code.add(f"call void %{'s' if c.dtype == 'float32' else 'd'}gemm({', '.join(arguments)})")
+
+    def _tile(
+        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, add: bool
+    ) -> None:
+        levels: list[tuple[Operand, Operand, Operand]] = []
+        for count, *steps in reversed(sums):
+            inner = levels[-1] if levels else None
+            if inner and [self._binary(ast.Mult, inner[0], step) for step in inner[1:]] == steps:
+                levels[-1] = (self._binary(ast.Mult, count, inner[0]), *inner[1:])  # lie as one with those
+            elif count != 1:
+                levels.append((count, *steps))
+        counts = [[self._as(value, "i64") for value in level] for level in reversed(levels)]
+        Tile(self.code, c.dtype, columns, spread).write(a.name, b.name, c.name, rows, counts, add)

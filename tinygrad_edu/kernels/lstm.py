@@ -15,11 +15,11 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
-    rows_at_a_time,
     sigmoid,
     sizes,
     slots_of,
     sums_task,
+    tiling,
     transposed_weights,
 )
 from .registry import Recipe, are_floats
@@ -28,7 +28,7 @@ from .registry import Recipe, are_floats
 @kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
 def lstm_forward(
     x, kernel, recurrent, bias, h0, c0, mask, y, last_h, last_c, gates, h, c, tanh_c,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, wide, packed, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, packed, reverse, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
     first = scratch  # the first step that changes the state
@@ -44,11 +44,9 @@ def lstm_forward(
         after = before + batch * units
         product(
             x[(start * time + at) * features :], kernel, gate, rows, 4 * units, features, time * features, 4 * units,
-            width, packed, tall, rest, wide,
+            width, packed, tall, rest,
         )  # fmt: skip
-        product(
-            h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, wide, 1.0
-        )
+        product(h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, True)
         for b in range(rows):
             keep = True
             seen = True
@@ -89,7 +87,7 @@ def lstm_forward(
 @kernel(writes=("dx", "dh0", "dc0", "d", "inputs"))
 def lstm_backward(
     g, g_h, g_c, x, kernel, recurrent, mask, gates, c, tanh_c, dx, dh0, dc0, d, inputs,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    start, stop, scratch, batch, time, features, units, width, tall, rest,
     reverse, has_mask, has_g, has_h, has_c, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents of the gates before activation, `inputs` is x as they lie."""
@@ -132,11 +130,11 @@ def lstm_backward(
                 dc[b * units + u] = from_c * f if keep else dc[b * units + u]
                 dh[b * units + u] = 0.0 if keep else from_h
         now = d[(t * batch + start) * 4 * units :]
-        product(now, recurrent, dh, rows, units, 4 * units, 4 * units, units, width, True, tall, rest, wide, 1.0)
+        product(now, recurrent, dh, rows, units, 4 * units, 4 * units, units, width, True, tall, rest, True)
         if needs_x:
             product(
                 now, kernel, dx[(start * time + at) * features :], rows, features, 4 * units, 4 * units, time * features,
-                width, True, tall, rest, wide,
+                width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
             copy_step(x, inputs, start, rows, batch, time, features, t, at)
@@ -155,7 +153,7 @@ def lstm(x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask:
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     states, steps = (time + 1, batch, units), (time, batch, units)
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
-    before, slots, between = packed_weights(dtype, batch * time, kernel, recurrent, (1, 2), 14)
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 14)
     flags = {"packed": bool(before), "reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
     names = "x kernel recurrent bias h0 c0 mask y last_h last_c gates h c tanh_c"
     task = Task(
@@ -165,7 +163,7 @@ def lstm(x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask:
         batch,
         8 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        rows_at_a_time(batch),
+        tiling(dtype, batch).tall,
         batch,
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
@@ -181,7 +179,7 @@ def lstm_gradient(
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (4 * units,), (batch, units), (batch, units)]
     dx, dk, dr, db, dh0, dc0, d, inputs = range(11, 19)
-    before, packed, more = transposed_weights(dtype, kernel, recurrent, (4, 5), 19, needs[0])
+    before, packed, more = transposed_weights(x, kernel, recurrent, (4, 5), 19, needs[0])
     between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
     flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_h": last_h is not None}
     flags |= {"has_c": last_c is not None, "needs_x": needs[0], "needs_kernel": needs[1]}
@@ -195,7 +193,7 @@ def lstm_gradient(
         batch,
         8 * count * units * (features * needs[0] + units),
         4 * count * units * 13,
-        rows_at_a_time(batch),
+        tiling(dtype, batch).tall,
         batch * (2 * units + 1),
     )
     whole = Part(4 * units, 0, 4 * units, 0, 4 * units)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import tiles
 from .language import kernel, local, tanh
 from .native import Task
 from .registry import Made, Recipe
-from .tiles import tile
+from .tiles import lanes, tile
 
 FEW = 16
 """Rows of all steps up to which it is not worth to pack a matrix."""
@@ -68,35 +67,28 @@ def pack_transposed(matrix, packed, start, stop, rows, columns, width, first):
 
 
 @kernel()
-def product(a, b, c, m, n, k, lda, ldc, width, packed, tall, rest, wide, beta=0.0):
-    """c = a @ b + beta * c for m rows: `tall` at a time and, if there are more, `rest`."""
+def product(a, b, c, m, n, k, lda, ldc, width, packed, tall, rest, add=False):
+    """c = a @ b for m rows, `tall` at a time and, if there are more, `rest`; if `add`, it is added to c."""
     whole = m // tall * tall
     for i in range(0, whole, tall):
-        product_of_rows(a[i * lda :], b, c[i * ldc :], tall, n, k, lda, ldc, width, packed, min(4, wide // tall), beta)
+        product_of_rows(a[i * lda :], b, c[i * ldc :], tall, n, k, lda, ldc, width, packed, add)
     if rest:
         if whole < m:
-            product_of_rows(
-                a[whole * lda :], b, c[whole * ldc :], rest, n, k, lda, ldc, width, packed, min(4, wide // rest), beta
-            )
+            product_of_rows(a[whole * lda :], b, c[whole * ldc :], rest, n, k, lda, ldc, width, packed, add)
 
 
 @kernel()
-def product_of_rows(a, b, c, rows, n, k, lda, ldc, width, packed, panels, beta):
-    """So many panels at a time, then one by one, and then what is left of the last."""
-    ldb = width if packed else n
-    apart = k * width if packed else width
-    many = n // (panels * width) * panels * width
+def product_of_rows(a, b, c, rows, n, k, lda, ldc, width, packed, add):
     whole = n // width * width
-    for j in range(0, many, panels * width):
-        tile(a, b[j // width * apart :], c[j:], rows, panels * width, k, lda, ldb, ldc, width, apart, beta)
-    for j in range(many, whole, width):
-        tile(a, b[j // width * apart :], c[j:], rows, width, k, lda, ldb, ldc, width, apart, beta)
+    ldb = width if packed else n
+    for j in range(0, whole, width):
+        tile(a, b[j * k if packed else j :], c[j:], width, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
     if whole < n:
-        tile(a, b[whole // width * apart :], c[whole:], rows, n - whole, k, lda, ldb, ldc, width, apart, beta)
+        tile(a, b[whole * k if packed else whole :], c[whole:], n - whole, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
 
 
 @kernel(writes=("y",))
-def product_of_columns(a, b, y, start, stop, count, rows, columns, first, of, to, into, width, vectors):
+def product_of_columns(a, b, y, start, stop, count, rows, columns, first, of, to, into, width, tall):
     """y = a.T @ b for a (count, rows) and `columns` of b (count, of), from `first` on, which become those of y
     (rows, into) from `to` on. Each thread makes some panels of y."""
     panel = local(DEPTH * width)
@@ -110,22 +102,24 @@ def product_of_columns(a, b, y, start, stop, count, rows, columns, first, of, to
                 for j in range(width if columns % width == 0 else min(width, columns - p * width)):
                     panel[i * width + j] = b[(step + i) * of + first + p * width + j]
             if p < columns // width:
-                add_to_columns(a[step * rows :], panel, y[to + p * width :], k, rows, width, into, width, vectors)
-            if columns % width:
-                if p == columns // width:
-                    add_to_columns(
-                        a[step * rows :], panel, y[to + p * width :], k, rows, columns % width, into, width, vectors
-                    )
+                add_to_columns(a[step * rows :], panel, y[to + p * width :], k, rows, width, into, width, tall)
+            else:
+                add_to_columns(
+                    a[step * rows :], panel, y[to + p * width :], k, rows, columns % width, into, width, tall
+                )
 
 
 @kernel()
-def add_to_columns(a, panel, y, k, rows, columns, into, width, vectors):
+def add_to_columns(a, panel, y, k, rows, columns, into, width, tall):
     """y += a.T @ panel for so many columns of y."""
-    whole = rows // vectors * vectors
-    for i in range(0, whole, vectors):
-        tile(a[i:], panel, y[i * into :], vectors, columns, k, 1, width, into, width, 0, 1.0, rows)
-    if whole < rows:
-        tile(a[whole:], panel, y[whole * into :], rows - whole, columns, k, 1, width, into, width, 0, 1.0, rows)
+    whole = rows // tall * tall
+    if columns:
+        for i in range(0, whole, tall):
+            tile(a[i:], panel, y[i * into :], columns, ((tall, 1, into),), ((k, rows, width),), add=True)
+        if whole < rows:
+            tile(
+                a[whole:], panel, y[whole * into :], columns, ((rows - whole, 1, into),), ((k, rows, width),), add=True
+            )
 
 
 @kernel(writes=("y",))
@@ -156,50 +150,65 @@ def slots_of(dtype: str, **slots: int) -> tuple[tuple[str, str, int], ...]:
     return tuple((name, "bool" if name == "mask" else dtype, slot) for name, slot in slots.items())
 
 
+class Tiling(NamedTuple):
+    """The rows and columns of a tile, and how many rows are left over."""
+
+    width: int
+    tall: int
+    rest: int
+
+
+def tiling(dtype: str, batch: int) -> Tiling:
+    """Of a step's product. Threads divide the batch by `tall` rows."""
+    tall = 4 if batch >= 8 else -(-batch // 2)
+    return Tiling(lanes(dtype) * (4 if tall < 3 else 2), tall, batch % tall)
+
+
 def packed_weights(
-    dtype: str, rows: int, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int
+    x: Any, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int
 ) -> tuple[list[Task], dict[str, int], tuple[Made, ...]]:
     """Tasks that pack the weights, into slots from that one on, where each is, and what they make; no tasks if as few
     rows are multiplied by them that it is not worth it."""
-    if rows <= FEW:
+    batch, time, _ = x.shape
+    if batch * time <= FEW:
         return [], {}, ()
-    tasks = [_packing(dtype, matrix, (at, slot + i), False) for i, (matrix, at) in enumerate(zip((kernel, recurrent), given))]
-    made = tuple(_panels(dtype, *matrix.shape) for matrix in (kernel, recurrent))
+    width = tiling(x.dtype.name, batch).width
+    tasks = [_packing(matrix, (at, slot + i), width) for i, (matrix, at) in enumerate(zip((kernel, recurrent), given))]
+    made = tuple(_panels(matrix.dtype.name, *matrix.shape, width) for matrix in (kernel, recurrent))
     return tasks, {"kernel": slot, "recurrent": slot + 1}, made
 
 
 def transposed_weights(
-    dtype: str, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int, needs_x: bool, first: int = 0
+    x: Any, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int, needs_x: bool, first: int = 0
 ) -> tuple[list[Task], dict[str, int], tuple[Made, ...]]:
     """The same for the transposed weights, of which the kernel is needed for the gradient of x only.
     The rows of the transposed recurrent kernel begin with `first`."""
-    tasks = [_packing(dtype, recurrent, (given[1], slot), True, first)]
-    made = (_panels(dtype, *recurrent.shape[::-1]),)
+    width = tiling(x.dtype.name, x.shape[0]).width
+    tasks = [_packing(recurrent, (given[1], slot), width, True, first)]
+    made = (_panels(x.dtype.name, *recurrent.shape[::-1], width),)
     if not needs_x:
         return tasks, {"kernel": given[0], "recurrent": slot}, made
-    tasks.append(_packing(dtype, kernel, (given[0], slot + 1), True))
-    return tasks, {"kernel": slot + 1, "recurrent": slot}, (*made, _panels(dtype, *kernel.shape[::-1]))
+    tasks.append(_packing(kernel, (given[0], slot + 1), width, True))
+    return tasks, {"kernel": slot + 1, "recurrent": slot}, (*made, _panels(x.dtype.name, *kernel.shape[::-1], width))
 
 
-def _packing(dtype: str, matrix: Any, slots: tuple[int, int], transposed: bool, first: int = 0) -> Task:
+def _packing(matrix: Any, slots: tuple[int, int], width: int, transposed: bool = False, first: int = 0) -> Task:
     rows, columns = matrix.shape[::-1] if transposed else matrix.shape
-    arrays = tuple((name, dtype, slot) for name, slot in zip(("matrix", "packed"), slots, strict=True))
-    (panels, _, width), _ = _panels(dtype, rows, columns)
-    numbers: tuple[tuple[str, int], ...] = (("rows", rows), ("columns", columns), ("width", width))
-    numbers = (*numbers, ("first", first)) if transposed else numbers
+    arrays = tuple((name, matrix.dtype.name, slot) for name, slot in zip(("matrix", "packed"), slots, strict=True))
+    numbers = {"rows": rows, "columns": columns, "width": width} | ({"first": first} if transposed else {})
     function = pack_transposed if transposed else pack
-    return Task(function, arrays, numbers, panels, 2 * rows * columns, 8 * rows * columns)
+    work = rows * columns
+    return Task(function, arrays, tuple(numbers.items()), -(-columns // width), 2 * work, 8 * work)
 
 
-def _panels(dtype: str, rows: int, columns: int) -> Made:
-    width = tiles.LANES[dtype]
+def _panels(dtype: str, rows: int, columns: int, width: int) -> Made:
     return (-(-columns // width), rows, width), dtype
 
 
 def product_task(dtype: str, slots: tuple[int, int, int], count: int, rows: int, part: Part) -> Task:
     arrays = tuple((name, dtype, slot) for name, slot in zip("aby", slots, strict=True))
-    width = tiles.LANES[dtype]
-    numbers = {"count": count, "rows": rows, **part._asdict(), "width": width, "vectors": tiles.vectors()}
+    width = lanes(dtype)
+    numbers = {"count": count, "rows": rows, **part._asdict(), "width": width, "tall": 8}
     flops, traffic = 2 * count * rows * part.columns, 4 * (count * (rows + part.columns) + rows * part.columns)
     return Task(product_of_columns, arrays, tuple(numbers.items()), -(-part.columns // width), flops, traffic)
 
@@ -211,17 +220,11 @@ def sums_task(dtype: str, slots: tuple[int, int], count: int, part: Part) -> Tas
     return Task(column_sums, arrays, tuple(numbers.items()), part.columns, work, 4 * work, granularity=16)
 
 
-def rows_at_a_time(batch: int) -> int:
-    """Of the batch, in a tile; also by how many the threads divide it."""
-    return 4 if batch >= 8 else -(-batch // 2)
-
-
 def sizes(x: Any, recurrent: Any, **more: int) -> tuple[tuple[str, int], ...]:
     """The numbers that the kernels of all three networks get, and more."""
     (batch, time, features), units = x.shape, recurrent.shape[0]
-    tall = rows_at_a_time(batch)
-    tiling = {"width": tiles.LANES[x.dtype.name], "tall": tall, "rest": batch % tall, "wide": tiles.vectors()}
-    return tuple({"batch": batch, "time": time, "features": features, "units": units, **tiling, **more}.items())
+    shape = {"batch": batch, "time": time, "features": features, "units": units}
+    return tuple((shape | tiling(x.dtype.name, batch)._asdict() | more).items())
 
 
 def gradient(

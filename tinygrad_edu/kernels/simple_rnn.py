@@ -15,11 +15,11 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
-    rows_at_a_time,
     sigmoid,
     sizes,
     slots_of,
     sums_task,
+    tiling,
     transposed_weights,
 )
 from .registry import Recipe, are_floats
@@ -56,7 +56,7 @@ def slope(y, activation):
 @kernel(writes=("y", "last", "h"))
 def rnn_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, h,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    start, stop, scratch, batch, time, features, units, width, tall, rest,
     packed, reverse, activation, has_bias, has_mask,
 ):  # fmt: skip
     rows = stop - start
@@ -71,9 +71,9 @@ def rnn_forward(
         new = h[before + batch * units :]
         product(
             x[(start * time + at) * features :], kernel, new, rows, units, features, time * features, units,
-            width, packed, tall, rest, wide,
+            width, packed, tall, rest,
         )  # fmt: skip
-        product(h[before:], recurrent, new, rows, units, units, units, units, width, packed, tall, rest, wide, 1.0)
+        product(h[before:], recurrent, new, rows, units, units, units, units, width, packed, tall, rest, True)
         for b in range(rows):
             keep = True
             seen = True
@@ -94,7 +94,7 @@ def rnn_forward(
 @kernel(writes=("dx", "dh0", "d", "inputs"))
 def rnn_backward(
     g, g_last, x, kernel, recurrent, mask, h, dx, dh0, d, inputs,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, wide,
+    start, stop, scratch, batch, time, features, units, width, tall, rest,
     reverse, activation, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents before activation, `inputs` is x as they lie."""
@@ -123,11 +123,11 @@ def rnn_backward(
                 change = from_h * slope(h[before + (batch + b) * units + u], activation)
                 d[before + b * units + u] = change if keep else 0.0
                 dh[b * units + u] = 0.0 if keep else from_h
-        product(d[before:], recurrent, dh, rows, units, units, units, units, width, True, tall, rest, wide, 1.0)
+        product(d[before:], recurrent, dh, rows, units, units, units, units, width, True, tall, rest, True)
         if needs_x:
             product(
                 d[before:], kernel, dx[(start * time + at) * features :], rows, features, units, units,
-                time * features, width, True, tall, rest, wide,
+                time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
             copy_step(x, inputs, start, rows, batch, time, features, t, at)
@@ -146,7 +146,7 @@ def simple_rnn(
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time + 1, batch, units)]
-    before, slots, between = packed_weights(dtype, batch * time, kernel, recurrent, (1, 2), 9)
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 9)
     flags: dict[str, int] = {"packed": bool(before), "reverse": reverse, "activation": ACTIVATIONS[activation]}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
     names = "x kernel recurrent bias h0 mask y last h"
@@ -157,7 +157,7 @@ def simple_rnn(
         batch,
         2 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        rows_at_a_time(batch),
+        tiling(dtype, batch).tall,
         batch,
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
@@ -173,7 +173,7 @@ def simple_rnn_gradient(
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (units,), (batch, units)]
     dx, dk, dr, db, dh0, d, inputs = range(7, 14)
-    before, packed, more = transposed_weights(dtype, kernel, recurrent, (3, 4), 14, needs[0])
+    before, packed, more = transposed_weights(x, kernel, recurrent, (3, 4), 14, needs[0])
     between = [((time, batch, units), dtype), ((time, batch, features), dtype), *more]
     flags: dict[str, int] = {"reverse": reverse, "activation": ACTIVATIONS[activation]}
     flags |= {"has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
@@ -188,7 +188,7 @@ def simple_rnn_gradient(
         batch,
         2 * count * units * (features * needs[0] + units),
         4 * count * units * 4,
-        rows_at_a_time(batch),
+        tiling(dtype, batch).tall,
         batch * (units + 1),
     )
     whole = Part(units, 0, units, 0, units)
