@@ -24,6 +24,14 @@ pytestmark = pytest.mark.skipif(
 assert ops  # which defines the primitives
 
 
+def cast(a, dtype):
+    """The same numbers, lying in memory as they do."""
+    whole = a if a.base is None else a.base
+    before, size = (a.ctypes.data - whole.ctypes.data) // whole.itemsize, np.dtype(dtype).itemsize
+    strides = [stride // whole.itemsize * size for stride in a.strides]
+    return np.lib.stride_tricks.as_strided(whole.astype(dtype).ravel()[before:], a.shape, strides)
+
+
 def convolutions(rng):
     """Arrays and attributes of `_conv`, `_conv_transpose` and `_conv_kernel` for one random convolution."""
     axes = rng.integers(1, 3)
@@ -74,6 +82,16 @@ def poolings(rng):
     }
 
 
+def by_rows(rng, a):
+    """The same numbers; the rows may lie in memory in another order, and with something between them."""
+    if rng.random() < 0.5:
+        return a
+    turned = rng.random() < 0.5
+    whole = np.concatenate([a, a], axis=2)
+    whole = np.ascontiguousarray(whole.swapaxes(0, 1)).swapaxes(0, 1) if turned else whole
+    return whole[..., : a.shape[2]] if turned else np.ascontiguousarray(whole[:, ::-1])[:, ::-1, a.shape[2] :]
+
+
 def recurrence(rng, gates, states, extra, activation):
     """Arrays and attributes of a recurrent network, and of its gradient, whose residuals the definition makes."""
     batch, time, features, units = (int(k) for k in rng.integers(1, [9, 6, 5, 9]))
@@ -88,14 +106,16 @@ def recurrence(rng, gates, states, extra, activation):
         attributes["reset_after"] = True
     if activation:
         attributes["activation"] = str(rng.choice(["linear", "relu", "sigmoid", "tanh"]))
+    x = by_rows(rng, x)
     forward = (x, kernel, recurrent, bias, *initial, mask)
     name = {1: "_simple_rnn", 3: "_gru", 4: "_lstm"}[gates]
-    _, residuals = primitives[name].forward.__wrapped__(np, *forward, **attributes)
-    g = [rng.normal(size=(batch, time, units)), *(rng.normal(size=(batch, units)) for _ in range(states))]
+    _, residuals = primitives[name].forward.__wrapped__(np, *forward, tracked=True, **attributes)
+    g = [by_rows(rng, rng.normal(size=(batch, time, units))), *rng.normal(size=(states, batch, units))]
     g = [None if rng.random() < 0.3 else a for a in g]
     needs = (*(bool(rng.random() < 0.7) for _ in range(3)), bias is not None, *(True for _ in range(states)))
     gradient = (*g, x, kernel, recurrent, mask, *residuals)
-    return {name: (forward, attributes), f"{name}_gradient": (gradient, attributes | {"needs": needs})}
+    wanted = {"tracked": bool(rng.random() < 0.7)}
+    return {name: (forward, attributes | wanted), f"{name}_gradient": (gradient, attributes | {"needs": needs})}
 
 
 def in_some_order(rng, a):
@@ -194,7 +214,7 @@ def test_the_kernels_do_what_the_definition_does(name, dtype):
         for i in range(12):
             pool.set_threads(1 + i % 3)
             arrays, attributes = FAMILIES[name](rng)[name]
-            arrays = tuple(a.astype(dtype, order="K") if a is not None and a.dtype.kind == "f" else a for a in arrays)
+            arrays = tuple(cast(a, dtype) if a is not None and a.dtype.kind == "f" else a for a in arrays)
             for made, defined in zip(*both(name, arrays, attributes), strict=True):
                 if made is None:  # not needed
                     continue

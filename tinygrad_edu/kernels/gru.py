@@ -15,6 +15,7 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
+    rows_of_cotangents,
     sigmoid,
     sizes,
     slots_of,
@@ -22,31 +23,37 @@ from .recurrent import (
     tiling,
     transposed_weights,
 )
-from .registry import Recipe, are_floats
+from .registry import Recipe, are_floats, by_rows
 
 
 @kernel(writes=("y", "last", "gates", "h", "inner"))
 def gru_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, packed, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, packed, tracked,
+    reverse, has_bias, has_mask,
 ):  # fmt: skip
+    """Unless `tracked` the last state is that of the step before, at all times."""
     rows = stop - start
     projected = scratch  # the state's projection
-    first = scratch[3 * rows * units :]  # the first step that changes the state
-    for k in range(start * units, stop * units):
-        h[k] = h0[k]
+    first = scratch[6 * rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
+    for k in range(start * units, stop * units):
+        if tracked:
+            h[k] = h0[k]
+        else:
+            last[k] = h0[k]
     for t in range(time):
         at = time - 1 - t if reverse else t
-        gate = gates[(t * batch + start) * 3 * units :]
         before = (t * batch + start) * units
-        after = before + batch * units
+        gate = gates[3 * before :] if tracked else scratch[3 * rows * units :]
+        old = h[before:] if tracked else last[start * units :]
+        new = h[before + batch * units :] if tracked else last[start * units :]
         product(
-            x[(start * time + at) * features :], kernel, gate, rows, 3 * units, features, time * features, 3 * units,
+            x[start * x_row + at * x_step :], kernel, gate, rows, 3 * units, features, x_row, 3 * units,
             width, packed, tall, rest,
         )  # fmt: skip
-        product(h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest)
+        product(old, recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest)
         for b in range(rows):
             keep = True
             seen = True
@@ -66,23 +73,25 @@ def gru_forward(
                 z = sigmoid(z)
                 r = sigmoid(r)
                 candidate = tanh(candidate + r * within)
-                old = h[before + b * units + u]
-                new = (old - candidate) * z + candidate if keep else old
-                gate[b * 3 * units + u] = z
-                gate[b * 3 * units + units + u] = r
-                gate[b * 3 * units + 2 * units + u] = candidate
-                inner[before + b * units + u] = within
-                h[after + b * units + u] = new
-                y[((start + b) * time + t) * units + u] = new if seen else 0.0
-    for k in range(start * units, stop * units):
-        last[k] = h[time * batch * units + k]
+                state = old[b * units + u]
+                state = (state - candidate) * z + candidate if keep else state
+                if tracked:
+                    gate[b * 3 * units + u] = z
+                    gate[b * 3 * units + units + u] = r
+                    gate[b * 3 * units + 2 * units + u] = candidate
+                    inner[before + b * units + u] = within
+                new[b * units + u] = state
+                y[((start + b) * time + t) * units + u] = state if seen else 0.0
+    if tracked:
+        for k in range(start * units, stop * units):
+            last[k] = h[time * batch * units + k]
 
 
 @kernel(writes=("dx", "dh0", "d", "inputs"))
 def gru_backward(
     g, g_last, x, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, inputs,
     start, stop, scratch, batch, time, features, units, width, tall, rest,
-    reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
+    x_row, x_step, g_row, g_step, reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents of the state's projection that r multiplies and of the gates before activation, `inputs`
     is x as they lie. `recurrent` begins with the third gate."""
@@ -112,7 +121,7 @@ def gru_backward(
                 old = h[before + b * units + u]
                 from_h = dh[b * units + u]
                 if has_g:
-                    given = g[((start + b) * time + t) * units + u]
+                    given = g[(start + b) * g_row + t * g_step + u]
                     from_h += given if seen else 0.0
                 by_candidate = from_h * (1.0 - z) * (1.0 - candidate * candidate) if keep else 0.0
                 by_r = by_candidate * inner[before + b * units + u] * r * (1.0 - r) if keep else 0.0
@@ -129,7 +138,7 @@ def gru_backward(
                 time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
-            copy_step(x, inputs, start, rows, batch, time, features, t, at)
+            copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -137,31 +146,37 @@ def gru_backward(
 # Recipes
 
 
+@by_rows(0)
 def gru(
-    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, reverse: bool, reset_after: bool
-) -> Recipe | None:
-    """Of `_gru`: y, the last state, gates, h, the state's projection that r multiplies."""
+    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, tracked: bool, reverse: bool,
+    reset_after: bool,
+) -> Recipe | None:  # fmt: skip
+    """Of `_gru`: y, the last state and, as residuals, gates, h, the state's projection that r multiplies."""
     if not reset_after or not are_floats(x, kernel, recurrent, bias, h0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
-    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 11)
-    flags = {"packed": bool(before), "reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 mask y last gates h inner"
+    shapes = shapes if tracked else shapes[:2]
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
+    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
+    names = "x kernel recurrent bias h0 mask y last gates h inner".split()
+    places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
     task = Task(
         gru_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())} | slots),
+        slots_of(dtype, **places),
         sizes(x, recurrent, **flags),
         batch,
         6 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
         tiling(dtype, batch).tall,
-        batch * (3 * units + 1),
+        batch * (6 * units + 1),
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
+@by_rows(0, 2)
 def gru_gradient(
     g: Any, last: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, inner: Any,
     needs: Any, reverse: bool, reset_after: bool,
@@ -182,7 +197,7 @@ def gru_gradient(
     back = Task(
         gru_backward,
         slots_of(dtype, **slots),
-        sizes(x, recurrent, **flags),
+        sizes(x, recurrent, **flags, **rows_of_cotangents(g)),
         batch,
         6 * count * units * (features * needs[0] + units),
         4 * count * units * 11,

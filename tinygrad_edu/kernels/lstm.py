@@ -15,6 +15,7 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
+    rows_of_cotangents,
     sigmoid,
     sizes,
     slots_of,
@@ -22,31 +23,41 @@ from .recurrent import (
     tiling,
     transposed_weights,
 )
-from .registry import Recipe, are_floats
+from .registry import Recipe, are_floats, by_rows
 
 
 @kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
 def lstm_forward(
     x, kernel, recurrent, bias, h0, c0, mask, y, last_h, last_c, gates, h, c, tanh_c,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, packed, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, packed, tracked,
+    reverse, has_bias, has_mask,
 ):  # fmt: skip
+    """Unless `tracked` the last states are those of the step before, at all times."""
     rows = stop - start
-    first = scratch  # the first step that changes the state
-    for k in range(start * units, stop * units):
-        h[k] = h0[k]
-        c[k] = c0[k]
+    first = scratch[4 * rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
+    for k in range(start * units, stop * units):
+        if tracked:
+            h[k] = h0[k]
+            c[k] = c0[k]
+        else:
+            last_h[k] = h0[k]
+            last_c[k] = c0[k]
     for t in range(time):
         at = time - 1 - t if reverse else t
-        gate = gates[(t * batch + start) * 4 * units :]
         before = (t * batch + start) * units
         after = before + batch * units
+        gate = gates[4 * before :] if tracked else scratch
+        old_h = h[before:] if tracked else last_h[start * units :]
+        old_c = c[before:] if tracked else last_c[start * units :]
+        new_h = h[after:] if tracked else last_h[start * units :]
+        new_c = c[after:] if tracked else last_c[start * units :]
         product(
-            x[(start * time + at) * features :], kernel, gate, rows, 4 * units, features, time * features, 4 * units,
+            x[start * x_row + at * x_step :], kernel, gate, rows, 4 * units, features, x_row, 4 * units,
             width, packed, tall, rest,
         )  # fmt: skip
-        product(h[before:], recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, True)
+        product(old_h, recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, True)
         for b in range(rows):
             keep = True
             seen = True
@@ -67,28 +78,30 @@ def lstm_forward(
                 f = sigmoid(f)
                 candidate = tanh(candidate)
                 o = sigmoid(o)
-                new_c = f * c[before + b * units + u] + i * candidate
-                new_c = new_c if keep else c[before + b * units + u]
-                bent = tanh(new_c)
-                new_h = o * bent if keep else h[before + b * units + u]
-                gate[b * 4 * units + u] = i
-                gate[b * 4 * units + units + u] = f
-                gate[b * 4 * units + 2 * units + u] = candidate
-                gate[b * 4 * units + 3 * units + u] = o
-                c[after + b * units + u] = new_c
-                tanh_c[before + b * units + u] = bent
-                h[after + b * units + u] = new_h
-                y[((start + b) * time + t) * units + u] = new_h if seen else 0.0
-    for k in range(start * units, stop * units):
-        last_h[k] = h[time * batch * units + k]
-        last_c[k] = c[time * batch * units + k]
+                state = f * old_c[b * units + u] + i * candidate
+                state = state if keep else old_c[b * units + u]
+                bent = tanh(state)
+                output = o * bent if keep else old_h[b * units + u]
+                if tracked:
+                    gate[b * 4 * units + u] = i
+                    gate[b * 4 * units + units + u] = f
+                    gate[b * 4 * units + 2 * units + u] = candidate
+                    gate[b * 4 * units + 3 * units + u] = o
+                    tanh_c[before + b * units + u] = bent
+                new_c[b * units + u] = state
+                new_h[b * units + u] = output
+                y[((start + b) * time + t) * units + u] = output if seen else 0.0
+    if tracked:
+        for k in range(start * units, stop * units):
+            last_h[k] = h[time * batch * units + k]
+            last_c[k] = c[time * batch * units + k]
 
 
 @kernel(writes=("dx", "dh0", "dc0", "d", "inputs"))
 def lstm_backward(
     g, g_h, g_c, x, kernel, recurrent, mask, gates, c, tanh_c, dx, dh0, dc0, d, inputs,
     start, stop, scratch, batch, time, features, units, width, tall, rest,
-    reverse, has_mask, has_g, has_h, has_c, needs_x, needs_kernel,
+    x_row, x_step, g_row, g_step, reverse, has_mask, has_g, has_h, has_c, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents of the gates before activation, `inputs` is x as they lie."""
     rows = stop - start
@@ -120,7 +133,7 @@ def lstm_backward(
                 bent = tanh_c[before + b * units + u]
                 from_h = dh[b * units + u]
                 if has_g:
-                    given = g[((start + b) * time + t) * units + u]
+                    given = g[(start + b) * g_row + t * g_step + u]
                     from_h += given if seen else 0.0
                 from_c = dc[b * units + u] + from_h * o * (1.0 - bent * bent)
                 to[u] = from_c * candidate * i * (1.0 - i) if keep else 0.0
@@ -137,7 +150,7 @@ def lstm_backward(
                 width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
-            copy_step(x, inputs, start, rows, batch, time, features, t, at)
+            copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
         dc0[start * units + k] = dc[k]
@@ -146,29 +159,36 @@ def lstm_backward(
 # Recipes
 
 
-def lstm(x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, reverse: bool) -> Recipe | None:
-    """Of `_lstm`: y, the last states, gates, h, c, tanh(c)."""
+@by_rows(0)
+def lstm(
+    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, tracked: bool, reverse: bool
+) -> Recipe | None:
+    """Of `_lstm`: y, the last states and, as residuals, gates, h, c, tanh(c)."""
     if not are_floats(x, kernel, recurrent, bias, h0, c0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     states, steps = (time + 1, batch, units), (time, batch, units)
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
-    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 14)
-    flags = {"packed": bool(before), "reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 c0 mask y last_h last_c gates h c tanh_c"
+    shapes = shapes if tracked else shapes[:3]
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 7 + len(shapes))
+    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
+    names = "x kernel recurrent bias h0 c0 mask y last_h last_c gates h c tanh_c".split()
+    places = dict.fromkeys(names) | dict(zip(names, range(7 + len(shapes)), strict=False)) | slots
     task = Task(
         lstm_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())} | slots),
+        slots_of(dtype, **places),
         sizes(x, recurrent, **flags),
         batch,
         8 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
         tiling(dtype, batch).tall,
-        batch,
+        batch * (4 * units + 1),
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
+@by_rows(0, 3)
 def lstm_gradient(
     g: Any, last_h: Any, last_c: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, c: Any,
     tanh_c: Any, needs: Any, reverse: bool,
@@ -189,7 +209,7 @@ def lstm_gradient(
     back = Task(
         lstm_backward,
         slots_of(dtype, **slots),
-        sizes(x, recurrent, **flags),
+        sizes(x, recurrent, **flags, **rows_of_cotangents(g)),
         batch,
         8 * count * units * (features * needs[0] + units),
         4 * count * units * 13,

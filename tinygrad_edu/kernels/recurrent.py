@@ -37,11 +37,11 @@ def first_steps(first, mask, start, rows, time, reverse):
 
 
 @kernel()
-def copy_step(x, inputs, start, rows, batch, time, features, t, at):
-    """The rows of x for one step, to where time-major ones have it."""
-    for b in range(rows):
+def copy_step(x, y, start, stop, features, x_row):
+    """Rows of x, which are so many elements apart, as neighbours."""
+    for b in range(start, stop):
         for j in range(features):
-            inputs[(t * batch + start + b) * features + j] = x[((start + b) * time + at) * features + j]
+            y[b * features + j] = x[b * x_row + j]
 
 
 # Products
@@ -145,8 +145,8 @@ class Part(NamedTuple):
     into: int
 
 
-def slots_of(dtype: str, **slots: int) -> tuple[tuple[str, str, int], ...]:
-    """Parameters with dtype and slot."""
+def slots_of(dtype: str, **slots: int | None) -> tuple[tuple[str, str, int | None], ...]:
+    """Parameters with dtype and slot, None for what is not there."""
     return tuple((name, "bool" if name == "mask" else dtype, slot) for name, slot in slots.items())
 
 
@@ -223,8 +223,20 @@ def sums_task(dtype: str, slots: tuple[int, int], count: int, part: Part) -> Tas
 def sizes(x: Any, recurrent: Any, **more: int) -> tuple[tuple[str, int], ...]:
     """The numbers that the kernels of all three networks get, and more."""
     (batch, time, features), units = x.shape, recurrent.shape[0]
-    shape = {"batch": batch, "time": time, "features": features, "units": units}
+    row, step = rows_of_steps(x)
+    shape = {"batch": batch, "time": time, "features": features, "units": units, "x_row": row, "x_step": step}
     return tuple((shape | tiling(x.dtype.name, batch)._asdict() | more).items())
+
+
+def rows_of_cotangents(g: Any) -> dict[str, int]:
+    row, step = (0, 0) if g is None else rows_of_steps(g)
+    return {"g_row": row, "g_step": step}
+
+
+def rows_of_steps(a: Any) -> tuple[int, int]:
+    """The elements from one sequence of (batch, time, n) to the next, and from one step to the next."""
+    row, step, _ = a.strides
+    return row // a.dtype.itemsize, step // a.dtype.itemsize
 
 
 def gradient(

@@ -15,6 +15,7 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
+    rows_of_cotangents,
     sigmoid,
     sizes,
     slots_of,
@@ -22,7 +23,7 @@ from .recurrent import (
     tiling,
     transposed_weights,
 )
-from .registry import Recipe, are_floats
+from .registry import Recipe, are_floats, by_rows
 
 LINEAR, RELU, SIGMOID, TANH = range(4)
 ACTIVATIONS = {"linear": LINEAR, "relu": RELU, "sigmoid": SIGMOID, "tanh": TANH}
@@ -56,24 +57,29 @@ def slope(y, activation):
 @kernel(writes=("y", "last", "h"))
 def rnn_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, h,
-    start, stop, scratch, batch, time, features, units, width, tall, rest,
-    packed, reverse, activation, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, packed, tracked,
+    reverse, activation, has_bias, has_mask,
 ):  # fmt: skip
+    """Unless `tracked` the last state is that of the step before, at all times."""
     rows = stop - start
-    first = scratch  # the first step that changes the state
-    for k in range(start * units, stop * units):
-        h[k] = h0[k]
+    first = scratch[rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
+    for k in range(start * units, stop * units):
+        if tracked:
+            h[k] = h0[k]
+        else:
+            last[k] = h0[k]
     for t in range(time):
         at = time - 1 - t if reverse else t
         before = (t * batch + start) * units
-        new = h[before + batch * units :]
+        old = h[before:] if tracked else last[start * units :]
+        new = h[before + batch * units :] if tracked else last[start * units :]
+        a = new if tracked else scratch
         product(
-            x[(start * time + at) * features :], kernel, new, rows, units, features, time * features, units,
-            width, packed, tall, rest,
-        )  # fmt: skip
-        product(h[before:], recurrent, new, rows, units, units, units, units, width, packed, tall, rest, True)
+            x[start * x_row + at * x_step :], kernel, a, rows, units, features, x_row, units, width, packed, tall, rest
+        )
+        product(old, recurrent, a, rows, units, units, units, units, width, packed, tall, rest, True)
         for b in range(rows):
             keep = True
             seen = True
@@ -81,21 +87,22 @@ def rnn_forward(
                 keep = mask[(start + b) * time + at]
                 seen = first[b] <= float(t)
             for u in range(units):
-                a = new[b * units + u]
+                projected = a[b * units + u]
                 if has_bias:
-                    a += bias[u]
-                state = activated(a, activation) if keep else h[before + b * units + u]
+                    projected += bias[u]
+                state = activated(projected, activation) if keep else old[b * units + u]
                 new[b * units + u] = state
                 y[((start + b) * time + t) * units + u] = state if seen else 0.0
-    for k in range(start * units, stop * units):
-        last[k] = h[time * batch * units + k]
+    if tracked:
+        for k in range(start * units, stop * units):
+            last[k] = h[time * batch * units + k]
 
 
 @kernel(writes=("dx", "dh0", "d", "inputs"))
 def rnn_backward(
     g, g_last, x, kernel, recurrent, mask, h, dx, dh0, d, inputs,
     start, stop, scratch, batch, time, features, units, width, tall, rest,
-    reverse, activation, has_mask, has_g, has_last, needs_x, needs_kernel,
+    x_row, x_step, g_row, g_step, reverse, activation, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents before activation, `inputs` is x as they lie."""
     rows = stop - start
@@ -118,7 +125,7 @@ def rnn_backward(
             for u in range(units):
                 from_h = dh[b * units + u]
                 if has_g:
-                    given = g[((start + b) * time + t) * units + u]
+                    given = g[(start + b) * g_row + t * g_step + u]
                     from_h += given if seen else 0.0
                 change = from_h * slope(h[before + (batch + b) * units + u], activation)
                 d[before + b * units + u] = change if keep else 0.0
@@ -130,7 +137,7 @@ def rnn_backward(
                 time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
-            copy_step(x, inputs, start, rows, batch, time, features, t, at)
+            copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -138,31 +145,35 @@ def rnn_backward(
 # Recipes
 
 
+@by_rows(0)
 def simple_rnn(
-    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, reverse: bool, activation: str
+    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, tracked: bool, reverse: bool, activation: str
 ) -> Recipe | None:
-    """Of `_simple_rnn`: y, the last state, h."""
+    """Of `_simple_rnn`: y, the last state and, as a residual, h."""
     if not are_floats(x, kernel, recurrent, bias, h0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time + 1, batch, units)]
-    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 9)
-    flags: dict[str, int] = {"packed": bool(before), "reverse": reverse, "activation": ACTIVATIONS[activation]}
-    flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 mask y last h"
+    shapes = shapes if tracked else shapes[:2]
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
+    flags: dict[str, int] = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags |= {"activation": ACTIVATIONS[activation], "has_bias": bias is not None, "has_mask": mask is not None}
+    names = "x kernel recurrent bias h0 mask y last h".split()
+    places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
     task = Task(
         rnn_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())} | slots),
+        slots_of(dtype, **places),
         sizes(x, recurrent, **flags),
         batch,
         2 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
         tiling(dtype, batch).tall,
-        batch,
+        batch * (units + 1),
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
+@by_rows(0, 2)
 def simple_rnn_gradient(
     g: Any, last: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, h: Any, needs: Any, reverse: bool,
     activation: str,
@@ -184,7 +195,7 @@ def simple_rnn_gradient(
     back = Task(
         rnn_backward,
         slots_of(dtype, **slots),
-        sizes(x, recurrent, **flags),
+        sizes(x, recurrent, **flags, **rows_of_cotangents(g)),
         batch,
         2 * count * units * (features * needs[0] + units),
         4 * count * units * 4,

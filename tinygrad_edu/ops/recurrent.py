@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..autograd import Primitive, primitive, stack, vjp
+from ..autograd import Primitive, Tensor, primitive, stack, vjp
 from ..backend import Array
 from ..errors import ShapeError, choice, message
 from ..kernels.registry import compiled
+from ..state import state
 from .activations import relu
 from .elementwise import expit, tanh, zeros_like
 from .elementwise import where as choose
@@ -26,6 +27,16 @@ from .networks import linear
 from .shape import _reshape, check_arrays, split
 
 # Parts that the three share
+
+
+def _arranged(count: int) -> Callable[..., Any]:
+    """Of what a recipe makes, so many outputs, and the residuals."""
+    return lambda *made: (made[:count], made[count:])
+
+
+def _tracked(*args: Any) -> bool:
+    """Whether a gradient may be asked for, so that the residuals are worth their memory."""
+    return state.grad_enabled and any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
 
 def _time_major(xp: Any, a: Array, reverse: bool) -> Array:
@@ -154,6 +165,7 @@ def _define_rule(forward: Primitive, gradient: Primitive, steps: Callable[..., t
     """Sets the joint rule: `gradient` on the residuals, or through the differentiable `steps`."""
 
     def rule(needs: list[bool], residuals: Any, g: Any, y: Any, *args: Any, **attributes: Any) -> list[Any]:
+        del attributes["tracked"]
         if residuals is None:
             return _pull_back(lambda *a: steps(*a, **attributes), needs, g, args)
         x, kernel, recurrent, *_, mask = args
@@ -213,9 +225,19 @@ ACTIVATIONS = {
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "mask"), residuals=True, label="simple_rnn")
-@compiled("simple_rnn.simple_rnn", lambda y, last, *kept: ((y, last), tuple(kept)))
+@compiled("simple_rnn.simple_rnn", _arranged(2))
 def _simple_rnn(
-    xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, *, reverse: bool, activation: str
+    xp: Any,
+    x: Any,
+    kernel: Any,
+    recurrent: Any,
+    bias: Any,
+    h0: Any,
+    mask: Any,
+    *,
+    tracked: bool,
+    reverse: bool,
+    activation: str,
 ) -> Any:
     skip, h = _skipped(xp, mask, reverse), _states(xp, h0, x.shape[1])
     for t, a in enumerate(_project(xp, x, kernel, bias, reverse)):
@@ -223,7 +245,7 @@ def _simple_rnn(
         h[t + 1] += a
         ACTIVATIONS[activation].in_place(xp, h[t + 1])
         _carry(xp, h[t + 1], h[t], skip, t)
-    return (_outputs(xp, h, skip), h[-1].copy()), (h,)
+    return (_outputs(xp, h, skip), h[-1].copy()), (h,) if tracked else ()
 
 
 @primitive("opaque", differentiable=False, label="gradient of simple_rnn")
@@ -303,7 +325,14 @@ def simple_rnn(
         raise choice("simple_rnn", "activation", activation, ACTIVATIONS)
     weights = {"x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
     _check("simple_rnn", 1, weights, {"initial_state": initial_state}, mask)
-    return _simple_rnn(*weights.values(), initial_state, mask, reverse=bool(reverse), activation=activation)
+    return _simple_rnn(
+        *weights.values(),
+        initial_state,
+        mask,
+        tracked=_tracked(*weights.values(), initial_state),
+        reverse=bool(reverse),
+        activation=activation,
+    )
 
 
 # LSTM, with the gates i, f, c, o
@@ -320,9 +349,19 @@ def _half(xp: Any, kernel: Array, gates: int) -> Array:
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "c0", "mask"), residuals=True, label="lstm")
-@compiled("lstm.lstm", lambda y, h, c, *kept: ((y, h, c), tuple(kept)))
+@compiled("lstm.lstm", _arranged(3))
 def _lstm(
-    xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, *, reverse: bool
+    xp: Any,
+    x: Any,
+    kernel: Any,
+    recurrent: Any,
+    bias: Any,
+    h0: Any,
+    c0: Any,
+    mask: Any,
+    *,
+    tracked: bool,
+    reverse: bool,
 ) -> Any:
     half = _half(xp, kernel, 4)
     scale = 1.0 - half  # with which tanh(scale * a) * scale + half is each gate's activation
@@ -343,7 +382,7 @@ def _lstm(
         xp.tanh(c[t + 1], out=tanh_c[t])
         xp.multiply(o[t], tanh_c[t], out=h[t + 1])
         _carry(xp, h[t + 1], h[t], skip, t)
-    return (_outputs(xp, h, skip), h[-1].copy(), c[-1].copy()), (gates, h, c, tanh_c)
+    return (_outputs(xp, h, skip), h[-1].copy(), c[-1].copy()), (gates, h, c, tanh_c) if tracked else ()
 
 
 @primitive("opaque", differentiable=False, label="gradient of lstm")
@@ -441,7 +480,14 @@ def lstm(
     """
     weights = {"x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
     _check("lstm", 4, weights, {"initial_h": initial_h, "initial_c": initial_c}, mask)
-    return _lstm(*weights.values(), initial_h, initial_c, mask, reverse=bool(reverse))
+    return _lstm(
+        *weights.values(),
+        initial_h,
+        initial_c,
+        mask,
+        tracked=_tracked(*weights.values(), initial_h, initial_c),
+        reverse=bool(reverse),
+    )
 
 
 # GRU, with the gates z, r, h
@@ -453,9 +499,19 @@ def _biases(bias: Any, reset_after: bool) -> tuple[Any, Any]:
 
 
 @primitive("composite", saves=("x", "kernel", "recurrent", "bias", "h0", "mask"), residuals=True, label="gru")
-@compiled("gru.gru", lambda y, last, *kept: ((y, last), tuple(kept)))
+@compiled("gru.gru", _arranged(2))
 def _gru(
-    xp: Any, x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, *, reverse: bool, reset_after: bool
+    xp: Any,
+    x: Any,
+    kernel: Any,
+    recurrent: Any,
+    bias: Any,
+    h0: Any,
+    mask: Any,
+    *,
+    tracked: bool,
+    reverse: bool,
+    reset_after: bool,
 ) -> Any:
     both, half = 2 * h0.shape[1], _half(xp, kernel, 3)  # both: the columns of z and r
     scale = 1.0 - half
@@ -485,7 +541,7 @@ def _gru(
         h[t + 1] *= z[t]
         h[t + 1] += candidate[t]
         _carry(xp, h[t + 1], h[t], skip, t)
-    return (_outputs(xp, h, skip), h[-1].copy()), (gates, h, inner)
+    return (_outputs(xp, h, skip), h[-1].copy()), (gates, h, inner) if tracked else ()
 
 
 @primitive("opaque", differentiable=False, label="gradient of gru")
@@ -607,4 +663,11 @@ def gru(
     """
     weights = {"x": x, "kernel": kernel, "recurrent_kernel": recurrent_kernel, "bias": bias}
     _check("gru", 3, weights, {"initial_state": initial_state}, mask, biases=2 if reset_after else 1)
-    return _gru(*weights.values(), initial_state, mask, reverse=bool(reverse), reset_after=bool(reset_after))
+    return _gru(
+        *weights.values(),
+        initial_state,
+        mask,
+        tracked=_tracked(*weights.values(), initial_state),
+        reverse=bool(reverse),
+        reset_after=bool(reset_after),
+    )
