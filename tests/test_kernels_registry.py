@@ -110,7 +110,10 @@ def recurrence(rng, gates, states, extra, activation):
     forward = (x, kernel, recurrent, bias, *initial, mask)
     name = {1: "_simple_rnn", 3: "_gru", 4: "_lstm"}[gates]
     _, residuals = primitives[name].forward.__wrapped__(np, *forward, tracked=True, **attributes)
-    g = [by_rows(rng, rng.normal(size=(batch, time, units))), *rng.normal(size=(states, batch, units))]
+    g = [
+        by_rows(rng, rng.normal(size=(batch, time, units))),
+        *(rng.normal(size=(2, batch, states, units))[0].swapaxes(0, 1)),
+    ]
     g = [None if rng.random() < 0.3 else a for a in g]
     needs = (*(bool(rng.random() < 0.7) for _ in range(3)), bias is not None, *(True for _ in range(states)))
     gradient = (*g, x, kernel, recurrent, mask, *residuals)

@@ -15,10 +15,10 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
-    rows_of_cotangents,
     sigmoid,
     sizes,
     slots_of,
+    stride,
     sums_task,
     tiling,
     transposed_weights,
@@ -91,15 +91,16 @@ def gru_forward(
 def gru_backward(
     g, g_last, x, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, inputs,
     start, stop, scratch, batch, time, features, units, width, tall, rest,
-    x_row, x_step, g_row, g_step, reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
+    x_row, x_step, g_row, g_step, last_row, reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents of the state's projection that r multiplies and of the gates before activation, `inputs`
     is x as they lie. `recurrent` begins with the third gate."""
     rows = stop - start
     dh = scratch
     first = scratch[rows * units :]  # the first step that changes the state
-    for k in range(rows * units):
-        dh[k] = g_last[start * units + k] if has_last else 0.0
+    for b in range(rows):
+        for u in range(units):
+            dh[b * units + u] = g_last[(start + b) * last_row + u] if has_last else 0.0
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
@@ -161,7 +162,7 @@ def gru(
     before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
     flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 mask y last gates h inner".split()
+    names = ("x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "gates", "h", "inner")
     places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
     task = Task(
         gru_forward,
@@ -176,7 +177,7 @@ def gru(
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
-@by_rows(0, 2)
+@by_rows(0, 1, 2)
 def gru_gradient(
     g: Any, last: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, inner: Any,
     needs: Any, reverse: bool, reset_after: bool,
@@ -189,15 +190,21 @@ def gru_gradient(
     dx, dk, dr, db, dh0, d, inputs = range(9, 16)
     before, packed, more = transposed_weights(x, kernel, recurrent, (3, 4), 16, needs[0], 2 * units)
     between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
-    flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
+    flags: dict[str, int] = {
+        "reverse": reverse,
+        "has_mask": mask is not None,
+        "has_g": g is not None,
+        "has_last": last is not None,
+    }
     flags |= {"needs_x": needs[0], "needs_kernel": needs[1]}
+    flags |= {"g_row": stride(g, 0), "g_step": stride(g, 1), "last_row": stride(last, 0)}
     slots = {"g": 0, "g_last": 1, "x": 2, "mask": 5, "gates": 6, "h": 7, "inner": 8}
     slots |= {"dx": dx, "dh0": dh0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         gru_backward,
         slots_of(dtype, **slots),
-        sizes(x, recurrent, **flags, **rows_of_cotangents(g)),
+        sizes(x, recurrent, **flags),
         batch,
         6 * count * units * (features * needs[0] + units),
         4 * count * units * 11,

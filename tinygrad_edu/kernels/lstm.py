@@ -15,10 +15,10 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
-    rows_of_cotangents,
     sigmoid,
     sizes,
     slots_of,
+    stride,
     sums_task,
     tiling,
     transposed_weights,
@@ -101,16 +101,17 @@ def lstm_forward(
 def lstm_backward(
     g, g_h, g_c, x, kernel, recurrent, mask, gates, c, tanh_c, dx, dh0, dc0, d, inputs,
     start, stop, scratch, batch, time, features, units, width, tall, rest,
-    x_row, x_step, g_row, g_step, reverse, has_mask, has_g, has_h, has_c, needs_x, needs_kernel,
+    x_row, x_step, g_row, g_step, h_row, c_row, reverse, has_mask, has_g, has_h, has_c, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents of the gates before activation, `inputs` is x as they lie."""
     rows = stop - start
     dh = scratch
     dc = scratch[rows * units :]
     first = scratch[2 * rows * units :]  # the first step that changes the state
-    for k in range(rows * units):
-        dh[k] = g_h[start * units + k] if has_h else 0.0
-        dc[k] = g_c[start * units + k] if has_c else 0.0
+    for b in range(rows):
+        for u in range(units):
+            dh[b * units + u] = g_h[(start + b) * h_row + u] if has_h else 0.0
+            dc[b * units + u] = g_c[(start + b) * c_row + u] if has_c else 0.0
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
@@ -146,8 +147,8 @@ def lstm_backward(
         product(now, recurrent, dh, rows, units, 4 * units, 4 * units, units, width, True, tall, rest, True)
         if needs_x:
             product(
-                now, kernel, dx[(start * time + at) * features :], rows, features, 4 * units, 4 * units, time * features,
-                width, True, tall, rest,
+                now, kernel, dx[(start * time + at) * features :], rows, features, 4 * units, 4 * units,
+                time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
             copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
@@ -173,7 +174,22 @@ def lstm(
     before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 7 + len(shapes))
     flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 c0 mask y last_h last_c gates h c tanh_c".split()
+    names = (
+        "x",
+        "kernel",
+        "recurrent",
+        "bias",
+        "h0",
+        "c0",
+        "mask",
+        "y",
+        "last_h",
+        "last_c",
+        "gates",
+        "h",
+        "c",
+        "tanh_c",
+    )
     places = dict.fromkeys(names) | dict(zip(names, range(7 + len(shapes)), strict=False)) | slots
     task = Task(
         lstm_forward,
@@ -188,7 +204,7 @@ def lstm(
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
-@by_rows(0, 3)
+@by_rows(0, 1, 2, 3)
 def lstm_gradient(
     g: Any, last_h: Any, last_c: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, c: Any,
     tanh_c: Any, needs: Any, reverse: bool,
@@ -201,15 +217,21 @@ def lstm_gradient(
     dx, dk, dr, db, dh0, dc0, d, inputs = range(11, 19)
     before, packed, more = transposed_weights(x, kernel, recurrent, (4, 5), 19, needs[0])
     between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
-    flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_h": last_h is not None}
+    flags: dict[str, int] = {
+        "reverse": reverse,
+        "has_mask": mask is not None,
+        "has_g": g is not None,
+        "has_h": last_h is not None,
+    }
     flags |= {"has_c": last_c is not None, "needs_x": needs[0], "needs_kernel": needs[1]}
+    flags |= {"g_row": stride(g, 0), "g_step": stride(g, 1), "h_row": stride(last_h, 0), "c_row": stride(last_c, 0)}
     slots = {"g": 0, "g_h": 1, "g_c": 2, "x": 3, "mask": 6, "gates": 7, "c": 9, "tanh_c": 10}
     slots |= {"dx": dx, "dh0": dh0, "dc0": dc0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         lstm_backward,
         slots_of(dtype, **slots),
-        sizes(x, recurrent, **flags, **rows_of_cotangents(g)),
+        sizes(x, recurrent, **flags),
         batch,
         8 * count * units * (features * needs[0] + units),
         4 * count * units * 13,

@@ -72,9 +72,8 @@ def product(a, b, c, m, n, k, lda, ldc, width, packed, tall, rest, add=False):
     whole = m // tall * tall
     for i in range(0, whole, tall):
         product_of_rows(a[i * lda :], b, c[i * ldc :], tall, n, k, lda, ldc, width, packed, add)
-    if rest:
-        if whole < m:
-            product_of_rows(a[whole * lda :], b, c[whole * ldc :], rest, n, k, lda, ldc, width, packed, add)
+    if rest and whole < m:
+        product_of_rows(a[whole * lda :], b, c[whole * ldc :], rest, n, k, lda, ldc, width, packed, add)
 
 
 @kernel()
@@ -173,8 +172,11 @@ def packed_weights(
     if batch * time <= FEW:
         return [], {}, ()
     width = tiling(x.dtype.name, batch).width
-    tasks = [_packing(matrix, (at, slot + i), width) for i, (matrix, at) in enumerate(zip((kernel, recurrent), given))]
-    made = tuple(_panels(matrix.dtype.name, *matrix.shape, width) for matrix in (kernel, recurrent))
+    tasks = [
+        _packing(matrix, (at, slot + i), width)
+        for i, (matrix, at) in enumerate(zip((kernel, recurrent), given, strict=True))
+    ]
+    made = tuple(_panels(matrix, width) for matrix in (kernel, recurrent))
     return tasks, {"kernel": slot, "recurrent": slot + 1}, made
 
 
@@ -185,11 +187,11 @@ def transposed_weights(
     The rows of the transposed recurrent kernel begin with `first`."""
     width = tiling(x.dtype.name, x.shape[0]).width
     tasks = [_packing(recurrent, (given[1], slot), width, True, first)]
-    made = (_panels(x.dtype.name, *recurrent.shape[::-1], width),)
+    made = (_panels(recurrent, width, True),)
     if not needs_x:
         return tasks, {"kernel": given[0], "recurrent": slot}, made
     tasks.append(_packing(kernel, (given[0], slot + 1), width, True))
-    return tasks, {"kernel": slot + 1, "recurrent": slot}, (*made, _panels(x.dtype.name, *kernel.shape[::-1], width))
+    return tasks, {"kernel": slot + 1, "recurrent": slot}, (*made, _panels(kernel, width, True))
 
 
 def _packing(matrix: Any, slots: tuple[int, int], width: int, transposed: bool = False, first: int = 0) -> Task:
@@ -201,8 +203,9 @@ def _packing(matrix: Any, slots: tuple[int, int], width: int, transposed: bool =
     return Task(function, arrays, tuple(numbers.items()), -(-columns // width), 2 * work, 8 * work)
 
 
-def _panels(dtype: str, rows: int, columns: int, width: int) -> Made:
-    return (-(-columns // width), rows, width), dtype
+def _panels(matrix: Any, width: int, transposed: bool = False) -> Made:
+    rows, columns = matrix.shape[::-1] if transposed else matrix.shape
+    return (-(-columns // width), rows, width), matrix.dtype.name
 
 
 def product_task(dtype: str, slots: tuple[int, int, int], count: int, rows: int, part: Part) -> Task:
@@ -223,20 +226,14 @@ def sums_task(dtype: str, slots: tuple[int, int], count: int, part: Part) -> Tas
 def sizes(x: Any, recurrent: Any, **more: int) -> tuple[tuple[str, int], ...]:
     """The numbers that the kernels of all three networks get, and more."""
     (batch, time, features), units = x.shape, recurrent.shape[0]
-    row, step = rows_of_steps(x)
-    shape = {"batch": batch, "time": time, "features": features, "units": units, "x_row": row, "x_step": step}
+    shape = {"batch": batch, "time": time, "features": features, "units": units}
+    shape |= {"x_row": stride(x, 0), "x_step": stride(x, 1)}
     return tuple((shape | tiling(x.dtype.name, batch)._asdict() | more).items())
 
 
-def rows_of_cotangents(g: Any) -> dict[str, int]:
-    row, step = (0, 0) if g is None else rows_of_steps(g)
-    return {"g_row": row, "g_step": step}
-
-
-def rows_of_steps(a: Any) -> tuple[int, int]:
-    """The elements from one sequence of (batch, time, n) to the next, and from one step to the next."""
-    row, step, _ = a.strides
-    return row // a.dtype.itemsize, step // a.dtype.itemsize
+def stride(a: Any, axis: int) -> int:
+    """The elements from one to the next along that axis; 0 if there is no array."""
+    return 0 if a is None else a.strides[axis] // a.dtype.itemsize
 
 
 def gradient(

@@ -15,10 +15,10 @@ from .recurrent import (
     packed_weights,
     product,
     product_task,
-    rows_of_cotangents,
     sigmoid,
     sizes,
     slots_of,
+    stride,
     sums_task,
     tiling,
     transposed_weights,
@@ -102,14 +102,15 @@ def rnn_forward(
 def rnn_backward(
     g, g_last, x, kernel, recurrent, mask, h, dx, dh0, d, inputs,
     start, stop, scratch, batch, time, features, units, width, tall, rest,
-    x_row, x_step, g_row, g_step, reverse, activation, has_mask, has_g, has_last, needs_x, needs_kernel,
+    x_row, x_step, g_row, g_step, last_row, reverse, activation, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
     """`d` are the cotangents before activation, `inputs` is x as they lie."""
     rows = stop - start
     dh = scratch
     first = scratch[rows * units :]  # the first step that changes the state
-    for k in range(rows * units):
-        dh[k] = g_last[start * units + k] if has_last else 0.0
+    for b in range(rows):
+        for u in range(units):
+            dh[b * units + u] = g_last[(start + b) * last_row + u] if has_last else 0.0
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
@@ -158,7 +159,7 @@ def simple_rnn(
     before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
     flags: dict[str, int] = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
     flags |= {"activation": ACTIVATIONS[activation], "has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 mask y last h".split()
+    names = ("x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "h")
     places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
     task = Task(
         rnn_forward,
@@ -173,7 +174,7 @@ def simple_rnn(
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
-@by_rows(0, 2)
+@by_rows(0, 1, 2)
 def simple_rnn_gradient(
     g: Any, last: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, h: Any, needs: Any, reverse: bool,
     activation: str,
@@ -189,13 +190,14 @@ def simple_rnn_gradient(
     flags: dict[str, int] = {"reverse": reverse, "activation": ACTIVATIONS[activation]}
     flags |= {"has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
     flags |= {"needs_x": needs[0], "needs_kernel": needs[1]}
+    flags |= {"g_row": stride(g, 0), "g_step": stride(g, 1), "last_row": stride(last, 0)}
     slots = {"g": 0, "g_last": 1, "x": 2, "mask": 5, "h": 6}
     slots |= {"dx": dx, "dh0": dh0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         rnn_backward,
         slots_of(dtype, **slots),
-        sizes(x, recurrent, **flags, **rows_of_cotangents(g)),
+        sizes(x, recurrent, **flags),
         batch,
         2 * count * units * (features * needs[0] + units),
         4 * count * units * 4,
