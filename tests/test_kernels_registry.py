@@ -94,12 +94,13 @@ def by_rows(rng, a):
 
 def recurrence(rng, gates, states, extra, activation):
     """Arrays and attributes of a recurrent network, and of its gradient, whose residuals the definition makes."""
-    batch, time, features, units = (int(k) for k in rng.integers(1, [9, 6, 5, 9]))
+    large = [21, 20, 20, 40] if rng.random() < 0.25 else [9, 6, 5, 9]
+    batch, time, features, units = (int(k) for k in rng.integers(1, large))
     x, kernel, recurrent = (
         rng.normal(size=size) for size in ((batch, time, features), (features, gates * units), (units, gates * units))
     )
     bias = rng.normal(size=(*extra, gates * units)) if rng.random() < 0.7 else None
-    initial = [rng.normal(size=(batch, units)) for _ in range(states)]
+    initial = [rng.normal(size=(batch, 2, units))[:, int(rng.random() < 0.5)] for _ in range(states)]
     mask = rng.random((batch, time)) < 0.6 if rng.random() < 0.5 else None
     attributes = {"reverse": bool(rng.random() < 0.5)}
     if extra:

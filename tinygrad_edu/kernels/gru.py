@@ -9,7 +9,7 @@ from .language import kernel, tanh
 from .native import Task
 from .recurrent import (
     Part,
-    copy_step,
+    copy_rows,
     first_steps,
     gradient,
     packed_weights,
@@ -29,7 +29,7 @@ from .registry import Recipe, are_floats, by_rows
 @kernel(writes=("y", "last", "gates", "h", "inner"))
 def gru_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, packed, tracked,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, packed, tracked,
     reverse, has_bias, has_mask,
 ):  # fmt: skip
     """Unless `tracked` the last state is that of the step before, at all times."""
@@ -38,11 +38,7 @@ def gru_forward(
     first = scratch[6 * rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
-    for k in range(start * units, stop * units):
-        if tracked:
-            h[k] = h0[k]
-        else:
-            last[k] = h0[k]
+    copy_rows(h0, h if tracked else last, start, stop, units, h0_row)
     for t in range(time):
         at = time - 1 - t if reverse else t
         before = (t * batch + start) * units
@@ -139,7 +135,7 @@ def gru_backward(
                 time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
-            copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
+            copy_rows(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -147,7 +143,7 @@ def gru_backward(
 # Recipes
 
 
-@by_rows(0)
+@by_rows(0, 4)
 def gru(
     x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, tracked: bool, reverse: bool,
     reset_after: bool,
@@ -160,7 +156,7 @@ def gru(
     shapes += [(time + 1, batch, units), (time, batch, units)]
     shapes = shapes if tracked else shapes[:2]
     before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
-    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse, "h0_row": stride(h0, 0)}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
     names = ("x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "gates", "h", "inner")
     places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots

@@ -9,7 +9,7 @@ from .language import kernel, tanh
 from .native import Task
 from .recurrent import (
     Part,
-    copy_step,
+    copy_rows,
     first_steps,
     gradient,
     packed_weights,
@@ -29,21 +29,16 @@ from .registry import Recipe, are_floats, by_rows
 @kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
 def lstm_forward(
     x, kernel, recurrent, bias, h0, c0, mask, y, last_h, last_c, gates, h, c, tanh_c,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, packed, tracked,
-    reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, c0_row,
+    packed, tracked, reverse, has_bias, has_mask,
 ):  # fmt: skip
     """Unless `tracked` the last states are those of the step before, at all times."""
     rows = stop - start
     first = scratch[4 * rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
-    for k in range(start * units, stop * units):
-        if tracked:
-            h[k] = h0[k]
-            c[k] = c0[k]
-        else:
-            last_h[k] = h0[k]
-            last_c[k] = c0[k]
+    copy_rows(h0, h if tracked else last_h, start, stop, units, h0_row)
+    copy_rows(c0, c if tracked else last_c, start, stop, units, c0_row)
     for t in range(time):
         at = time - 1 - t if reverse else t
         before = (t * batch + start) * units
@@ -151,7 +146,7 @@ def lstm_backward(
                 time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
-            copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
+            copy_rows(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
         dc0[start * units + k] = dc[k]
@@ -160,7 +155,7 @@ def lstm_backward(
 # Recipes
 
 
-@by_rows(0)
+@by_rows(0, 4, 5)
 def lstm(
     x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, c0: Any, mask: Any, tracked: bool, reverse: bool
 ) -> Recipe | None:
@@ -172,7 +167,8 @@ def lstm(
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
     shapes = shapes if tracked else shapes[:3]
     before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 7 + len(shapes))
-    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags: dict[str, int] = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags |= {"h0_row": stride(h0, 0), "c0_row": stride(c0, 0)}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
     names = (
         "x",

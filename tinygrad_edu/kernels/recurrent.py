@@ -37,11 +37,11 @@ def first_steps(first, mask, start, rows, time, reverse):
 
 
 @kernel()
-def copy_step(x, y, start, stop, features, x_row):
-    """Rows of x, which are so many elements apart, as neighbours."""
+def copy_rows(x, y, start, stop, columns, row):
+    """Rows of x, which are `row` elements apart, as neighbours."""
     for b in range(start, stop):
-        for j in range(features):
-            y[b * features + j] = x[b * x_row + j]
+        for j in range(columns):
+            y[b * columns + j] = x[b * row + j]
 
 
 # Products

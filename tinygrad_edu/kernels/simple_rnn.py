@@ -9,7 +9,7 @@ from .language import kernel, tanh
 from .native import Task
 from .recurrent import (
     Part,
-    copy_step,
+    copy_rows,
     first_steps,
     gradient,
     packed_weights,
@@ -57,7 +57,7 @@ def slope(y, activation):
 @kernel(writes=("y", "last", "h"))
 def rnn_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, h,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, packed, tracked,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, packed, tracked,
     reverse, activation, has_bias, has_mask,
 ):  # fmt: skip
     """Unless `tracked` the last state is that of the step before, at all times."""
@@ -65,11 +65,7 @@ def rnn_forward(
     first = scratch[rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
-    for k in range(start * units, stop * units):
-        if tracked:
-            h[k] = h0[k]
-        else:
-            last[k] = h0[k]
+    copy_rows(h0, h if tracked else last, start, stop, units, h0_row)
     for t in range(time):
         at = time - 1 - t if reverse else t
         before = (t * batch + start) * units
@@ -138,7 +134,7 @@ def rnn_backward(
                 time * features, width, True, tall, rest,
             )  # fmt: skip
         if needs_kernel:
-            copy_step(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
+            copy_rows(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -146,7 +142,7 @@ def rnn_backward(
 # Recipes
 
 
-@by_rows(0)
+@by_rows(0, 4)
 def simple_rnn(
     x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, tracked: bool, reverse: bool, activation: str
 ) -> Recipe | None:
@@ -158,6 +154,7 @@ def simple_rnn(
     shapes = shapes if tracked else shapes[:2]
     before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
     flags: dict[str, int] = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    flags |= {"h0_row": stride(h0, 0)}
     flags |= {"activation": ACTIVATIONS[activation], "has_bias": bias is not None, "has_mask": mask is not None}
     names = ("x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "h")
     places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
