@@ -99,6 +99,7 @@ def recurrence(rng, gates, states, extra, activation):
     x, kernel, recurrent = (
         rng.normal(size=size) for size in ((batch, time, features), (features, gates * units), (units, gates * units))
     )
+    recurrent /= np.sqrt(units)  # or differences grow from step to step, whatever made them
     bias = rng.normal(size=(*extra, gates * units)) if rng.random() < 0.7 else None
     initial = [rng.normal(size=(batch, 2, units))[:, int(rng.random() < 0.5)] for _ in range(states)]
     mask = rng.random((batch, time)) < 0.6 if rng.random() < 0.5 else None
