@@ -2,12 +2,14 @@
 
 import importlib.util
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from tinygrad_edu.kernels import native, pool
 from tinygrad_edu.kernels.language import exp, gemm, kernel, local, log, sqrt, tanh
+from tinygrad_edu.kernels.tiles import tile
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed: no machine code"
@@ -134,7 +136,35 @@ def transposed(x, w, y, start, stop, rows, columns, filters):
         gemm(x, w, y, columns, filters, rows, columns, rows, filters, True, True)
 
 
+class Plane(NamedTuple):
+    rows: int
+    columns: int
+
+    @property
+    def size(self):
+        return self.rows * self.columns
+
+
+@kernel(writes=("y",))
+def tiles(x, w, y, start, stop, deep, plane, spread, kind):
+    """Tiles of two axes of rows, sums over three of which two lie as one, part of the last vector."""
+    channels, filters = spread
+    for number in range(start, stop):
+        near = x[number * plane.size :]
+        to = y[number * 100 :]
+        if kind == "same":
+            tile(near, w, to, 19, ((2, 7, 50), (2, 1, 20)), ((min(number, 2), 14, 60), (2, 7, 3 * 20), (deep, 1, 20)))
+            tile(near, w, to, 19, ((2, 7, 50), (2, 1, 20)), ((2, 7, 60), (deep, 1, 20)), add=True)
+        if kind == "spread":
+            tile(near, w, to, 17, ((3, 7, 20),), ((2, 14, 60), (channels, 1, 20)), (channels, filters))
+        if kind == "alike":
+            tile(near, w, to, 3, ((2, 7, 10),), ((deep, 1, 5),), (1, 1), alike=True)
+        if kind == "fold":
+            tile(near, w, to, 18, ((3, 7, 2),), ((2, 14, 20),), (1, 1), fold=True)
+
+
 RNG = np.random.default_rng(0)
+TILES = {"x": RNG.normal(size=400), "w": RNG.normal(size=400), "y": np.zeros(400)}
 X = RNG.normal(size=(12, 7)).astype("float32")
 W = RNG.normal(size=(7, 5)).astype("float32")
 IDS = np.array([2, 0, 11, 5, 5], "int32")
@@ -168,6 +198,11 @@ CASES = {
         1,
     ),
 }
+
+
+for kind, spread in (("same", (0, 1)), ("spread", (1, 1)), ("spread", (3, 2)), ("alike", (1, 1)), ("fold", (1, 1))):
+    numbers = {"deep": 3, "plane": Plane(12, 7), "spread": spread, "kind": kind}
+    CASES[f"tiles, {kind} {spread}"] = (tiles, TILES, numbers, 4)
 
 
 def copies(arrays, dtype):
@@ -219,6 +254,20 @@ def test_the_python_is_right():
     arrays = copies(CASES["sums"][1], "float64")
     in_python(sums, arrays, {"columns": 7}, 12)
     np.testing.assert_allclose(arrays["y"], X[:, 1::2].sum(axis=1) + X[:, 1::2].max(axis=1) + 3, rtol=1e-6)
+
+
+def test_the_python_of_tiles_is_right():
+    x, w, y = np.arange(12.0), np.arange(20.0), np.ones(12)
+    tile(x, w, y, 4, ((3, 4, 4),), ((4, 1, 4),))
+    np.testing.assert_array_equal(y.reshape(3, 4), x.reshape(3, 4) @ w[:16].reshape(4, 4))
+    tile(x, w, y, 4, ((3, 4, 4),), ((4, 1, 4),), add=True)
+    np.testing.assert_array_equal(y.reshape(3, 4), 2 * (x.reshape(3, 4) @ w[:16].reshape(4, 4)))
+    tile(x, w, y, 4, ((3, 4, 4),), ((1, 0, 0),), (2, 2))
+    np.testing.assert_array_equal(y.reshape(3, 4), x.reshape(3, 4)[:, [0, 0, 2, 2]] * w[:4])
+    tile(x, w[3:], y, 4, ((3, 4, 4),), ((1, 0, 0),), (1, 1), alike=True)
+    np.testing.assert_array_equal(y, 3 * x)
+    tile(x, w, y, 4, ((3, 4, 1),), ((1, 0, 0),), (1, 1), fold=True)
+    np.testing.assert_array_equal(y[:3], x.reshape(3, 4) @ w[:4])
 
 
 def test_inner_loops_become_vectors():

@@ -12,7 +12,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives
-from tinygrad_edu.kernels import blas, native, pool, registry
+from tinygrad_edu.kernels import blas, forms, native, pool, registry, tiles
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -34,24 +34,33 @@ def cast(a, dtype):
 
 def convolutions(rng):
     """Arrays and attributes of `_conv`, `_conv_transpose` and `_conv_kernel` for one random convolution."""
-    axes = rng.integers(1, 3)
-    window, size = rng.integers(1, 4, axes), rng.integers(1, 9, axes)
+    axes = rng.integers(1, 4)
+    window, size = rng.integers(1, 5 - axes // 2, axes), rng.integers(1, 15 - 3 * axes, axes)
     strides, dilation = rng.integers(1, 4, axes), rng.integers(1, 3, axes)
+    dilation[strides > 1] = 1  # of both the transpose has no kernel
     reach = (window - 1) * dilation + 1
     padding = tuple(
-        (int(rng.integers(0, r)), int(rng.integers(0, r)) + max(0, r - s)) for r, s in zip(reach, size, strict=True)
+        (int(rng.integers(0, r + 1)), int(rng.integers(0, r + 1)) + max(0, r - s))
+        for r, s in zip(reach, size, strict=True)
     )
+    if rng.random() < 0.3:
+        padding = tuple((0, max(0, int(r - s))) for r, s in zip(reach, size, strict=True))
     whole = size + np.array([sum(border) for border in padding])
     output = tuple(int(n) for n in (whole - reach) // strides + 1)
-    n, channels, filters = (int(k) for k in rng.integers(1, 20, 3))
-    geometry = Geometry(tuple(map(int, strides)), padding, tuple(map(int, dilation)), 1)
-    x = rng.normal(size=(n, *size, channels))
-    kernel = rng.normal(size=(*window, channels, filters))
-    g = rng.normal(size=(n, *output, filters))
+    groups = int(rng.choice([1, 2, rng.integers(3, 40)]))
+    # of all: whole vectors and more, some elements; of each of many groups one channel, or several
+    deep, group = (int(k) for k in rng.integers(1, [[80, 80], [30, 30], [6, 6], [2, 4]][rng.integers(4)]))
+    if groups > 2:
+        deep, group = min(deep, 6), min(group, 20)
+    geometry = Geometry(tuple(map(int, strides)), padding, tuple(map(int, dilation)), groups)
+    n, size, window = int(rng.integers(1, 6)), tuple(map(int, size)), tuple(map(int, window))
+    x = rng.normal(size=(n, *size, groups * deep))
+    kernel = rng.normal(size=(*window, deep, groups * group))
+    g = rng.normal(size=(n, *output, groups * group))
     return {
         "_conv": ((x, kernel), {"output": output, "geometry": geometry}),
-        "_conv_transpose": ((g, kernel), {"image": tuple(map(int, size)), "geometry": geometry}),
-        "_conv_kernel": ((x, g), {"window": tuple(map(int, window)), "geometry": geometry}),
+        "_conv_transpose": ((g, kernel), {"image": size, "geometry": geometry}),
+        "_conv_kernel": ((x, g), {"window": window, "geometry": geometry}),
     }
 
 
@@ -90,6 +99,18 @@ def by_rows(rng, a):
     whole = np.concatenate([a, a], axis=2)
     whole = np.ascontiguousarray(whole.swapaxes(0, 1)).swapaxes(0, 1) if turned else whole
     return whole[..., : a.shape[2]] if turned else np.ascontiguousarray(whole[:, ::-1])[:, ::-1, a.shape[2] :]
+
+
+def resizings(rng):
+    n, channels, *lengths = (int(k) for k in rng.integers(1, [4, 20, 9, 9, 14, 14]))
+    image, size, bilinear = tuple(lengths[:2]), tuple(lengths[2:]), bool(rng.random() < 0.6)
+    x, g = rng.normal(size=(n, *image, channels)), rng.normal(size=(n, *size, channels))
+    x[rng.random(x.shape) < 0.03] = rng.choice([math.nan, math.inf])
+    g[rng.random(g.shape) < 0.03] = rng.choice([math.nan, math.inf])
+    return {
+        "_resize": ((x,), {"size": size, "bilinear": bilinear}),
+        "_resize_transpose": ((g,), {"image": image, "bilinear": bilinear}),
+    }
 
 
 def recurrence(rng, gates, states, extra, activation):
@@ -174,6 +195,7 @@ FAMILIES = {
     **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
     **dict.fromkeys(("_simple_rnn", "_simple_rnn_gradient"), lambda rng: recurrence(rng, 1, 1, (), True)),
     **dict.fromkeys(("_conv", "_conv_transpose", "_conv_kernel"), convolutions),
+    **dict.fromkeys(("_resize", "_resize_transpose"), resizings),
     **dict.fromkeys(("_max_pool", "_max_unpool", "_sum_pool", "_sum_unpool"), poolings),
 }
 RECIPES = {name: p.forward.recipe for name, p in primitives.items() if hasattr(p.forward, "recipe")}
@@ -250,11 +272,24 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
         np.testing.assert_array_equal(made, right)
 
 
+@pytest.mark.parametrize("registers", [(16, 32), (32, 16)], ids=["AVX2", "NEON"])
+def test_tiles_for_other_processors(registers, monkeypatch):
+    for module in (forms, tiles):
+        monkeypatch.setattr(module, "registers", lambda: registers)
+    rng = np.random.default_rng(registers[0])
+    for _ in range(4):
+        for name, (arrays, attributes) in convolutions(rng).items():
+            for made, defined in zip(*both(name, arrays, attributes), strict=True):
+                np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max(), err_msg=name)
+
+
 def test_what_has_no_recipe_runs_as_defined():
-    x, kernel = np.ones((2, 6, 6, 4), "float32"), np.ones((3, 3, 2, 4), "float32")
+    path = primitives["_conv_transpose"].forward.recipe
+    both_steps = {"image": (7, 7), "geometry": Geometry((2, 2), ((0, 0), (0, 0)), (3, 3), 1)}
+    g, kernel = np.ones((2, 1, 1, 4), "float32"), np.ones((3, 3, 4, 4), "float32")
+    assert registry.run(path, (g, kernel), both_steps) is None
     path = primitives["_conv"].forward.recipe
-    groups = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 2)}
-    assert registry.run(path, (x, kernel), groups) is None
+    x = np.ones((2, 6, 6, 4), "float32")
     one = {"output": (4, 4), "geometry": Geometry((1, 1), ((0, 0), (0, 0)), (1, 1), 1)}
     whole = np.ones((3, 3, 4, 4), "float32")
     for arrays in ((x.astype(int), whole.astype(int)), (x.astype(">f4"), whole), (x[:0], whole)):

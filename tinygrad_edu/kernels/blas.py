@@ -11,12 +11,14 @@ import functools
 import importlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
+
+from .polynomials import Code, number
 
 # Before and after `cblas_sgemm`. OpenBLAS's names for its thread count carry the same two.
 _NAMES = (
@@ -219,3 +221,36 @@ def _forked() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
+
+
+def call(
+    code: Code,
+    function: str,
+    dtype: str,
+    transposed: Sequence[bool],
+    sizes: Sequence[str],
+    matrices: Sequence[tuple[str, str]],
+    alpha: float = 1.0,
+    beta: float = 0.0,
+) -> None:
+    """Writes a call of `gemm`, which is at that address: m, n and k, and of each matrix its address and step."""
+    library = find()
+    assert library is not None  # who makes a step of this has looked
+    type = "float" if dtype == "float32" else "double"
+
+    def whole(text: str) -> str:
+        if library.bits == 32 and text.startswith("%"):
+            text = code.value(f"trunc i64 {text} to i32")
+        return f"i{library.bits} {text}"
+
+    (a, lda), (b, ldb), (c, ldc) = matrices
+    arguments = [
+        f"i32 {ROW_MAJOR}",
+        *(f"i32 {TRANSPOSED if flag else PLAIN}" for flag in transposed),
+        *map(whole, sizes),
+        f"{type} {number(alpha, type)}",
+        *(f"ptr {a}", whole(lda), f"ptr {b}", whole(ldb)),
+        f"{type} {number(beta, type)}",
+        *(f"ptr {c}", whole(ldc)),
+    ]
+    code.add(f"call void {function}({', '.join(arguments)})")

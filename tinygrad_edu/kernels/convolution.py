@@ -1,7 +1,9 @@
-"""Convolution over two axes (or one), channels last: patches of some rows of an image, and their product by BLAS.
+"""Convolution over one, two or three axes, channels last, and its gradients, as tiles of results in registers.
 
-The patches of a whole batch would be many times as large as the images; those of some rows stay in the processor's
-cache between their copy and the product that reads them.
+A row of the images lies in memory as the patches of a row of results need it: neighbouring columns begin `channels`
+elements later. So nothing is copied but images that need a border of zeros, some rows of them at a time. A tile holds
+the results of some neighbouring columns (of the kernel's gradient: of some elements of a patch) by some vectors of
+filters, and adds up products while it reads images and kernel once.
 """
 
 from __future__ import annotations
@@ -9,242 +11,335 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import gemm, kernel
+from .forms import Axis, axes_of, convolution, correlation
+from .language import kernel
 from .native import Task
 from .registry import Recipe, are_floats
-
-_CACHED = 1 << 13
-"""Elements of patches that are made at a time; the product then reads them from the first-level cache."""
+from .tiles import tile
 
 
 @kernel()
-def copy_patch(to, x, h, v, height, width, channels, window_height, window_width, down, across):
-    """The patch of an image whose first element is at (h, v); what lies outside of the image is 0."""
-    row = window_width * channels
-    for a in range(window_height):
-        y = h + a * down
-        part = to[a * row :]
-        if y < 0 or y >= height:
-            for c in range(row):
-                part[c] = 0.0
-        else:
-            if across == 1 and v >= 0 and v + window_width <= width:
-                inside = x[(y * width + v) * channels :]
-                for c in range(row):
-                    part[c] = inside[c]
-            else:
-                for b in range(window_width):
-                    u = v + b * across
-                    if u >= 0 and u < width:
-                        near = x[(y * width + u) * channels :]
-                        for c in range(channels):
-                            part[b * channels + c] = near[c]
-                    else:
-                        for c in range(channels):
-                            part[b * channels + c] = 0.0
+def taps(axis, position):
+    """How many elements of the kernel a position meets."""
+    phase = (position + axis.before) % axis.phases
+    return axis.window // axis.phases + (1 if phase < axis.window % axis.phases else 0)
 
 
 @kernel()
-def add_patch(part_of, x, h, v, height, width, channels, window_height, window_width, down, across):
-    """Adds a patch to the image, where `copy_patch` takes it from."""
-    row = window_width * channels
-    for a in range(window_height):
-        y = h + a * down
-        part = part_of[a * row :]
-        if y >= 0 and y < height:
-            if across == 1 and v >= 0 and v + window_width <= width:
-                inside = x[(y * width + v) * channels :]
-                for c in range(row):
-                    inside[c] += part[c]
-            else:
-                for b in range(window_width):
-                    u = v + b * across
-                    if u >= 0 and u < width:
-                        near = x[(y * width + u) * channels :]
-                        for c in range(channels):
-                            near[c] += part[b * channels + c]
+def first_tap(axis, position):
+    """Where these begin in the kernel, in which each phase's lie together."""
+    phase = (position + axis.before) % axis.phases
+    return phase * (axis.window // axis.phases) + min(phase, axis.window % axis.phases)
+
+
+@kernel()
+def lowest(axis, position):
+    """The first element that this position or a later one reads."""
+    return (position + axis.before) // axis.phases * axis.stride + axis.offset - (axis.most - 1) * axis.step
+
+
+@kernel()
+def source(axis, position):
+    """The first element that this position reads."""
+    return lowest(axis, position) + (axis.most - taps(axis, position)) * axis.step
+
+
+@kernel()
+def before(axis, first):
+    """How many elements of a window that begins there lie before the image."""
+    return (max(0, -first) + axis.step - 1) // axis.step
+
+
+@kernel()
+def inside(axis, first, count):
+    """How many of the first `count` of them lie in the image, or would if there were more before it."""
+    return min(count, (max(0, axis.size - first) + axis.step - 1) // axis.step)
+
+
+@kernel()
+def with_border(x, copy, n, z, first, last, planes, rows, columns, form):
+    """What rows of a plane of the results read, with zeros around the image: (planes, rows, line, channels)."""
+    low = lowest(rows, first)
+    count = lowest(rows, last - 1) + (rows.most - 1) * rows.step + 1 - low
+    size = form.line * form.channels
+    begin = max(0, -columns.low) * form.channels
+    end = min(form.line, columns.size - columns.low) * form.channels
+    front = source(planes, z)
+    for p in range(before(planes, front), inside(planes, front, taps(planes, z))):
+        for r in range(count):
+            to = copy[p * form.plane + r * size :]
+            there = low + r >= 0 and low + r < rows.size
+            line = x[
+                ((n * planes.size + front + p * planes.step) * rows.size + low + r) * columns.size * form.channels :
+            ]
+            for k in range(begin if there else size):
+                to[k] = 0.0
+            if there:
+                for k in range(begin, end):
+                    to[k] = line[columns.low * form.channels + k]
+                for k in range(end, size):
+                    to[k] = 0.0
+
+
+@kernel()
+def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, columns, form):
+    """Tile after tile of rows, for the filters f to f + wide."""
+    row = form.line * form.channels
+    pitch = wide if form.packed else form.filters
+    element = form.deep * pitch if form.packed else form.element
+    part = kernel[f * (planes.window * rows.window * columns.window * form.deep if form.packed else 1) :]
+    front = before(planes, source(planes, z))
+    deep = inside(planes, source(planes, z), taps(planes, z)) - front
+    for h in range(first, last):
+        line = source(rows, h)
+        over = before(rows, line)  # what lies above or below is not looked at
+        high = inside(rows, line, taps(rows, h)) - over
+        start = line - lowest(rows, first) + over * rows.step
+        for phase in range(columns.phases):
+            w = (phase + columns.before * (columns.phases - 1)) % columns.phases
+            count = (columns.output - w + columns.phases - 1) // columns.phases
+            met = (first_tap(planes, z) + front) * rows.window + first_tap(rows, h) + over
+            for t in range((count + form.tile - 1) // form.tile):
+                v = w + min(t * form.tile, count - form.tile) * columns.phases  # the last may repeat some
+                at = start * form.line + source(columns, v) - columns.low
+                tile(
+                    near[front * form.plane + at * form.channels + f // form.group * form.deep :],
+                    part[(met * columns.window + first_tap(columns, w)) * element :],
+                    y[(((n * planes.output + z) * rows.output + h) * columns.output + v) * form.filters + f :],
+                    wide,
+                    ((form.tile, columns.stride * form.channels, columns.phases * form.filters),),
+                    (
+                        (deep, form.plane, rows.window * columns.window * element),
+                        (high, rows.step * row, columns.window * element),
+                        (taps(columns, w), columns.step * form.channels, element),
+                        (form.deep, 1, pitch),
+                    ),
+                    form.spread,
+                    fold=form.single,
+                )
 
 
 @kernel(writes=("y",))
-def convolve(
-    x, kernel, y, start, stop, scratch, rows, height, width, channels, out_height, out_width, filters,
-    window_height, window_width, stride_down, stride_across, top, left, down, across,
+def convolve(x, kernel, y, start, stop, scratch, planes, rows, columns, form):
+    """Some rows of the results after the other."""
+    blocks = (rows.output + form.block - 1) // form.block
+    for number in range(start, stop):
+        n = number // (planes.output * blocks)
+        z = number // blocks % planes.output
+        first = number % blocks * form.block
+        last = min(first + form.block, rows.output)
+        inside = ((n * planes.size + source(planes, z)) * rows.size + lowest(rows, first)) * columns.size + columns.low
+        near = scratch if form.bordered else x[inside * form.channels :]
+        if form.bordered:
+            with_border(x, scratch, n, z, first, last, planes, rows, columns, form)
+        for group in range(form.kinds):
+            f = group * form.span
+            for part in range(form.span // form.wide):
+                convolve_rows(
+                    near, kernel, y, n, z, first, last, f + part * form.wide, form.wide, planes, rows, columns, form
+                )
+            rest = form.span % form.wide
+            if rest:
+                convolve_rows(
+                    near, kernel, y, n, z, first, last, f + form.span - rest, rest, planes, rows, columns, form
+                )
+
+
+@kernel()
+def correlate_tile(
+    x, g, kernel, images, z, first, last, p, a, b, k, taps, run, f, wide, planes, rows, columns, form, add
 ):  # fmt: skip
-    """Some rows of an output after the other."""
-    size = window_height * window_width * channels
-    blocks = (out_height + rows - 1) // rows
-    for block in range(start, stop):
-        n = block // blocks
-        first = (block % blocks) * rows
-        last = min(first + rows, out_height)
-        image = x[n * height * width * channels :]
-        for i in range(first, last):
-            for j in range(out_width):
-                copy_patch(
-                    scratch[((i - first) * out_width + j) * size :], image, i * stride_down - top,
-                    j * stride_across - left, height, width, channels, window_height, window_width, down, across,
-                )  # fmt: skip
-        out = y[(n * out_height + first) * out_width * filters :]
-        gemm(scratch, kernel, out, (last - first) * out_width, filters, size, size, filters, filters)
+    """So many rows of the kernel's gradient: from its element (p, a, b) and channel k on."""
+    row = form.line * form.channels
+    plane = source(planes, z) + p * planes.step
+    # the results whose windows have this row in the image; of more rows at once, some are zeros
+    line = rows.low + a * rows.step
+    alone = taps == 1 or not form.whole
+    begin = max(first, (max(0, -line) + rows.stride - 1) // rows.stride) if alone else first
+    end = min(last, (max(0, rows.size - line) + rows.stride - 1) // rows.stride) if alone else last
+    at = ((begin - first) * rows.stride + a * rows.step) * row + b * columns.step * form.channels + k
+    there = images if plane >= 0 and plane < planes.size else 0
+    tap = rows.step * row if form.whole else columns.step * form.channels
+    element = columns.window * form.element if form.whole else form.element
+    tile(
+        x[p * form.plane + at + f // form.group * form.deep :],
+        g[(begin - first) * columns.output * form.filters + (0 if form.single else f) :],
+        kernel[((p * rows.window + a) * columns.window + b) * form.element + k * form.filters + f :],
+        wide,
+        ((taps, tap, element), (run, 1, form.filters)),
+        (
+            (there, form.image, rows.output * columns.output * form.filters),
+            (end - begin, rows.stride * row, columns.output * form.filters),
+            (columns.output, columns.stride * form.channels, form.filters),
+        ),
+        form.spread,
+        add,
+        form.single,
+    )
 
 
-@kernel(writes=("x",))
-def spread(
-    y, kernel, x, start, stop, scratch, rows, height, width, channels, out_height, out_width, filters,
-    window_height, window_width, stride_down, stride_across, top, left, down, across,
-):  # fmt: skip
-    """The transpose of `convolve`: one image after the other, the products of some rows added where they came from."""
-    size = window_height * window_width * channels
-    blocks = (out_height + rows - 1) // rows
-    for n in range(start, stop):
-        image = x[n * height * width * channels :]
-        for k in range(height * width * channels):
-            image[k] = 0.0
-        for block in range(blocks):
-            first = block * rows
-            last = min(first + rows, out_height)
-            out = y[(n * out_height + first) * out_width * filters :]
-            gemm(out, kernel, scratch, (last - first) * out_width, size, filters, filters, filters, size, False, True)
-            for i in range(first, last):
-                for j in range(out_width):
-                    add_patch(
-                        scratch[((i - first) * out_width + j) * size :], image, i * stride_down - top,
-                        j * stride_across - left, height, width, channels, window_height, window_width, down, across,
-                    )  # fmt: skip
-
-
-@kernel(writes=("kernel",))
-def correlate(
-    x, y, kernel, start, stop, scratch, batch, rows, height, width, channels, out_height, out_width, filters,
-    window_height, window_width, stride_down, stride_across, top, left, down, across,
-):  # fmt: skip
-    """The gradient of `convolve`'s kernel: each thread makes those rows of it, from their part of each patch."""
-    size = stop - start
-    for k in range(start * filters, stop * filters):
-        kernel[k] = 0.0
-    blocks = (out_height + rows - 1) // rows
-    for block in range(batch * blocks):
-        n = block // blocks
-        first = (block % blocks) * rows
-        last = min(first + rows, out_height)
-        for i in range(first, last):
-            for j in range(out_width):
-                to = scratch[((i - first) * out_width + j) * size :]
-                for tap in range(start // channels, (stop + channels - 1) // channels):
-                    low = max(tap * channels, start)
-                    high = min((tap + 1) * channels, stop)
-                    h = i * stride_down - top + (tap // window_width) * down
-                    v = j * stride_across - left + (tap % window_width) * across
-                    if h >= 0 and h < height and v >= 0 and v < width:
-                        near = x[((n * height + h) * width + v) * channels + low - tap * channels :]
-                        for c in range(high - low):
-                            to[low - start + c] = near[c]
-                    else:
-                        for c in range(high - low):
-                            to[low - start + c] = 0.0
-        out = y[(n * out_height + first) * out_width * filters :]
-        gemm(
-            scratch, out, kernel[start * filters :], size, filters, (last - first) * out_width, max(size, 1), filters,
-            filters, True, False, 1.0,
+@kernel()
+def correlate_rows(x, g, kernel, images, z, first, last, piece, f, wide, planes, rows, columns, form, add):
+    """One of the pieces into which the rows of the kernel's gradient are cut."""
+    taps, run = form.tile
+    length = columns.window * form.deep if form.whole else form.deep
+    lines = rows.window if form.whole else columns.window
+    runs = (length + run - 1) // run
+    groups = (lines + taps - 1) // taps
+    k = piece % runs * run
+    t = piece // runs % groups * taps
+    rest = piece // (runs * groups)
+    p = rest if form.whole else rest // rows.window
+    a = t if form.whole else rest % rows.window
+    b = 0 if form.whole else t
+    even = length % run == 0 and lines % taps == 0
+    if even or (k + run <= length and t + taps <= lines):
+        correlate_tile(
+            x, g, kernel, images, z, first, last, p, a, b, k, taps, run, f, wide, planes, rows, columns, form, add
+        )
+    else:  # only one of both is not a multiple
+        correlate_tile(
+            x, g, kernel, images, z, first, last, p, a, b, k, lines % taps if lines % taps else taps,
+            length % run if length % run else run, f, wide, planes, rows, columns, form, add,
         )  # fmt: skip
 
 
+@kernel()
+def correlate_piece(x, g, kernel, images, z, first, last, piece, planes, rows, columns, form, add):
+    """One of the pieces of the kernel's gradient, for some filters."""
+    parts = (form.span + form.wide - 1) // form.wide
+    part = piece % parts
+    number = piece // (parts * form.kinds)
+    f = piece // parts % form.kinds * form.span + part * form.wide
+    rest = form.span % form.wide
+    if not rest or (part + 1) * form.wide <= form.span:
+        correlate_rows(x, g, kernel, images, z, first, last, number, f, form.wide, planes, rows, columns, form, add)
+    else:
+        correlate_rows(
+            x, g, kernel, images, z, first, last, number, f, rest if rest else form.wide,
+            planes, rows, columns, form, add,
+        )  # fmt: skip
+
+
+@kernel(writes=("kernel",))
+def correlate(x, g, kernel, start, stop, scratch, batch, planes, rows, columns, form):
+    """The gradient of the kernel: each thread makes some pieces of it."""
+    for piece in range(start, stop):
+        correlate_piece(x, g, kernel, 0, 0, 0, 0, piece, planes, rows, columns, form, False)  # zeros
+    for n in range(0, batch, form.images):
+        images = min(form.images, batch - n)
+        for z in range(planes.output):
+            for first in range(0, rows.output, form.block):
+                last = min(first + form.block, rows.output)
+                at = ((n * planes.size + source(planes, z)) * rows.size + lowest(rows, first)) * columns.size
+                near = scratch if form.bordered else x[(at + columns.low) * form.channels :]
+                if form.bordered:
+                    for i in range(images):
+                        with_border(x, scratch[i * form.image :], n + i, z, first, last, planes, rows, columns, form)
+                results = g[((n * planes.output + z) * rows.output + first) * columns.output * form.filters :]
+                for piece in range(start, stop):
+                    correlate_piece(
+                        near, results, kernel, images, z, first, last, piece, planes, rows, columns, form, True
+                    )
+
+
+@kernel()
+def turned(axis, tap):
+    """Where an element of the kernel lies in that of the transpose: its phases after each other, back to front."""
+    phase = tap % axis.phases
+    there = axis.window // axis.phases + (1 if phase < axis.window % axis.phases else 0)
+    return phase * (axis.window // axis.phases) + min(phase, axis.window % axis.phases) + there - 1 - tap // axis.phases
+
+
+@kernel()
+def flip_part(kernel, flipped, p, a, b, f, wide, planes, rows, columns, form):
+    """An element of the kernel, for the filters f to f + wide."""
+    place = (turned(planes, p) * rows.window + turned(rows, a)) * columns.window + turned(columns, b)
+    near = kernel[((p * rows.window + a) * columns.window + b) * form.group * form.channels :]
+    to = flipped[(f * planes.window * rows.window * columns.window + place * wide) * form.deep :]
+    for c in range(wide):
+        line = near[(f + c) % form.group * form.channels + (f + c) // form.group * form.deep :]
+        for d in range(form.deep):
+            to[d * wide + c] = line[d]
+
+
 @kernel(writes=("flipped",))
-def flip(kernel, flipped, start, stop, taps, channels, filters):
-    """The kernel back to front, with channels for filters: a convolution with it is the transpose of one."""
+def flip(kernel, flipped, start, stop, planes, rows, columns, form):
+    """The kernel with channels for filters, back to front, for the transpose, which has that form."""
     for tap in range(start, stop):
-        to = flipped[(taps - 1 - tap) * filters * channels :]
-        for f in range(filters):
-            for c in range(channels):
-                to[f * channels + c] = kernel[(tap * channels + c) * filters + f]
+        p = tap // (rows.window * columns.window)
+        a = tap // columns.window % rows.window
+        b = tap % columns.window
+        if form.single:
+            place = (turned(planes, p) * rows.window + turned(rows, a)) * columns.window + turned(columns, b)
+            for d in range(form.channels):
+                flipped[place * form.channels + d] = kernel[tap * form.channels + d]
+        else:
+            for kind in range(form.kinds):
+                for part in range(form.span // form.wide):
+                    f = kind * form.span + part * form.wide
+                    flip_part(kernel, flipped, p, a, b, f, form.wide, planes, rows, columns, form)
+                rest = form.span % form.wide
+                if rest:
+                    f = (kind + 1) * form.span - rest
+                    flip_part(kernel, flipped, p, a, b, f, rest, planes, rows, columns, form)
 
 
 # Recipes
 
 
-def _numbers(image: Any, output: Any, window: Any, geometry: Any) -> dict[str, int] | None:
-    """The sizes that the kernels need, of a convolution over one or two axes without groups."""
-    strides, padding, dilation, groups = geometry
-    if groups != 1 or len(window) > 2:
-        return None
-    if len(window) == 1:
-        image, output = (image[0], 1, *image[1:]), (output[0], 1, *output[1:])
-        window, strides, padding, dilation = (1, *window), (1, *strides), ((0, 0), *padding), (1, *dilation)
-    names = {
-        "height window_height stride_down top out_height down": 0,
-        "width window_width stride_across left out_width across": 1,
-    }
-    found = {"channels": image[-1], "filters": output[-1]}
-    for words, i in names.items():
-        values = (image[1 + i], window[i], strides[i], padding[i][0], output[1 + i], dilation[i])
-        found |= zip(words.split(), values, strict=True)
-    patch = math.prod(window) * image[-1]
-    found["rows"] = max(1, min(output[1], _CACHED // (output[2] * patch)))
-    return found
-
-
-def _recipe(which: Any, names: str, arrays: Any, made: Any, numbers: dict[str, int] | None) -> Recipe | None:
-    dtype = made[1]
-    if numbers is None or not are_floats(*arrays):
-        return None
-    shapes = [*(a.shape for a in arrays), made[0]]
-    n = next(shape[0] for name, shape in zip(names.split(), shapes, strict=True) if name in "xy")
-    patch = numbers["window_height"] * numbers["window_width"] * numbers["channels"]
-    places = n * numbers["out_height"] * numbers["out_width"]
-    lengths = {
-        convolve: n * -(-numbers["out_height"] // numbers["rows"]),
-        spread: n,
-        correlate: patch,
-    }
-    task = Task(
+def _task(which: Any, names: str, axes: list[Axis], shapes: Any, dtype: str, attributes: Any, work: int) -> Task:
+    form = attributes.pop("form")
+    return Task(
         which,
         tuple((name, dtype, slot) for slot, name in enumerate(names.split())),
-        (*numbers.items(), *([("batch", n)] if which is correlate else [])),
-        length=lengths[which],
-        operations=2 * places * patch * numbers["filters"],
-        traffic=sum(4 * math.prod(shape) for shape in shapes),
-        granularity=16 if which is correlate else 1,
-        scratch=numbers["rows"] * numbers["out_width"] * patch,
+        (*zip(("planes", "rows", "columns"), axes, strict=True), ("form", form)),
+        operations=2 * work,
+        traffic=4 * sum(map(math.prod, shapes)),
+        **attributes,
     )
-    return Recipe((made,), (task,))
 
 
 def forward(x: Any, kernel: Any, output: Any, geometry: Any) -> Recipe | None:
     """Of `_conv`."""
-    shape = (x.shape[0], *output, kernel.shape[-1])
-    numbers = _numbers(x.shape, shape, kernel.shape[:-2], geometry)
-    return _recipe(convolve, "x kernel y", (x, kernel), (shape, x.dtype.name), numbers)
+    if not are_floats(x, kernel):
+        return None
+    shape, dtype, groups = (x.shape[0], *output, kernel.shape[-1]), x.dtype.name, geometry.groups
+    axes = axes_of(x.shape[1:-1], output, kernel.shape[:-2], geometry)
+    attributes = convolution(axes, x.shape[0], x.shape[-1], shape[-1], groups, dtype)
+    shapes = (x.shape, kernel.shape, shape)
+    work = math.prod(shape) * math.prod(kernel.shape[:-1])
+    return Recipe(((shape, dtype),), (_task(convolve, "x kernel y", axes, shapes, dtype, attributes, work),))
 
 
 def transpose(g: Any, kernel: Any, image: Any, geometry: Any) -> Recipe | None:
-    """Of `_conv_transpose`: a convolution of `g` with the flipped kernel; where strides leave gaps, products added
-    up."""
-    shape = (g.shape[0], *image, kernel.shape[-2])
-    strides, padding, dilation, groups = geometry
-    window = kernel.shape[:-2]
-    reach = [(size - 1) * step for size, step in zip(window, dilation, strict=True)]
-    around = tuple((r - before, r - after) for r, (before, after) in zip(reach, padding, strict=True))
-    if max(strides) == 1 and min(map(min, around)) >= 0:
-        numbers = _numbers(g.shape, shape, window, (strides, around, dilation, groups))
-        made = _recipe(convolve, "x kernel y", (g, kernel), (shape, g.dtype.name), numbers)
-        return made and _with_flipped(made, kernel)
-    numbers = _numbers(shape, g.shape, kernel.shape[:-2], geometry)
-    return _recipe(spread, "y kernel x", (g, kernel), (shape, g.dtype.name), numbers)
+    """Of `_conv_transpose`: a convolution of `g` with the kernel flipped."""
+    strides, _, dilation, groups = geometry
+    if not are_floats(g, kernel) or any(s > 1 and d > 1 for s, d in zip(strides, dilation, strict=True)):
+        return None
+    *window, deep, filters = kernel.shape
+    shape, dtype, between = (g.shape[0], *image, deep * groups), g.dtype.name, 3
+    axes = axes_of(image, g.shape[1:-1], window, geometry, transposed=True)
+    attributes = convolution(axes, g.shape[0], filters, shape[-1], groups, dtype)
+    attributes["form"] = attributes["form"]._replace(packed=not attributes["form"].single)
+    turned = (*window, filters // groups, shape[-1])
+    turn = {"form": attributes["form"], "length": math.prod(window)}
+    tasks = (
+        _task(flip, "kernel flipped", axes, (turned, turned), dtype, turn, math.prod(turned)).on([1, between]),
+        _task(convolve, "x kernel y", axes, (g.shape, turned, shape), dtype, attributes,
+              math.prod(g.shape) * math.prod(kernel.shape[:-1])).on([0, between, 2]),
+    )  # fmt: skip
+    return Recipe(((shape, dtype),), tasks, ((turned, dtype),))
 
 
 def kernel_gradient(x: Any, g: Any, window: Any, geometry: Any) -> Recipe | None:
     """Of `_conv_kernel`."""
-    shape = (*window, x.shape[-1], g.shape[-1])
-    numbers = _numbers(x.shape, g.shape, window, geometry)
-    return _recipe(correlate, "x y kernel", (x, g), (shape, x.dtype.name), numbers)
-
-
-def _with_flipped(made: Recipe, kernel: Any) -> Recipe:
-    """The same with the flipped kernel in place of the kernel, the array between."""
-    *window, channels, filters = kernel.shape
-    taps, dtype, between = math.prod(window), kernel.dtype.name, 3
-    numbers = (("taps", taps), ("channels", channels), ("filters", filters))
-    arrays = (("kernel", dtype, 1), ("flipped", dtype, between))
-    turned = Task(flip, arrays, numbers, taps, taps * channels * filters, 8 * taps * channels * filters)
-    tasks = (turned, *(task.on([0, between, 2]) for task in made.tasks))
-    return Recipe(made.outputs, tasks, (((*window, filters, channels), dtype),))
+    if not are_floats(x, g):
+        return None
+    n, *output, filters = g.shape
+    shape, dtype, groups = (*window, x.shape[-1] // geometry.groups, filters), x.dtype.name, geometry.groups
+    axes = axes_of(x.shape[1:-1], output, window, geometry)
+    attributes = correlation(axes, n, x.shape[-1], filters, groups, dtype)
+    task = _task(correlate, "x g kernel", axes, (x.shape, g.shape, shape), dtype, attributes,
+                 math.prod(g.shape) * math.prod(shape[:-1]))  # fmt: skip
+    return Recipe(((shape, dtype),), (task.given((("batch", n),)),))

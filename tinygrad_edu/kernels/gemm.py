@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import message
 from . import blas, llvm
+from .tiles import HINTS, at, loop
 
 _SMALL = 300_000  # multiplications; larger products always call BLAS
 _LANES = {"float32": 16, "float64": 8}
@@ -96,16 +97,6 @@ def share_of(code: llvm.Code, who: str, length: int, granularity: int) -> tuple[
 # Text
 
 
-# On loops: LLVM would unroll them further, which takes it a second and gains nothing
-_HINTS = """
-!0 = distinct !{!0, !1, !2}
-!1 = !{!"llvm.loop.unroll.count", i32 4}
-!2 = !{!"llvm.loop.vectorize.enable", i1 false}
-!3 = distinct !{!3, !2, !4}
-!4 = !{!"llvm.loop.unroll.disable"}
-"""
-
-
 def gemm_text(gemm: Gemm, name: str, threads: int, share: bool) -> str:
     """The function that does a thread's share of a product: some of the batch, of the rows, or of the columns."""
     code, type = llvm.Code(), llvm.TYPES[gemm.dtype]
@@ -126,41 +117,24 @@ def gemm_text(gemm: Gemm, name: str, threads: int, share: bool) -> str:
             (rows[0], gemm.ldc, columns[0], 1),
         )
         a, b, c = (
-            _at(code, type, f"%{matrix}", (number, stride), (first, step), (second, one))
+            at(code, type, f"%{matrix}", (number, stride), (first, step), (second, one))
             for matrix, stride, (first, step, second, one) in zip("abc", gemm.strides, starts, strict=True)
         )
         if is_small(gemm):
             _small_gemm(code, gemm, a, b, c, height if share else str(gemm.m))
         else:
-            _call_blas(code, gemm, a, b, c, height, width)
+            forms, sizes = (gemm.transpose_a, gemm.transpose_b), (height, width, str(gemm.k))
+            matrices = ((a, str(gemm.lda)), (b, str(gemm.ldb)), (c, str(gemm.ldc)))
+            blas.call(code, "%function", gemm.dtype, forms, sizes, matrices, gemm.alpha, gemm.beta)
 
     empty = [code.value(f"icmp eq i64 {size}, 0") for size in (height, width)]
     code.add(f"br i1 {code.value(f'or i1 {empty[0]}, {empty[1]}')}, label %end, label %begin")
     code.lines.append("begin:")
-    _loop(code, *items, 1, item)
+    loop(code, *items, 1, item)
     code.label("end")
     head = f"define internal void @{name}(i64 %thread, i64 %threads, ptr %a, ptr %b, ptr %c, ptr %function) {{"
     panel = [f"  %panel = alloca [{gemm.k * lanes} x {type}], align 64"] if _packs(gemm) else []
-    return "\n".join([*code.declared, head, *panel, *code.lines, "  ret void", "}", _HINTS])
-
-
-def _call_blas(code: llvm.Code, gemm: Gemm, a: str, b: str, c: str, height: str, width: str) -> None:
-    library = blas.find()
-    assert library is not None  # `program` has looked
-    type, integer = llvm.TYPES[gemm.dtype], f"i{library.bits}"
-    sizes = [height, width, str(gemm.k)]
-    if library.bits == 32:
-        sizes = [code.value(f"trunc i64 {size} to i32") for size in sizes]
-    forms = [blas.TRANSPOSED if transposed else blas.PLAIN for transposed in (gemm.transpose_a, gemm.transpose_b)]
-    arguments = [
-        *(f"i32 {flag}" for flag in (blas.ROW_MAJOR, *forms)),
-        *(f"{integer} {size}" for size in sizes),
-        f"{type} {llvm.number(gemm.alpha, type)}",
-        *(f"ptr {a}", f"{integer} {gemm.lda}", f"ptr {b}", f"{integer} {gemm.ldb}"),
-        f"{type} {llvm.number(gemm.beta, type)}",
-        *(f"ptr {c}", f"{integer} {gemm.ldc}"),
-    ]
-    code.add(f"call void %function({', '.join(arguments)})")
+    return "\n".join([*code.declared, head, *panel, *code.lines, "  ret void", "}", HINTS])
 
 
 def _packs(gemm: Gemm) -> bool:
@@ -178,12 +152,12 @@ def _small_gemm(code: llvm.Code, gemm: Gemm, a: str, b: str, c: str, height: str
         at_a_time = min(_ROWS, gemm.m)
         pieces = code.value(f"udiv i64 {height}, {at_a_time}")
         whole = code.value(f"mul i64 {pieces}, {at_a_time}")
-        _loop(code, "0", whole, at_a_time, lambda i, _: _tile(code, gemm, (a, b, c), i, at_a_time, j, lanes))
+        loop(code, "0", whole, at_a_time, lambda i, _: _tile(code, gemm, (a, b, c), i, at_a_time, j, lanes))
         if at_a_time > 1:
-            _loop(code, whole, height, 1, lambda i, _: _tile(code, gemm, (a, b, c), i, 1, j, lanes))
+            loop(code, whole, height, 1, lambda i, _: _tile(code, gemm, (a, b, c), i, 1, j, lanes))
 
     if gemm.n >= lanes:
-        _loop(code, "0", str(gemm.n - rest), lanes, lambda j, _: columns(j, lanes))
+        loop(code, "0", str(gemm.n - rest), lanes, lambda j, _: columns(j, lanes))
     if rest:
         columns(str(gemm.n - rest), rest)
 
@@ -193,12 +167,12 @@ def _pack(code: llvm.Code, gemm: Gemm, b: str, j: str, lanes: int) -> None:
     type = llvm.TYPES[gemm.dtype]
 
     def row(k: str, _: Sequence[str]) -> None:
-        first = _at(code, type, b, (j, gemm.ldb), (k, 1))
+        first = at(code, type, b, (j, gemm.ldb), (k, 1))
         for lane in range(lanes):
-            value = code.value(f"load {type}, ptr {_at(code, type, first, (str(lane), gemm.ldb))}")
-            code.add(f"store {type} {value}, ptr {_at(code, type, '%panel', (k, lanes), (str(lane), 1))}")
+            value = code.value(f"load {type}, ptr {at(code, type, first, (str(lane), gemm.ldb))}")
+            code.add(f"store {type} {value}, ptr {at(code, type, '%panel', (k, lanes), (str(lane), 1))}")
 
-    _loop(code, "0", str(gemm.k), 1, row)
+    loop(code, "0", str(gemm.k), 1, row)
 
 
 def _tile(code: llvm.Code, gemm: Gemm, places: tuple[str, str, str], i: str, rows: int, j: str, lanes: int) -> None:
@@ -218,64 +192,23 @@ def _tile(code: llvm.Code, gemm: Gemm, places: tuple[str, str, str], i: str, row
 
     def products(k: str, totals: Sequence[str]) -> list[str]:
         if gemm.transpose_b:
-            place = _at(code, number, "%panel", (k, lanes))
+            place = at(code, number, "%panel", (k, lanes))
         else:
-            place = _at(code, number, b, (k, gemm.ldb), (j, 1))
+            place = at(code, number, b, (k, gemm.ldb), (j, 1))
         row = code.value(f"load {vector}, ptr {place}, align {align}")
         sums = []
         for r, total in enumerate(totals):
             down, along = (1, gemm.lda) if gemm.transpose_a else (gemm.lda, 1)
-            place = _at(code, number, a, (i, down), (str(r), down), (k, along))
+            place = at(code, number, a, (i, down), (str(r), down), (k, along))
             sums.append(multiply_add(all_lanes(code.value(f"load {number}, ptr {place}")), row, total))
         return sums
 
-    sums = _loop(code, "0", str(gemm.k), 1, products, [(vector, "zeroinitializer")] * rows)
+    sums = loop(code, "0", str(gemm.k), 1, products, [(vector, "zeroinitializer")] * rows, True)
     for r, total in enumerate(sums):
-        place = _at(code, number, c, (i, gemm.ldc), (str(r), gemm.ldc), (j, 1))
+        place = at(code, number, c, (i, gemm.ldc), (str(r), gemm.ldc), (j, 1))
         if gemm.alpha != 1:
             total = code.value(f"fmul {vector} {total}, {all_lanes(llvm.number(gemm.alpha, number))}")
         if gemm.beta:
             old = code.value(f"load {vector}, ptr {place}, align {align}")
             total = multiply_add(all_lanes(llvm.number(gemm.beta, number)), old, total)
         code.add(f"store {vector} {total}, ptr {place}, align {align}")
-
-
-def _at(code: llvm.Code, type: str, base: str, *steps: tuple[str, int]) -> str:
-    """The address so many elements after `base`: the sum of the products of a value and a number."""
-    for position, stride in steps:
-        if stride and position != "0":
-            offset = position if stride == 1 else code.value(f"mul i64 {position}, {stride}")
-            base = code.value(f"getelementptr {type}, ptr {base}, i64 {offset}")
-    return base
-
-
-def _loop(
-    code: llvm.Code,
-    first: str,
-    stop: str,
-    step: int,
-    body: Callable[[str, Sequence[str]], Sequence[str] | None],
-    carried: Sequence[tuple[str, str]] = (),
-) -> list[str]:
-    """for (i = first; i < stop; i += step). `carried` are the types and first values of what `body` returns for its
-    next turn; returns their last values."""
-    label = f"loop{next(code.names)}"
-    code.label(f"{label}.entry")
-    code.label(label)
-    i = f"%{label}.i"
-    names = [f"%{label}.c{number}" for number in range(len(carried))]
-    code.add(f"{i} = phi i64 [ {first}, %{label}.entry ], [ {i}.next, %{label}.latch ]")
-    place = len(code.lines)
-    more = code.value(f"icmp ult i64 {i}, {stop}")
-    code.add(f"br i1 {more}, label %{label}.body, label %{label}.exit")
-    code.lines.append(f"{label}.body:")
-    following = body(i, names) or ()
-    code.label(f"{label}.latch")
-    code.add(f"{i}.next = add i64 {i}, {step}")
-    code.add(f"br label %{label}, !llvm.loop !{0 if carried else 3}")
-    code.lines.append(f"{label}.exit:")
-    code.lines[place:place] = [
-        f"  {name} = phi {type} [ {start}, %{label}.entry ], [ {value}, %{label}.latch ]"
-        for name, (type, start), value in zip(names, carried, following, strict=True)
-    ]
-    return names

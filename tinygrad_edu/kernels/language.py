@@ -18,6 +18,8 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     for i in range(...)   if   names and elements that are assigned, also by +=; steps are positive constants
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
+    tile(...)             sums of products in registers, see `tiles.py`
+    (a, b)   plane.rows   tuples; what a named tuple among the constants knows
     other kernels         written in line; `return` at their end
 
 Sums may be added in any order, and a product and a sum become one operation.
@@ -37,8 +39,8 @@ from typing import Any, TypeAlias
 import numpy
 
 from . import blas, llvm
-from .tiles import HINTS, Tile, tile
 from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
+from .tiles import HINTS, Tile, tile
 
 
 def local(size: int) -> Any:
@@ -88,7 +90,8 @@ class Kernel:
         names = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
         used = [function.__globals__.get(name) for name in names]
         self.calls_blas: bool = gemm in used or any(isinstance(other, Kernel) and other.calls_blas for other in used)
-        self.parameters = tuple(inspect.signature(function).parameters)
+        self.signature = inspect.signature(function)
+        self.parameters = tuple(self.signature.parameters)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.function(*arguments, **named)
@@ -107,6 +110,13 @@ def kernel(writes: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Kernel]
 
 
 # Compilation
+
+
+@functools.cache
+def _assigned(definition: ast.FunctionDef) -> list[str]:
+    """The names that a function assigns, as often as it does."""
+    names = (node for node in ast.walk(definition) if isinstance(node, ast.Name))
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
 
 @dataclass(frozen=True)
@@ -189,12 +199,7 @@ class _Writer:
         return "\n".join([*lines, *self.stack, *self.code.lines, *end, HINTS])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
-        assigned = [
-            target.id
-            for node in ast.walk(definition)
-            for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
-            if isinstance(target, ast.Name)
-        ]
+        assigned = _assigned(definition)
         self.changing = {name for name in assigned if assigned.count(name) > 1 or name in self.scope}
         for name in self.changing & self.scope.keys():
             if not isinstance(self.scope[name], Pointer):
@@ -336,17 +341,8 @@ class _Writer:
         if isinstance(node, ast.Call):
             return self._call(node)
         if isinstance(node, ast.Tuple):
-            return self._tuple(node)
+            return tuple(map(self._expression, node.elts))
         raise self._unknown(node)
-
-    def _tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
-        found: list[Any] = []
-        for element in node.elts:
-            if isinstance(element, ast.Starred):
-                found.extend(self._expression(element.value))
-            else:
-                found.append(self._expression(element))
-        return tuple(found)
 
     def _attribute(self, node: ast.Attribute) -> Any:
         """`math.inf`, and what a named tuple of constants knows."""
@@ -464,7 +460,7 @@ class _Writer:
         named = {keyword.arg or "": self._expression(keyword.value) for keyword in node.keywords}
         function = self.globals.get(name)
         if isinstance(function, Kernel):
-            return self._inline(function, inspect.signature(function.function).bind(*arguments, **named).arguments)
+            return self._inline(function, function.signature.bind(*arguments, **named).arguments)
         if name == "gemm":
             bound = inspect.signature(gemm).bind(*arguments, **named)
             bound.apply_defaults()
@@ -487,7 +483,7 @@ class _Writer:
 
     def _inline(self, function: Kernel, arguments: Mapping[str, Any]) -> Any:
         outside = self.scope, self.changing, self.globals
-        constants = {n: p.default for n, p in inspect.signature(function.function).parameters.items()}
+        constants = {n: p.default for n, p in function.signature.parameters.items()}
         self.scope, self.globals = {**constants, **arguments}, function.function.__globals__
         result = self._function(function.definition)
         self.scope, self.changing, self.globals = outside
@@ -513,31 +509,25 @@ class _Writer:
             return Value(type, POLYNOMIALS[name](Real(self.code, text, FORMATS[type])).name)
         return Value(type, self.code.call("fabs" if name == "abs" else name, type, text))
 
-    def _gemm(self, a: Pointer, b: Pointer, c: Pointer, beta: float, **sizes: Any) -> None:
-        library = blas.find()
-        assert library is not None  # who makes a step of this kernel has looked
-        code, type, integer = self.code, llvm.TYPES[c.dtype], f"i{library.bits}"
-
-        def whole(name: str) -> str:
-            text = self._as(sizes[name], "i64")
-            if library.bits == 32 and isinstance(sizes[name], Value):
-                text = code.value(f"trunc i64 {text} to i32")
-            return f"{integer} {text}"
-
-        forms = [blas.TRANSPOSED if sizes[name] else blas.PLAIN for name in ("transpose_a", "transpose_b")]
-        arguments = [
-            *(f"i32 {flag}" for flag in (blas.ROW_MAJOR, *forms)),
-            *map(whole, "mnk"),
-            f"{type} {number(1.0, type)}",
-            *(f"ptr {a.name}", whole("lda")),
-            *(f"ptr {b.name}", whole("ldb")),
-            f"{type} {number(beta, type)}",
-            *(f"ptr {c.name}", whole("ldc")),
-        ]
-        code.add(f"call void %{'s' if c.dtype == 'float32' else 'd'}gemm({', '.join(arguments)})")
+    def _gemm(
+        self, a: Pointer, b: Pointer, c: Pointer, transpose_a: bool, transpose_b: bool, beta: float, **sizes: Operand
+    ) -> None:
+        m, n, k, lda, ldb, ldc = (self._as(sizes[name], "i64") for name in ("m", "n", "k", "lda", "ldb", "ldc"))
+        matrices = ((a.name, lda), (b.name, ldb), (c.name, ldc))
+        function = "%sgemm" if c.dtype == "float32" else "%dgemm"
+        blas.call(self.code, function, c.dtype, (transpose_a, transpose_b), (m, n, k), matrices, beta=beta)
 
     def _tile(
-        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, add: bool
+        self,
+        a: Pointer,
+        b: Pointer,
+        c: Pointer,
+        columns: int,
+        rows: Any,
+        sums: Any,
+        spread: Any,
+        alike: bool,
+        **how: Any,
     ) -> None:
         levels: list[tuple[Operand, Operand, Operand]] = []
         for count, *steps in reversed(sums):
@@ -547,4 +537,4 @@ class _Writer:
             elif count != 1:
                 levels.append((count, *steps))
         counts = [[self._as(value, "i64") for value in level] for level in reversed(levels)]
-        Tile(self.code, c.dtype, columns, spread).write(a.name, b.name, c.name, rows, counts, add)
+        Tile(self.code, c.dtype, columns, spread, alike).write(a.name, b.name, c.name, rows, counts, **how)

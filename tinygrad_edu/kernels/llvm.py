@@ -486,13 +486,6 @@ def host() -> tuple[str, str, str]:
     return version, binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
 
 
-@functools.cache
-def registers() -> tuple[int, int]:
-    """How many vectors the machine keeps in registers, and their bytes."""
-    features = host()[2]
-    return (32, 64) if "+avx512f" in features else (32, 16) if "+neon" in features else (16, 32)
-
-
 def _machine(cpu: str = "") -> Any:
     _, name, features = host()
     target = _binding().Target.from_default_triple()

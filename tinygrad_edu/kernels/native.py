@@ -63,7 +63,7 @@ class Task:
     Attributes:
         kernel: what is done.
         arrays: for each of its arrays the parameter, the dtype and the slot; None for one that is not there.
-        numbers: its other parameters, which are constants.
+        numbers: its other parameters, which are constants: numbers, or named tuples of them.
         length, granularity: what `start` and `stop` divide, by how many at a time.
         operations, traffic: arithmetic and bytes, as `flops` and `traffic` have them.
         scratch: elements of memory that a thread needs for itself.
@@ -71,7 +71,7 @@ class Task:
 
     kernel: Kernel
     arrays: tuple[tuple[str, str, int | None], ...]
-    numbers: tuple[tuple[str, float], ...]
+    numbers: tuple[tuple[str, Any], ...]
     length: int
     operations: int
     traffic: int
@@ -91,7 +91,7 @@ class Task:
         """For each thread, whole cache lines."""
         return -(-8 * self.scratch // 64) * 64
 
-    def given(self, numbers: Sequence[tuple[str, float]]) -> Task:
+    def given(self, numbers: Sequence[tuple[str, Any]]) -> Task:
         """The same with further numbers."""
         return replace(self, numbers=(*self.numbers, *numbers))
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy
-
 from . import llvm
 from .polynomials import Code
 
-# On loops: LLVM would unroll them, which takes it long and gains nothing
+# On loops: LLVM would unroll them, or further, which takes it long and gains nothing
 HINTS = """
-!0 = distinct !{!0, !1, !2}
-!1 = !{!"llvm.loop.unroll.disable"}
-!2 = !{!"llvm.loop.vectorize.enable", i1 false}
+!1000 = distinct !{!1000, !1001, !1002}
+!1001 = !{!"llvm.loop.unroll.disable"}
+!1002 = !{!"llvm.loop.vectorize.enable", i1 false}
+!1003 = distinct !{!1003, !1002, !1004}
+!1004 = !{!"llvm.loop.unroll.count", i32 4}
 """
 
 
@@ -28,29 +29,32 @@ def tile(
     sums: Sequence[tuple[int, int, int]],
     spread: tuple[int, int] = (0, 1),
     add: bool = False,
+    alike: bool = False,
+    fold: bool = False,
 ) -> None:
     """c[row, column] = sum over k of a[row, k] * b[k, column], of neighbouring columns.
 
     `rows` says for each of one or more axes of the rows how many there are, and the elements from one to the next in a
-    and in c; `sums` the same of k, in a and in b. With a spread (channels, filters), so many columns after the other
-    share an element of a, and the next take that which lies so many elements after it. If `add`, it is added to c.
+    and in c; `sums` the same of k, in a and in b. With a spread (channels, filters), `filters` columns after the other
+    share an element of a, and the next share the one `channels` elements later. If `alike`, all columns share that of
+    b. If `add`, the sum is added to c; if `fold`, c gets only the sum of all columns.
     """
     for row in itertools.product(*(range(count) for count, _, _ in rows)):
         at_a, at_c = (sum(i * level[which] for i, level in zip(row, rows, strict=True)) for which in (1, 2))
-        total = [c[at_c + f] if add else 0.0 for f in range(columns)]
+        total = [0.0] * columns
         for k in itertools.product(*(range(count) for count, _, _ in sums)):
             k_a, k_b = (sum(i * level[which] for i, level in zip(k, sums, strict=True)) for which in (1, 2))
             for f in range(columns):
-                total[f] += a[at_a + k_a + f // spread[1] * spread[0]] * b[k_b + f]
-        for f in range(columns):
-            c[at_c + f] = total[f]
+                total[f] += a[at_a + k_a + f // spread[1] * spread[0]] * b[k_b + (0 if alike else f)]
+        for f, value in enumerate([sum(total)] if fold else total):
+            c[at_c + f] = c[at_c + f] + value if add else value
 
 
 class Tile:
     """Writes the code of one."""
 
-    def __init__(self, code: Code, dtype: str, columns: int, spread: tuple[int, int]):
-        self.code, self.number = code, llvm.TYPES[dtype]
+    def __init__(self, code: Code, dtype: str, columns: int, spread: tuple[int, int], alike: bool):
+        self.code, self.number, self.alike = code, llvm.TYPES[dtype], alike
         self.channels, self.filters = spread
         self.lanes = lanes(dtype)
         self.align = llvm.SIZES[dtype]
@@ -64,8 +68,9 @@ class Tile:
         b: str,
         c: str,
         rows: Sequence[tuple[int, int, int]],
-        sums: Sequence[tuple[str, str, str]],
+        sums: Sequence[Sequence[str]],
         add: bool,
+        fold: bool,
     ) -> None:
         code = self.code
         places = [
@@ -83,16 +88,22 @@ class Tile:
 
             return loop(code, "0", count, 1, body, [(self.vector, total) for total in totals])
 
-        start = ["zeroinitializer"] * (len(places) * len(self.parts))
-        if add:
-            start = [self._load(self._at(c, str(at + f)), n) for _, at in places for f, n in self.parts]
-        totals = iter(level(0, a, b, start))
+        totals = iter(level(0, a, b, ["zeroinitializer"] * (len(places) * len(self.parts))))
         for _, at in places:
+            if fold:
+                self._store_sum([next(totals) for _ in self.parts], self._at(c, str(at)))
+                continue
             for first, count in self.parts:
-                self._store(next(totals), self._at(c, str(at + first)), count)
+                place, total = self._at(c, str(at + first)), next(totals)
+                if add:
+                    total = code.value(f"fadd {self.vector} {total}, {self._load(place, count)}")
+                self._store(total, place, count)
 
     def _products(self, a: str, b: str, places: Sequence[int], totals: Sequence[str]) -> list[str]:
-        near = [self._load(self._at(b, str(first)), count) for first, count in self.parts]
+        if self.alike:
+            near = [self._same(b)] * len(self.parts)
+        else:
+            near = [self._load(self._at(b, str(first)), count) for first, count in self.parts]
         found, before = [], iter(totals)
         for place in places:
             far = None
@@ -111,11 +122,7 @@ class Tile:
         """The elements of a for so many columns."""
         code = self.code
         if not self.channels:
-            value = code.value(f"load {self.number}, ptr {place}")
-            first = code.value(f"insertelement {self.vector} poison, {self.number} {value}, i64 0")
-            return code.value(
-                f"shufflevector {self.vector} {first}, {self.vector} poison, <{self.lanes} x i32> zeroinitializer"
-            )
+            return self._same(place)
         needed = [lane // self.filters * self.channels for lane in range(count)]
         if needed == list(range(count)):
             return self._load(place, count)
@@ -125,13 +132,17 @@ class Tile:
         wide = f"<{width} x {self.number}>"
         return code.value(f"shufflevector {wide} {loaded}, {wide} poison, <{self.lanes} x i32> <{chosen}>")
 
+    def _same(self, place: str) -> str:
+        """One element for all columns."""
+        code, vector = self.code, self.vector
+        value = code.value(f"load {self.number}, ptr {place}")
+        first = code.value(f"insertelement {vector} poison, {self.number} {value}, i64 0")
+        return code.value(f"shufflevector {vector} {first}, {vector} poison, <{self.lanes} x i32> zeroinitializer")
+
     # Memory
 
     def _at(self, base: str, position: str, step: str = "1") -> str:
-        if position == "0" or step == "0":
-            return base
-        offset = position if step == "1" else self.code.value(f"mul i64 {position}, {step}")
-        return self.code.value(f"getelementptr {self.number}, ptr {base}, i64 {offset}")
+        return at(self.code, self.number, base, (position, step))
 
     def _mask(self, width: int, there: Any) -> str:
         return "<" + ", ".join(f"i1 {str(lane in there).lower()}" for lane in range(width)) + ">"
@@ -158,10 +169,35 @@ class Tile:
         mask = f"<{self.lanes} x i1> {self._mask(self.lanes, range(count))}"
         self.code.add(f"call void @{name}({self.vector} {value}, ptr {place}, i32 {self.align}, {mask})")
 
+    def _store_sum(self, parts: Sequence[str], place: str) -> None:
+        code, (total, *others) = self.code, parts
+        for other in others:
+            total = code.value(f"fadd {self.vector} {total}, {other}")
+        name, zero = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.align}", llvm.number(0.0, self.number)
+        code.declared[f"declare {self.number} @{name}({self.number}, {self.vector})"] = None
+        value = code.value(f"call reassoc {self.number} @{name}({self.number} {zero}, {self.vector} {total})")
+        code.add(f"store {self.number} {value}, ptr {place}")
+
+
+@functools.cache
+def registers() -> tuple[int, int]:
+    """How many vectors the machine keeps in registers, and their bytes."""
+    features = llvm.host()[2]
+    return (32, 64) if "+avx512f" in features else (32, 16) if "+neon" in features else (16, 32)
+
 
 def lanes(dtype: str) -> int:
     """How many elements a vector of this machine has."""
-    return llvm.registers()[1] // llvm.SIZES[dtype]
+    return registers()[1] // llvm.SIZES[dtype]
+
+
+def at(code: Code, type: str, base: str, *steps: tuple[str, int | str]) -> str:
+    """The address so many elements after `base`: the sum of the products of a value and a number."""
+    for position, stride in steps:
+        if str(stride) != "0" and position != "0":
+            offset = position if str(stride) == "1" else code.value(f"mul i64 {position}, {stride}")
+            base = code.value(f"getelementptr {type}, ptr {base}, i64 {offset}")
+    return base
 
 
 def loop(
@@ -171,9 +207,10 @@ def loop(
     step: int,
     body: Callable[[str, Sequence[str]], Sequence[str] | None],
     carried: Sequence[tuple[str, str]] = (),
+    unrolled: bool = False,
 ) -> list[str]:
     """for (i = first; i < stop; i += step). `carried` are the types and first values of what `body` returns for its
-    next turn; returns their last values."""
+    next turn; returns their last values. The text that has loops needs `HINTS`."""
     label = f"loop{next(code.names)}"
     code.label(f"{label}.entry")
     code.label(label)
@@ -187,7 +224,7 @@ def loop(
     following = body(i, names) or ()
     code.label(f"{label}.latch")
     code.add(f"{i}.next = add i64 {i}, {step}")
-    code.add(f"br label %{label}, !llvm.loop !0")
+    code.add(f"br label %{label}, !llvm.loop !{1003 if unrolled else 1000}")
     code.lines.append(f"{label}.exit:")
     code.lines[place:place] = [
         f"  {name} = phi {type} [ {start}, %{label}.entry ], [ {value}, %{label}.latch ]"

@@ -288,9 +288,7 @@ class UpSampling2D(Layer):
 
     def call(self, x: Any) -> Any:
         check_image(self.where, x, 2)
-        if self.interpolation == "bilinear":
-            return ops.resize(x, tuple(map(operator.mul, x.shape[1:3], self.size)), "bilinear")
-        return ops.repeat(ops.repeat(x, self.size[0], axis=1), self.size[1], axis=2)
+        return ops.resize(x, tuple(map(operator.mul, x.shape[1:3], self.size)), self.interpolation)
 
 
 class UpSampling3D(Layer):

@@ -3,8 +3,8 @@ are each other's gradients.
 
 Convolution is linear in the image and in the kernel, so the three products of (image, kernel, output) are all there is:
 `_conv` gives the output, `_conv_transpose` the image, `_conv_kernel` the kernel. The first and the last are one matrix
-product on patches of the image (im2col), the second is one for each element of the kernel. Where every channel has a
-filter of its own (depthwise), products of images take the place of products of matrices.
+product on patches of the image (im2col), the second is one for each element of the kernel. Where every channel has
+filters of its own (depthwise), products of images take the place of products of matrices.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..backend import Array
 from ..errors import ShapeError, check_integer, message
 from ..kernels.registry import compiled
 from . import windows
-from .shape import rank, repeat, reshape
+from .shape import rank, reshape
 from .windows import AXES, Borders, Sizes, check_image, halves, numbers, output_size, places, reaches, resolve_padding
 
 
@@ -76,19 +76,24 @@ def _wide(a: Array) -> Array:
     return a.astype("float32") if a.dtype == "float16" else a
 
 
-def _is_depthwise(x: Array, y: Array, groups: int) -> bool:
-    return bool(x.shape[-1] == y.shape[-1] == groups)
+def _is_depthwise(channels: int, filters: int, groups: int) -> bool:
+    return channels == groups and (groups > 1 or filters == 1)
+
+
+def _multiplied(xp: Any, x: Array, filters: int) -> Array:
+    """Of a depthwise convolution, each channel once for each of its filters."""
+    return xp.repeat(x, filters // x.shape[-1], axis=-1) if filters > x.shape[-1] else x
 
 
 @primitive("gemm", saves=("x", "kernel"))
 @compiled("convolution.forward")
 def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry) -> Array:
     window, (strides, padding, dilation, groups) = kernel.shape[:-2], geometry
-    if _is_depthwise(x, kernel, groups):
-        padded = _padded(xp, x, padding)
+    if _is_depthwise(x.shape[-1], kernel.shape[-1], groups):
+        padded = _multiplied(xp, _padded(xp, x, padding), kernel.shape[-1])
         dtype = numpy.result_type(x.dtype, kernel.dtype)
         padded, kernel = _wide(padded), _wide(kernel)
-        y = xp.zeros((x.shape[0], *output, groups), dtype=numpy.result_type(padded.dtype, kernel.dtype))
+        y = xp.zeros((x.shape[0], *output, kernel.shape[-1]), dtype=numpy.result_type(padded.dtype, kernel.dtype))
         for i, place in places(window, output, strides, dilation):
             y += padded[place] * kernel[i]
         return y.astype(dtype, copy=False)
@@ -104,11 +109,12 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
     dtype = numpy.result_type(g.dtype, kernel.dtype)
     g, kernel = _wide(g), _wide(kernel)
     y = xp.zeros(shape, dtype=numpy.result_type(g.dtype, kernel.dtype))
-    depthwise = _is_depthwise(y, g, groups)
+    depthwise = _is_depthwise(y.shape[-1], g.shape[-1], groups)
     rows = g if depthwise else _split_groups(g, groups)
     for i, place in places(kernel.shape[:-2], g.shape[1:-1], strides, dilation):
         if depthwise:
-            y[place] += rows * kernel[i]
+            part = rows * kernel[i]
+            y[place] += part if part.shape[-1] == groups else part.reshape(*part.shape[:-1], groups, -1).sum(axis=-1)
         else:
             part = xp.matmul(rows, _split_groups(kernel[i], groups).transpose(0, 2, 1))
             y[place] += _join_groups(part, (*g.shape[:-1], shape[-1]))
@@ -120,8 +126,8 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
 def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geometry) -> Array:
     strides, padding, dilation, groups = geometry
     output, shape = g.shape[1:-1], (*window, x.shape[-1] // groups, g.shape[-1])
-    if _is_depthwise(x, g, groups):
-        padded, axes = _padded(xp, x, padding), "abcde"[: x.ndim]
+    if _is_depthwise(x.shape[-1], g.shape[-1], groups):
+        padded, axes = _multiplied(xp, _padded(xp, x, padding), g.shape[-1]), "abcde"[: x.ndim]
         subscripts = f"{axes},{axes}->{axes[0]}{axes[-1]}"  # image by image, which rounds less
         dtype, padded, g = numpy.result_type(x.dtype, g.dtype), _wide(padded), _wide(g)
         found = [xp.einsum(subscripts, padded[place], g) for _, place in places(window, output, strides, dilation)]
@@ -210,13 +216,9 @@ def _depthwise(where: str, axes: int, x: Any, kernel: Any, strides: Any, padding
     if rank(where, kernel) != axes + 2 or kernel.shape[-2] != x.shape[-1] or 0 in kernel.shape:
         expected = f"a kernel ({AXES[axes]}, {x.shape[-1]} channels, multiplier)"
         raise ShapeError(message(where, expected, f"kernel {kernel.shape}"))
-    channels, multiplier = kernel.shape[-2:]
-    filters = channels * multiplier
-    if multiplier > 1:  # so that each channel has one filter
-        x = repeat(x, multiplier, axis=-1)
-    return _convolve(
-        where, axes, x, reshape(kernel, (*kernel.shape[:-2], 1, filters)), strides, padding, dilation, filters
-    )
+    *window, channels, multiplier = kernel.shape
+    kernel = reshape(kernel, (*window, 1, channels * multiplier))
+    return _convolve(where, axes, x, kernel, strides, padding, dilation, channels)
 
 
 def _separable(

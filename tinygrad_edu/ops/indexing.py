@@ -170,6 +170,12 @@ def _scatter(xp: Any, a: Array, *indices: Array, key: Template, shape: tuple[int
     return y
 
 
+def scatter_along(xp: Any, a: Array, index: Array, axis: int, n: int) -> Array:
+    """The transpose of `take` with that index, on arrays."""
+    key = (*(_WHOLE,) * axis, ("array",))
+    return _scatter.forward(xp, a, index, key=key, shape=(*a.shape[:axis], n, *a.shape[axis + 1 :]))
+
+
 def _add_parts(y: Array, ids: Array, parts: Array) -> None:
     """Adds to `y`, zeros, the parts along the second of three axes at ids from 0 on, which may repeat. With long parts
     this takes from a half to a twentieth of the time of `add.at`."""

@@ -1,29 +1,65 @@
-"""Resizing images, one axis after the other."""
+"""Resizing images: a primitive that is linear in them, and its transpose."""
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy
 
-from ..autograd import Tensor
-from ..backend import device_of, to_device
+from ..autograd import cast, primitive
+from ..backend import Array
 from ..errors import choice
+from ..kernels.registry import compiled
 from ..state import state
-from .indexing import take
+from .indexing import scatter_along
 from .windows import Sizes, check_image, numbers
 
 
-def _between(x: Any, axis: int, size: int) -> Any:
-    """`size` pixels along an axis, each between the two whose centres are next to its own; those outside are the
-    border's. Integers become floats."""
-    n, dtype = x.shape[axis], x.dtype if x.dtype.kind == "f" else state.dtype
-    centres = ((numpy.arange(size) + 0.5) * (n / size) - 0.5).clip(0, n - 1)
-    below = numpy.floor(centres).astype(int)
-    above = numpy.ceil(centres).astype(int)  # where it is the same pixel, it counts half and half
-    share = numpy.where(above == below, 0.5, centres - below).astype(dtype).reshape(-1, *(1,) * (x.ndim - 1 - axis))
-    first, second = (to_device(a, device_of(x.data if isinstance(x, Tensor) else x)) for a in (1 - share, share))
-    return take(x, below, axis) * first + take(x, above, axis) * second
+def _pixels(xp: Any, n: int, size: int, bilinear: bool, like: Array, axis: int) -> Iterator[tuple[Array, Any]]:
+    """Which of n pixels count for each of `size`, and what they count."""
+    i = numpy.arange(size)
+    if not bilinear:
+        yield xp.asarray((2 * i + 1) * n // (2 * size)), None
+        return
+    centres = ((2 * i + 1) * n - size).clip(0, 2 * size * (n - 1))  # in parts of 2 * size; those outside, the border's
+    below, rest = numpy.divmod(centres, 2 * size)
+    share = numpy.where(rest > 0, rest / (2 * size), 0.5)  # on a pixel, it counts half and half
+    for index, counts in ((below, 1 - share), (below + (rest > 0), share)):
+        along = counts.astype(like.dtype).reshape(-1, *(1,) * (like.ndim - 1 - axis))
+        yield xp.asarray(index), xp.asarray(along)
+
+
+def _counted(a: Array, counts: Array | None) -> Array:
+    return a if counts is None else a * counts
+
+
+def _total(parts: Iterator[Array]) -> Array:
+    return functools.reduce(operator.add, parts)
+
+
+@primitive("opaque", saves=())
+@compiled("resize.forward")
+def _resize(xp: Any, x: Array, *, size: Sizes, bilinear: bool) -> Array:
+    for axis, length in enumerate(size, 1):
+        pixels = _pixels(xp, x.shape[axis], length, bilinear, x, axis)
+        x = _total(_counted(x.take(index, axis), counts) for index, counts in pixels)
+    return x
+
+
+@primitive("opaque", saves=())
+@compiled("resize.transpose")
+def _resize_transpose(xp: Any, g: Array, *, image: Sizes, bilinear: bool) -> Array:
+    for axis, n in zip((2, 1), image[::-1], strict=True):
+        pixels = _pixels(xp, n, g.shape[axis], bilinear, g, axis)
+        g = _total(scatter_along(xp, _counted(g, counts), index, axis, n) for index, counts in pixels)
+    return g
+
+
+_resize.defvjp(lambda g, y, x, size, bilinear: _resize_transpose(g, image=x.shape[1:-1], bilinear=bilinear))
+_resize_transpose.defvjp(lambda v, y, g, image, bilinear: _resize(v, size=g.shape[1:-1], bilinear=bilinear))
 
 
 def resize(x: Any, size: int | Sizes, method: str = "nearest") -> Any:
@@ -41,10 +77,7 @@ def resize(x: Any, size: int | Sizes, method: str = "nearest") -> Any:
     check_image("resize", x, 2)
     if method not in ("nearest", "bilinear"):
         raise choice("resize", "method", method, ("nearest", "bilinear"))
-    for axis, length in enumerate(numbers("resize", "size", size, 2), 1):
-        n = x.shape[axis]
-        if method == "bilinear":
-            x = _between(x, axis, length)
-        else:
-            x = take(x, (2 * numpy.arange(length) + 1) * n // (2 * length), axis)
-    return x
+    bilinear = method == "bilinear"
+    if bilinear and x.dtype.kind != "f":
+        x = cast(x, state.dtype)
+    return _resize(x, size=numbers("resize", "size", size, 2), bilinear=bilinear)
