@@ -69,22 +69,21 @@ def pack_transposed(matrix, packed, start, stop, rows, columns, width, first):
 @kernel()
 def product(a, b, c, m, n, k, lda, ldc, width, packed, tall, rest, add=False):
     """c = a @ b for m rows, `tall` at a time and, if there are more, `rest`; if `add`, it is added to c."""
-    whole = n // width * width
-    for j in range(0, whole, width):
-        panel = b[j * k :] if packed else b[j:]
-        product_by_panel(a, panel, c[j:], m, width, k, lda, width if packed else n, ldc, tall, rest, add)
-    if whole < n:
-        panel = b[whole * k :] if packed else b[whole:]
-        product_by_panel(a, panel, c[whole:], m, n - whole, k, lda, width if packed else n, ldc, tall, rest, add)
+    whole = m // tall * tall
+    for i in range(0, whole, tall):
+        product_of_rows(a[i * lda :], b, c[i * ldc :], tall, n, k, lda, ldc, width, packed, add)
+    if rest and whole < m:
+        product_of_rows(a[whole * lda :], b, c[whole * ldc :], rest, n, k, lda, ldc, width, packed, add)
 
 
 @kernel()
-def product_by_panel(a, b, c, m, columns, k, lda, ldb, ldc, tall, rest, add):
-    whole = m // tall * tall
-    for i in range(0, whole, tall):
-        tile(a[i * lda :], b, c[i * ldc :], columns, ((tall, lda, ldc),), ((k, 1, ldb),), add=add)
-    if rest and whole < m:
-        tile(a[whole * lda :], b, c[whole * ldc :], columns, ((rest, lda, ldc),), ((k, 1, ldb),), add=add)
+def product_of_rows(a, b, c, rows, n, k, lda, ldc, width, packed, add):
+    whole = n // width * width
+    ldb = width if packed else n
+    for j in range(0, whole, width):
+        tile(a, b[j * k if packed else j :], c[j:], width, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
+    if whole < n:
+        tile(a, b[whole * k if packed else whole :], c[whole:], n - whole, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
 
 
 @kernel(writes=("y",))
