@@ -9,6 +9,7 @@ from op_cases import assert_near
 
 import tinygrad_edu as tg
 from tinygrad_edu import layers, models, optimizers
+from tinygrad_edu.autograd.primitive import primitives
 from tinygrad_edu.layers import GRU, LSTM, RNN, Bidirectional, GRUCell, Input, LSTMCell, SimpleRNN, TimeDistributed
 from tinygrad_edu.state import Switch
 
@@ -54,17 +55,19 @@ def as_keras(kind, units, weights):
     return [kernel.T, recurrent.T, np.stack([bias, state_bias]) if kind is GRU else bias + state_bias]
 
 
+@pytest.mark.parametrize(("batch", "time", "features", "units"), [(2, 6, 3, 4), (9, 31, 20, 37)])
 @EACH
-def test_values_and_gradients_are_those_of_pytorch(kind):
+def test_values_and_gradients_are_those_of_pytorch(kind, batch, time, features, units):
     torch = pytest.importorskip("torch")
-    theirs = torch_layer(torch, kind, 3, 4)
-    x = normal(2, 6, 3)
-    ours = kind(4, return_sequences=True, return_state=True)
+    torch.manual_seed(0)
+    theirs = torch_layer(torch, kind, features, units)
+    x = normal(batch, time, features)
+    ours = kind(units, return_sequences=True, return_state=True)
     ours(x)
     ours.set_weights(
-        as_keras(kind, 4, [theirs.weight_ih_l0, theirs.weight_hh_l0, theirs.bias_ih_l0, theirs.bias_hh_l0])
+        as_keras(kind, units, [theirs.weight_ih_l0, theirs.weight_hh_l0, theirs.bias_ih_l0, theirs.bias_hh_l0])
     )
-    initial = states_of(ours, 2)
+    initial = states_of(ours, batch)
     given = tuple(torch.tensor(s.numpy())[None] for s in initial)
     z, last = theirs(torch.tensor(x), given if kind is LSTM else given[0])
     expected = [z, *(s[0] for s in (last if kind is LSTM else [last]))]
@@ -73,7 +76,7 @@ def test_values_and_gradients_are_those_of_pytorch(kind):
         assert_near(y.detach(), wanted.detach().numpy(), 20, kind.__name__)
     sum((y * torch.tensor(normal(*y.shape, seed=9 + i))).sum() for i, y in enumerate(expected)).backward()
     slopes = [theirs.weight_ih_l0.grad, theirs.weight_hh_l0.grad, theirs.bias_ih_l0.grad, theirs.bias_hh_l0.grad]
-    wanted = as_keras(kind, 4, slopes)
+    wanted = as_keras(kind, units, slopes)
     if kind is not GRU:  # there is one bias instead of two, which have the same gradient each
         wanted[2] = wanted[2] / 2
     for g, expected_g in zip(gradients(ours, total(found)), wanted, strict=True):
@@ -104,6 +107,29 @@ def test_padded_rows_are_as_if_cut_off(kind):
         assert_near(y.detach().numpy()[row, :length], z.detach().numpy()[0], 20, "outputs")
         for a, b in zip(states, last, strict=True):
             assert_near(a.detach().numpy()[row], b.detach().numpy()[0], 20, "states")
+
+
+@EACH
+def test_residuals_are_kept_only_for_a_gradient(kind, monkeypatch):
+    layer, x = kind(4), tg.tensor(normal(2, 6, 3))
+    layer(x)
+    primitive = primitives[{SimpleRNN: "_simple_rnn", LSTM: "_lstm", GRU: "_gru"}[kind]]
+    kept, forward = [], primitive.forward
+
+    def watched(*args, **attributes):
+        outputs, residuals = forward(*args, **attributes)
+        kept.append(len(residuals))
+        return outputs, residuals
+
+    monkeypatch.setattr(primitive, "forward", watched)
+    layer(x)
+    with tg.no_grad():
+        layer(x)
+    layer.trainable = False
+    layer(x)
+    layer(x * tg.ones(1, requires_grad=True))
+    count = {SimpleRNN: 1, LSTM: 4, GRU: 3}[kind]
+    assert kept == [count, 0, 0, count]
 
 
 # One operation, or the cell step by step

@@ -5,34 +5,51 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import gemm, kernel, tanh
+from .language import kernel, tanh
 from .native import Task
-from .recurrent import first_steps, gradient, input_gradient, product, sigmoid, sizes, slots_of, sums
-from .registry import Recipe, are_floats
+from .recurrent import (
+    Part,
+    copy_rows,
+    first_steps,
+    gradient,
+    packed_weights,
+    product,
+    product_task,
+    sigmoid,
+    sizes,
+    slots_of,
+    stride,
+    sums_task,
+    tiling,
+    transposed_weights,
+)
+from .registry import Recipe, are_floats, by_rows
 
 
 @kernel(writes=("y", "last", "gates", "h", "inner"))
 def gru_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
-    start, stop, scratch, batch, time, features, units, reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, packed, tracked,
+    reverse, has_bias, has_mask,
 ):  # fmt: skip
+    """Unless `tracked` the last state is that of the step before, at all times."""
     rows = stop - start
     projected = scratch  # the state's projection
-    first = scratch[3 * rows * units :]  # the first step that changes the state
-    for k in range(start * units, stop * units):
-        h[k] = h0[k]
+    first = scratch[6 * rows * units :]  # the first step that changes the state
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
+    copy_rows(h0, h if tracked else last, start, stop, units, h0_row)
     for t in range(time):
         at = time - 1 - t if reverse else t
-        gate = gates[(t * batch + start) * 3 * units :]
         before = (t * batch + start) * units
-        after = before + batch * units
-        gemm(
-            x[(start * time + at) * features :], kernel, gate, rows, 3 * units, features, time * features, 3 * units,
-            3 * units,
+        gate = gates[3 * before :] if tracked else scratch[3 * rows * units :]
+        old = h[before:] if tracked else last[start * units :]
+        new = h[before + batch * units :] if tracked else last[start * units :]
+        product(
+            x[start * x_row + at * x_step :], kernel, gate, rows, 3 * units, features, x_row, 3 * units,
+            width, packed, tall, rest,
         )  # fmt: skip
-        gemm(h[before:], recurrent, projected, rows, 3 * units, units, units, 3 * units, 3 * units)
+        product(old, recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest)
         for b in range(rows):
             keep = True
             seen = True
@@ -52,30 +69,34 @@ def gru_forward(
                 z = sigmoid(z)
                 r = sigmoid(r)
                 candidate = tanh(candidate + r * within)
-                old = h[before + b * units + u]
-                new = (old - candidate) * z + candidate if keep else old
-                gate[b * 3 * units + u] = z
-                gate[b * 3 * units + units + u] = r
-                gate[b * 3 * units + 2 * units + u] = candidate
-                inner[before + b * units + u] = within
-                h[after + b * units + u] = new
-                y[((start + b) * time + t) * units + u] = new if seen else 0.0
-    for k in range(start * units, stop * units):
-        last[k] = h[time * batch * units + k]
+                state = old[b * units + u]
+                state = (state - candidate) * z + candidate if keep else state
+                if tracked:
+                    gate[b * 3 * units + u] = z
+                    gate[b * 3 * units + units + u] = r
+                    gate[b * 3 * units + 2 * units + u] = candidate
+                    inner[before + b * units + u] = within
+                new[b * units + u] = state
+                y[((start + b) * time + t) * units + u] = state if seen else 0.0
+    if tracked:
+        for k in range(start * units, stop * units):
+            last[k] = h[time * batch * units + k]
 
 
-@kernel(writes=("dx", "dh0", "d", "d_state", "earlier"))
+@kernel(writes=("dx", "dh0", "d", "inputs"))
 def gru_backward(
-    g, g_last, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, d_state, earlier,
-    start, stop, scratch, batch, time, features, units, reverse, has_mask, has_g, has_last, needs_x,
+    g, g_last, x, kernel, recurrent, mask, gates, h, inner, dx, dh0, d, inputs,
+    start, stop, scratch, batch, time, features, units, width, tall, rest,
+    x_row, x_step, g_row, g_step, last_row, reverse, has_mask, has_g, has_last, needs_x, needs_kernel,
 ):  # fmt: skip
-    """`d` and `d_state` are the cotangents of the projections of the input and of the state, `earlier` the states
-    before each step, all as x lies."""
+    """`d` are the cotangents of the state's projection that r multiplies and of the gates before activation, `inputs`
+    is x as they lie. `recurrent` begins with the third gate."""
     rows = stop - start
     dh = scratch
     first = scratch[rows * units :]  # the first step that changes the state
-    for k in range(rows * units):
-        dh[k] = g_last[start * units + k] if has_last else 0.0
+    for b in range(rows):
+        for u in range(units):
+            dh[b * units + u] = g_last[(start + b) * last_row + u] if has_last else 0.0
     if has_mask:
         first_steps(first, mask, start, rows, time, reverse)
     for turn in range(time):
@@ -89,9 +110,7 @@ def gru_backward(
                 keep = mask[(start + b) * time + at]
                 seen = first[b] <= float(t)
             gate = gates[(t * batch + start + b) * 3 * units :]
-            to = d[((start + b) * time + at) * 3 * units :]
-            to_state = d_state[((start + b) * time + at) * 3 * units :]
-            state = earlier[((start + b) * time + at) * units :]
+            to = d[(t * batch + start + b) * 4 * units :]
             for u in range(units):
                 z = gate[u]
                 r = gate[units + u]
@@ -99,25 +118,24 @@ def gru_backward(
                 old = h[before + b * units + u]
                 from_h = dh[b * units + u]
                 if has_g:
-                    given = g[((start + b) * time + t) * units + u]
+                    given = g[(start + b) * g_row + t * g_step + u]
                     from_h += given if seen else 0.0
                 by_candidate = from_h * (1.0 - z) * (1.0 - candidate * candidate) if keep else 0.0
-                by_z = from_h * (old - candidate) * z * (1.0 - z) if keep else 0.0
                 by_r = by_candidate * inner[before + b * units + u] * r * (1.0 - r) if keep else 0.0
-                to[u] = by_z
-                to[units + u] = by_r
-                to[2 * units + u] = by_candidate
-                to_state[u] = by_z
-                to_state[units + u] = by_r
-                to_state[2 * units + u] = by_candidate * r if keep else 0.0
-                state[u] = old
+                to[u] = by_candidate * r if keep else 0.0
+                to[units + u] = from_h * (old - candidate) * z * (1.0 - z) if keep else 0.0
+                to[2 * units + u] = by_r
+                to[3 * units + u] = by_candidate
                 dh[b * units + u] = from_h * z if keep else from_h
-        gemm(
-            d_state[(start * time + at) * 3 * units :], recurrent, dh, rows, units, 3 * units, time * 3 * units,
-            3 * units, units, False, True, 1.0,
-        )  # fmt: skip
-    if needs_x:
-        input_gradient(d, kernel, dx, start, rows, time, features, 3 * units)
+        now = d[(t * batch + start) * 4 * units :]
+        product(now, recurrent, dh, rows, units, 3 * units, 4 * units, units, width, True, tall, rest, True)
+        if needs_x:
+            product(
+                now[units:], kernel, dx[(start * time + at) * features :], rows, features, 3 * units, 4 * units,
+                time * features, width, True, tall, rest,
+            )  # fmt: skip
+        if needs_kernel:
+            copy_rows(x[at * x_step :], inputs[t * batch * features :], start, stop, features, x_row)
     for k in range(rows * units):
         dh0[start * units + k] = dh[k]
 
@@ -125,29 +143,37 @@ def gru_backward(
 # Recipes
 
 
+@by_rows(0, 4)
 def gru(
-    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, reverse: bool, reset_after: bool
-) -> Recipe | None:
-    """Of `_gru`: y, the last state, gates, h, the state's projection that r multiplies."""
+    x: Any, kernel: Any, recurrent: Any, bias: Any, h0: Any, mask: Any, tracked: bool, reverse: bool,
+    reset_after: bool,
+) -> Recipe | None:  # fmt: skip
+    """Of `_gru`: y, the last state and, as residuals, gates, h, the state's projection that r multiplies."""
     if not reset_after or not are_floats(x, kernel, recurrent, bias, h0):
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
-    flags = {"reverse": reverse, "has_bias": bias is not None, "has_mask": mask is not None}
-    names = "x kernel recurrent bias h0 mask y last gates h inner"
+    shapes = shapes if tracked else shapes[:2]
+    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
+    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse, "h0_row": stride(h0, 0)}
+    flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
+    names = ("x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "gates", "h", "inner")
+    places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
     task = Task(
         gru_forward,
-        slots_of(dtype, **{name: slot for slot, name in enumerate(names.split())}),
+        slots_of(dtype, **places),
         sizes(x, recurrent, **flags),
         batch,
         6 * batch * time * units * (features + units),
         4 * sum(map(math.prod, shapes)),
-        scratch=batch * (3 * units + 1),
+        tiling(dtype, batch).tall,
+        batch * (6 * units + 1),
     )
-    return Recipe(tuple((shape, dtype) for shape in shapes), (task,))
+    return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)
 
 
+@by_rows(0, 1, 2)
 def gru_gradient(
     g: Any, last: Any, x: Any, kernel: Any, recurrent: Any, mask: Any, gates: Any, h: Any, inner: Any,
     needs: Any, reverse: bool, reset_after: bool,
@@ -157,12 +183,19 @@ def gru_gradient(
         return None
     dtype, (batch, time, features), units = x.dtype.name, x.shape, recurrent.shape[0]
     made = [x.shape, kernel.shape, recurrent.shape, (2, 3 * units), (batch, units)]
-    between = [(batch, time, 3 * units), (batch, time, 3 * units), (batch, time, units)]
-    dx, dk, dr, db, dh0, d, d_state, earlier = range(9, 17)
-    flags = {"reverse": reverse, "has_mask": mask is not None, "has_g": g is not None, "has_last": last is not None}
-    flags |= {"needs_x": needs[0]}
-    slots = {"g": 0, "g_last": 1, "kernel": 3, "recurrent": 4, "mask": 5, "gates": 6, "h": 7, "inner": 8}
-    slots |= {"dx": dx, "dh0": dh0, "d": d, "d_state": d_state, "earlier": earlier}
+    dx, dk, dr, db, dh0, d, inputs = range(9, 16)
+    before, packed, more = transposed_weights(x, kernel, recurrent, (3, 4), 16, needs[0], 2 * units)
+    between = [((time, batch, 4 * units), dtype), ((time, batch, features), dtype), *more]
+    flags: dict[str, int] = {
+        "reverse": reverse,
+        "has_mask": mask is not None,
+        "has_g": g is not None,
+        "has_last": last is not None,
+    }
+    flags |= {"needs_x": needs[0], "needs_kernel": needs[1]}
+    flags |= {"g_row": stride(g, 0), "g_step": stride(g, 1), "last_row": stride(last, 0)}
+    slots = {"g": 0, "g_last": 1, "x": 2, "mask": 5, "gates": 6, "h": 7, "inner": 8}
+    slots |= {"dx": dx, "dh0": dh0, "d": d, "inputs": inputs} | packed
     count = batch * time
     back = Task(
         gru_backward,
@@ -170,12 +203,16 @@ def gru_gradient(
         sizes(x, recurrent, **flags),
         batch,
         6 * count * units * (features * needs[0] + units),
-        4 * count * units * 14,
-        scratch=batch * (units + 1),
+        4 * count * units * 11,
+        tiling(dtype, batch).tall,
+        batch * (units + 1),
     )
+    gates_of_x = Part(3 * units, units, 4 * units, 0, 3 * units)
+    both, third = Part(2 * units, units, 4 * units, 0, 3 * units), Part(units, 0, 4 * units, 2 * units, 3 * units)
+    behind = [part._replace(to=part.to + 3 * units) for part in (both, third)]
     weights = [
-        [product(dtype, (2, d, dk), count, features, 3 * units)],
-        [product(dtype, (earlier, d_state, dr), count, units, 3 * units)],
-        [sums(dtype, (d, db), count, 3 * units), sums(dtype, (d_state, db), count, 3 * units, row=1)],
+        [product_task(dtype, (inputs, d, dk), count, features, gates_of_x)],
+        [product_task(dtype, (7, d, dr), count, units, part) for part in (both, third)],
+        [sums_task(dtype, (d, db), count, part) for part in (gates_of_x, *behind)],
     ]
-    return gradient(dtype, back, weights, needs, made, between)
+    return gradient(dtype, (*before, back), weights, needs, made, between)

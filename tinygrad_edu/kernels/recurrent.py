@@ -1,17 +1,24 @@
 """Recurrent networks: each thread takes some rows of the batch through all steps, so that none waits for another.
 
-Memory between forward and backward pass is time-major, as `ops/recurrent.py` has it; what the backward pass keeps for
-the gradients of the weights lies as the input does, so that each of them is one product.
+A step multiplies by the same matrices as all others. They are packed once, in panels of a vector's width, and
+the products are tiles of our own. What lies between forward and backward pass is time-major, as `ops/recurrent.py` has
+it; so are the cotangents that the backward pass leaves for the gradients of the weights, each of which is one product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from .language import gemm, kernel, tanh
+from .language import kernel, local, tanh
 from .native import Task
-from .registry import Recipe
+from .registry import Made, Recipe
+from .tiles import lanes, tile
+
+FEW = 16
+"""Rows of all steps up to which it is not worth to pack a matrix."""
+DEPTH = 128
+"""Rows of the matrices of a long sum of products that are multiplied at a time, while they are in the cache."""
 
 
 @kernel()
@@ -30,64 +37,212 @@ def first_steps(first, mask, start, rows, time, reverse):
 
 
 @kernel()
-def input_gradient(d, kernel, dx, start, rows, time, features, columns):
-    """Of all steps, for the cotangents `d` of the projections."""
-    gemm(
-        d[start * time * columns :], kernel, dx[start * time * features :], rows * time, features, columns, columns,
-        columns, features, False, True,
-    )  # fmt: skip
+def copy_rows(x, y, start, stop, columns, row):
+    """Rows of x, which are `row` elements apart, as neighbours."""
+    for b in range(start, stop):
+        for j in range(columns):
+            y[b * columns + j] = x[b * row + j]
+
+
+# Products
+
+
+@kernel(writes=("packed",))
+def pack(matrix, packed, start, stop, rows, columns, width):
+    """The panels of a matrix (rows, columns), one after the other, each (rows, width)."""
+    for p in range(start, stop):
+        for k in range(rows):
+            for j in range(width if columns % width == 0 else min(width, columns - p * width)):
+                packed[(p * rows + k) * width + j] = matrix[k * columns + p * width + j]
+
+
+@kernel(writes=("packed",))
+def pack_transposed(matrix, packed, start, stop, rows, columns, width, first):
+    """The panels of the transposed of a matrix (columns, rows), whose rows begin with `first`."""
+    for p in range(start, stop):
+        for k in range(rows):
+            of = k + first if k + first < rows else k + first - rows
+            for j in range(min(width, columns - p * width)):
+                packed[(p * rows + k) * width + j] = matrix[(p * width + j) * rows + of]
+
+
+@kernel()
+def product(a, b, c, m, n, k, lda, ldc, width, packed, tall, rest, add=False):
+    """c = a @ b for m rows, `tall` at a time and, if there are more, `rest`; if `add`, it is added to c."""
+    whole = m // tall * tall
+    for i in range(0, whole, tall):
+        product_of_rows(a[i * lda :], b, c[i * ldc :], tall, n, k, lda, ldc, width, packed, add)
+    if rest and whole < m:
+        product_of_rows(a[whole * lda :], b, c[whole * ldc :], rest, n, k, lda, ldc, width, packed, add)
+
+
+@kernel()
+def product_of_rows(a, b, c, rows, n, k, lda, ldc, width, packed, add):
+    whole = n // width * width
+    ldb = width if packed else n
+    for j in range(0, whole, width):
+        tile(a, b[j * k if packed else j :], c[j:], width, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
+    if whole < n:
+        tile(a, b[whole * k if packed else whole :], c[whole:], n - whole, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
 
 
 @kernel(writes=("y",))
-def product_of_columns(a, b, y, start, stop, count, rows, columns):
-    """y = a.T @ b for a (count, rows) and b (count, columns); each thread makes some rows of it."""
-    gemm(a[start:], b, y[start * columns :], stop - start, columns, count, rows, columns, columns, True)
+def product_of_columns(a, b, y, start, stop, count, rows, columns, first, of, to, into, width, tall):
+    """y = a.T @ b for a (count, rows) and `columns` of b (count, of), from `first` on, which become those of y
+    (rows, into) from `to` on. Each thread makes some panels of y."""
+    panel = local(DEPTH * width)
+    for i in range(rows):
+        for j in range(start * width, min(stop * width, columns)):
+            y[i * into + to + j] = 0.0
+    for step in range(0, count, DEPTH):
+        k = min(DEPTH, count - step)
+        for p in range(start, stop):
+            for i in range(k):
+                for j in range(width if columns % width == 0 else min(width, columns - p * width)):
+                    panel[i * width + j] = b[(step + i) * of + first + p * width + j]
+            if p < columns // width:
+                add_to_columns(a[step * rows :], panel, y[to + p * width :], k, rows, width, into, width, tall)
+            else:
+                add_to_columns(
+                    a[step * rows :], panel, y[to + p * width :], k, rows, columns % width, into, width, tall
+                )
+
+
+@kernel()
+def add_to_columns(a, panel, y, k, rows, columns, into, width, tall):
+    """y += a.T @ panel for so many columns of y."""
+    whole = rows // tall * tall
+    if columns:
+        for i in range(0, whole, tall):
+            tile(a[i:], panel, y[i * into :], columns, ((tall, 1, into),), ((k, rows, width),), add=True)
+        if whole < rows:
+            tile(
+                a[whole:], panel, y[whole * into :], columns, ((rows - whole, 1, into),), ((k, rows, width),), add=True
+            )
 
 
 @kernel(writes=("y",))
-def column_sums(a, y, start, stop, count, columns, row=0):
-    """The sums of the columns of a (count, columns), as a row of y."""
-    total = y[row * columns :]
+def column_sums(a, y, start, stop, count, columns, first, of, to):
+    """The sums of `columns` of a (count, of), from `first` on, as elements of y from `to` on."""
     for j in range(start, stop):
-        total[j] = 0.0
+        y[to + j] = 0.0
     for i in range(count):
         for j in range(start, stop):
-            total[j] += a[i * columns + j]
+            y[to + j] += a[i * of + first + j]
 
 
 # Recipes
 
 
-def slots_of(dtype: str, **slots: int) -> tuple[tuple[str, str, int], ...]:
-    """Parameters with dtype and slot."""
+class Part(NamedTuple):
+    """Some columns of the cotangents, of as many in all, and where the gradients by them belong in a row of as many."""
+
+    columns: int
+    first: int
+    of: int
+    to: int
+    into: int
+
+
+def slots_of(dtype: str, **slots: int | None) -> tuple[tuple[str, str, int | None], ...]:
+    """Parameters with dtype and slot, None for what is not there."""
     return tuple((name, "bool" if name == "mask" else dtype, slot) for name, slot in slots.items())
 
 
-def product(dtype: str, slots: tuple[int, int, int], count: int, rows: int, columns: int) -> Task:
+class Tiling(NamedTuple):
+    """The rows and columns of a tile, and how many rows are left over."""
+
+    width: int
+    tall: int
+    rest: int
+
+
+def tiling(dtype: str, batch: int) -> Tiling:
+    """Of a step's product. Threads divide the batch by `tall` rows."""
+    tall = 4 if batch >= 8 else -(-batch // 2)
+    return Tiling(lanes(dtype) * (4 if tall < 3 else 2), tall, batch % tall)
+
+
+def packed_weights(
+    x: Any, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int
+) -> tuple[list[Task], dict[str, int], tuple[Made, ...]]:
+    """Tasks that pack the weights, into slots from that one on, where each is, and what they make; no tasks if as few
+    rows are multiplied by them that it is not worth it."""
+    batch, time, _ = x.shape
+    if batch * time <= FEW:
+        return [], {}, ()
+    width = tiling(x.dtype.name, batch).width
+    tasks = [
+        _packing(matrix, (at, slot + i), width)
+        for i, (matrix, at) in enumerate(zip((kernel, recurrent), given, strict=True))
+    ]
+    made = tuple(_panels(matrix, width) for matrix in (kernel, recurrent))
+    return tasks, {"kernel": slot, "recurrent": slot + 1}, made
+
+
+def transposed_weights(
+    x: Any, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int, needs_x: bool, first: int = 0
+) -> tuple[list[Task], dict[str, int], tuple[Made, ...]]:
+    """The same for the transposed weights, of which the kernel is needed for the gradient of x only.
+    The rows of the transposed recurrent kernel begin with `first`."""
+    width = tiling(x.dtype.name, x.shape[0]).width
+    tasks = [_packing(recurrent, (given[1], slot), width, True, first)]
+    made = (_panels(recurrent, width, True),)
+    if not needs_x:
+        return tasks, {"kernel": given[0], "recurrent": slot}, made
+    tasks.append(_packing(kernel, (given[0], slot + 1), width, True))
+    return tasks, {"kernel": slot + 1, "recurrent": slot}, (*made, _panels(kernel, width, True))
+
+
+def _packing(matrix: Any, slots: tuple[int, int], width: int, transposed: bool = False, first: int = 0) -> Task:
+    rows, columns = matrix.shape[::-1] if transposed else matrix.shape
+    arrays = tuple((name, matrix.dtype.name, slot) for name, slot in zip(("matrix", "packed"), slots, strict=True))
+    numbers = {"rows": rows, "columns": columns, "width": width} | ({"first": first} if transposed else {})
+    function = pack_transposed if transposed else pack
+    work = rows * columns
+    return Task(function, arrays, tuple(numbers.items()), -(-columns // width), 2 * work, 8 * work)
+
+
+def _panels(matrix: Any, width: int, transposed: bool = False) -> Made:
+    rows, columns = matrix.shape[::-1] if transposed else matrix.shape
+    return (-(-columns // width), rows, width), matrix.dtype.name
+
+
+def product_task(dtype: str, slots: tuple[int, int, int], count: int, rows: int, part: Part) -> Task:
     arrays = tuple((name, dtype, slot) for name, slot in zip("aby", slots, strict=True))
-    numbers = (("count", count), ("rows", rows), ("columns", columns))
-    traffic = 4 * (count * (rows + columns) + rows * columns)
-    return Task(product_of_columns, arrays, numbers, rows, 2 * count * rows * columns, traffic, granularity=4)
+    width = lanes(dtype)
+    numbers = {"count": count, "rows": rows, **part._asdict(), "width": width, "tall": 8}
+    flops, traffic = 2 * count * rows * part.columns, 4 * (count * (rows + part.columns) + rows * part.columns)
+    return Task(product_of_columns, arrays, tuple(numbers.items()), -(-part.columns // width), flops, traffic)
 
 
-def sums(dtype: str, slots: tuple[int, int], count: int, columns: int, row: int = 0) -> Task:
+def sums_task(dtype: str, slots: tuple[int, int], count: int, part: Part) -> Task:
     arrays = tuple((name, dtype, slot) for name, slot in zip("ay", slots, strict=True))
-    numbers = (("count", count), ("columns", columns), ("row", row))
-    return Task(column_sums, arrays, numbers, columns, count * columns, 4 * count * columns, granularity=16)
+    numbers = {"count": count, "columns": part.columns, "first": part.first, "of": part.of, "to": part.to}
+    work = count * part.columns
+    return Task(column_sums, arrays, tuple(numbers.items()), part.columns, work, 4 * work, granularity=16)
 
 
 def sizes(x: Any, recurrent: Any, **more: int) -> tuple[tuple[str, int], ...]:
     """The numbers that the kernels of all three networks get, and more."""
     (batch, time, features), units = x.shape, recurrent.shape[0]
-    return tuple({"batch": batch, "time": time, "features": features, "units": units, **more}.items())
+    shape = {"batch": batch, "time": time, "features": features, "units": units}
+    shape |= {"x_row": stride(x, 0), "x_step": stride(x, 1)}
+    return tuple((shape | tiling(x.dtype.name, batch)._asdict() | more).items())
+
+
+def stride(a: Any, axis: int) -> int:
+    """The elements from one to the next along that axis; 0 if there is no array."""
+    return 0 if a is None else a.strides[axis] // a.dtype.itemsize
 
 
 def gradient(
-    dtype: str, back: Task, weights: Sequence[Sequence[Task]], needs: Any, shapes: Sequence[Any], between: Sequence[Any]
-) -> Recipe:
+    dtype: str, before: Sequence[Task], weights: Sequence[Sequence[Task]], needs: Any, shapes: Sequence[Any],
+    between: Sequence[Made],
+) -> Recipe:  # fmt: skip
     """First back through time, then the gradients of kernel, recurrent kernel and bias, each by its tasks if it is
     needed. `shapes` are those of all gradients, of which that of x and these three may not be needed."""
     needed = [*needs[:4], *(True for _ in shapes[4:])]
     outputs = ((tuple(shape), dtype) if need else None for shape, need in zip(shapes, needed, strict=True))
     tasks = (task for tasks, need in zip(weights, needs[1:4], strict=True) if need for task in tasks)
-    return Recipe(tuple(outputs), (back, *tasks), tuple((shape, dtype) for shape in between))
+    return Recipe(tuple(outputs), (*before, *tasks), tuple(between))

@@ -102,13 +102,33 @@ def strided(rule: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
+def by_rows(*positions: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Marks the rule of a recipe that looks at the strides of the arrays at these positions: only their last axis has
+    to lie in order."""
+
+    def mark(rule: Callable[..., Any]) -> Callable[..., Any]:
+        rule.by_rows = positions  # type: ignore[attr-defined]
+        return rule
+
+    return mark
+
+
+def _fits(rule: Callable[..., Any], position: int, a: Any) -> bool:
+    """Whether the array lies as the rule of a recipe takes it."""
+    if a is None or hasattr(rule, "strided") or is_contiguous(a):
+        return True
+    size: int = a.dtype.itemsize
+    rows = position in getattr(rule, "by_rows", ()) and a.strides[-1] == size
+    return rows and all(stride % size == 0 for stride in a.strides)
+
+
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
     """The recipe for such arrays, if there is one; it is made from shapes, dtypes and strides only."""
     rule = _rule(path)
     there = [a for a in arrays if a is not None]
     if not all(a.dtype.isnative and 0 not in a.shape for a in there):
         return None
-    if not (hasattr(rule, "strided") or all(map(is_contiguous, there))):
+    if not all(_fits(rule, i, a) for i, a in enumerate(arrays)):
         return None
     made: Recipe | None = rule(*arrays, **attributes)
     if made and any(task.kernel.calls_blas for task in made.tasks) and blas.find() is None:
@@ -153,8 +173,8 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     """The outputs of the recipe for these arrays; None if there is none, or so little to do that it is not worth it."""
     if not all(a is None or type(a) is numpy.ndarray for a in arrays):
         return None
-    if not hasattr(_rule(path), "strided"):
-        arrays = [a if a is None or is_contiguous(a) else a.copy() for a in arrays]  # takes less than what follows
+    rule = _rule(path)
+    arrays = [a if _fits(rule, i, a) else a.copy() for i, a in enumerate(arrays)]  # takes less than what follows
     forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
     entry = _entry(path, forms, tuple(attributes.items()), pool.threads())
     if entry is None:

@@ -66,7 +66,9 @@ class _WholeSequence(Recurrent):
         if self.zero_output_for_mask:
             kept = ops.flip(mask, axis=1) if self.go_backwards else mask
             y = ops.where(ops.expand_dims(kept, 2), y, 0.0)
-        return y, y[:, -1], states
+            return y, y[:, -1], states
+        last = ops.where(ops.any(mask, axis=1, keepdims=True), states[0], 0.0)  # instead of a part of y: y's gradient
+        return y, last, states
 
     @property
     def is_standard(self) -> bool:

@@ -21,6 +21,7 @@ from .elementwise import (
     not_equal, ones_like, power, reciprocal, round, sign, sin, sinh, sqrt, square, subtract, tan, tanh, where,
     zeros_like,
 )
+from .gated import gru, lstm
 from .indexing import index_put, one_hot, scatter_add, take, take_along_axis
 from .linalg import dot, einsum, matmul, outer, tensordot, trace
 from .networks import (
@@ -32,7 +33,7 @@ from .pooling import (
     adaptive_max_pool2d, adaptive_max_pool3d, average_pool1d, average_pool2d, average_pool3d,
     global_average_pool, global_max_pool, max_pool1d, max_pool2d, max_pool3d,
 )
-from .recurrent import gru, lstm, simple_rnn
+from .recurrent import simple_rnn
 from .reductions import (
     all, any, argmax, argmin, cumprod, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var,
 )
