@@ -110,21 +110,41 @@ def heads(rng, *shape):
     return rng.normal(size=(batch, rows, count, columns)).transpose(0, 2, 1, 3)
 
 
+def masks(rng, shape):
+    """One that broadcasts to that shape: of booleans, or floats to be added; or none."""
+    shape = [n if rng.random() < 0.6 else 1 for n in shape][int(rng.integers(0, 4)) :]
+    kind = rng.random()
+    if kind < 0.5:
+        return rng.random(shape) < 0.7 if kind < 0.3 else rng.normal(size=shape)
+    return None
+
+
+def attention(rng, most):
+    """Arrays and attributes of attention over up to so many steps, and of its gradient."""
+    batch, count = (int(n) for n in rng.integers(1, 4, 2))
+    queries, keys = (int(n) for n in rng.integers(1, most, 2))
+    depth, features = (int(n) for n in rng.integers(1, 9, 2))
+    sizes = ((queries, depth), (keys, depth), (keys, features), (queries, features))
+    q, k, v, g = (heads(rng, batch, count, rows, columns) for rows, columns in sizes)
+    mask = masks(rng, (batch, count, queries, keys))
+    attributes = {"scale": float(rng.random()), "causal": bool(rng.random() < 0.5)}
+    y, (logs,) = primitives["_attention"].forward.__wrapped__(np, q, k, v, mask, **attributes)
+    return (q, k, v, mask), attributes, (g, y, q, k, v, mask, logs)
+
+
 def attentions(rng):
-    batch, count, queries, keys, depth, features = (int(n) for n in rng.integers(1, 9, 6))
-    q, k, v = (
-        heads(rng, batch, count, rows, columns) for rows, columns in ((queries, depth), (keys, depth), (keys, features))
-    )
+    given, attributes, gradient = attention(rng, 300 if rng.random() < 0.4 else 20)
+    batch, count, queries, keys, depth = (int(n) for n in rng.integers(1, 9, 5))
     a = heads(rng, batch, count, queries, depth)
     b = heads(rng, 1 if rng.random() < 0.2 else batch, count, depth, keys)
     if rng.random() < 0.4:
         b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
     if rng.random() < 0.2:
         b = b[0]
-    causal = bool(rng.random() < 0.5)
     whole = in_some_order(rng, rng.normal(size=tuple(rng.integers(1, 6, rng.integers(1, 5)))))
     return {
-        "_attention": ((q, k, v, None), {"scale": float(rng.random()), "causal": causal}),
+        "_attention": (given, attributes),
+        "_attention_gradient": (gradient, attributes | {"needs": (True, True, True, False)}),
         "_matmul": ((a, b), {}),
         "_reshape": ((whole,), {"shape": (whole.size,)}),
     }
@@ -143,7 +163,7 @@ def normalizations(rng):
 
 
 FAMILIES = {
-    **dict.fromkeys(("_attention", "_matmul", "_reshape"), attentions),
+    **dict.fromkeys(("_attention", "_attention_gradient", "_matmul", "_reshape"), attentions),
     **dict.fromkeys(("_layer_norm", "_batch_norm"), normalizations),
     **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),
     **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
