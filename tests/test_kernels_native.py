@@ -1,6 +1,7 @@
 """Native programs and what they stand on: NumPy's BLAS by address, the thread pool, the cache of object code."""
 
 import ctypes
+import dataclasses
 import importlib.util
 import itertools
 import linecache
@@ -15,7 +16,7 @@ import warnings
 import numpy
 import pytest
 
-from tinygrad_edu.kernels import blas, cache, gemm, native, pool, waiting
+from tinygrad_edu.kernels import blas, cache, gemm, native, pool, tiles, waiting
 from tinygrad_edu.kernels.loops import Builder, Operand, collapse, expand
 from tinygrad_edu.kernels.native import Gemm, Launch
 
@@ -549,6 +550,48 @@ def test_products_equal_numpys(monkeypatch, share_all, threads, dtype, loops):
     for product, (_, _, c), right in cases:
         tolerance = 4 * (product.k + 2) ** 0.5 * numpy.finfo(dtype).eps * (1 + abs(product.alpha) * product.k**0.5)
         numpy.testing.assert_allclose(c, right, rtol=tolerance, atol=tolerance, err_msg=str(product))
+
+
+@needs_llvm
+@needs_blas
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_tiles_equal_numpys(monkeypatch, share_all, threads, dtype):
+    monkeypatch.setattr(tiles, "_SIDE", 24)
+    monkeypatch.setattr(tiles, "_LIMIT", 20 * 24 * 24)
+    pool.set_threads(3)
+    cases = [
+        (dataclasses.replace(product, alpha=1.0, beta=0.0, batch=1), arrays)
+        for product, arrays, _ in gemm_cases([*SIZES, *LARGE, (90, 150, 130)], dtype, seed=4)
+    ]
+    program = native.program([tiles.task(product) for product, _ in cases], threads)
+    assert program.threads == threads
+    run_on(program, [array for _, arrays in cases for array in arrays])
+    for product, (a, b, c) in cases:
+        left = a[0, :, : product.m].T if product.transpose_a else a[0, :, : product.k]
+        right = b[0, :, : product.k].T if product.transpose_b else b[0, :, : product.n]
+        expected = left.astype("float64") @ right.astype("float64")
+        tolerance = 4 * (product.k + 2) ** 0.5 * numpy.finfo(dtype).eps * (1 + product.k**0.5)
+        numpy.testing.assert_allclose(c[0, :, : product.n], expected, tolerance, tolerance, err_msg=str(product))
+
+
+@needs_llvm
+@needs_blas
+def test_which_products_are_tiles(monkeypatch):
+    library = dataclasses.replace(blas.find(), core="SkylakeX")
+    monkeypatch.setattr(blas, "find", lambda: library)
+    for sizes in ((2048, 128, 128), (1000, 10, 500), (64, 512, 9216)):
+        assert tiles.suits(plain_gemm(*sizes))
+        assert tiles.suits(plain_gemm(*sizes, transpose_a=True))
+    assert tiles.suits(plain_gemm(2048, 128, 512, transpose_b=True))
+    assert not tiles.suits(plain_gemm(64, 512, 9216, transpose_b=True))  # too large to be put in order
+    assert not tiles.suits(plain_gemm(64, 64, 64))  # a tile itself
+    assert not tiles.suits(plain_gemm(1024, 1024, 1024))
+    assert not tiles.suits(plain_gemm(2048, 128, 128, beta=1.0))
+    assert tiles.suits(plain_gemm(2048, 256, 128, dtype="float64"))
+    assert not tiles.suits(plain_gemm(2048, 512, 128, dtype="float64"))
+    library = dataclasses.replace(library, core="Haswell")
+    assert not tiles.suits(plain_gemm(2048, 128, 128))
 
 
 @needs_llvm

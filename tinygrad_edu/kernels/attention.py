@@ -251,11 +251,9 @@ def _numbers(mask: Any, scale: float, causal: bool, **stacks: Any) -> dict[str, 
     if not shape or not are_floats(*stacks.values()):
         return None
     (queries, depth), (keys, features) = q.shape[-2:], v.shape[-2:]
-    numbers: dict[str, float] = {
-        **{"queries": queries, "keys": keys, "depth": depth, "features": features, "inner": shape[-1]},
-        **{"scale": scale, "causal": causal},
-        **{"masked": 0, "m_far": 0, "m_near": 0, "m_row": 0, "m_column": 0},
-    }
+    sizes = {"queries": queries, "keys": keys, "depth": depth, "features": features, "inner": shape[-1]}
+    numbers: dict[str, float] = {**sizes, "scale": scale, "causal": causal}
+    numbers |= dict.fromkeys(("masked", "m_far", "m_near", "m_row", "m_column"), 0)
     for name, x in stacks.items():
         place, rows = _stack(x, shape), rows_of(x)
         if place is None or rows is None or rows[0]:
