@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import math
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives
+from tinygrad_edu.jit.fusion import LONGEST
 from tinygrad_edu.kernels import blas, native, pool, registry
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
@@ -162,7 +164,31 @@ def normalizations(rng):
     }
 
 
+def cross_entropies(rng):
+    rows, columns = int(rng.integers(1, 30)), int(rng.integers(1, 40 if rng.random() < 0.7 else 6000))
+    logits = rng.normal(scale=3.0, size=(rows, columns))
+    logits[rng.random(logits.shape) < 0.02] = -math.inf
+    logits[:, 0] = rng.normal(scale=3.0, size=rows)
+    ids = rng.integers(0, columns, rows)
+    logits[np.arange(rows), ids] = 1.0
+    attributes = {"smoothing": 0.0, "ignore": None}
+    if rng.random() < 0.4:
+        logits = np.maximum(logits, -9.0)  # with -inf the loss were infinite
+        attributes["smoothing"] = float(rng.random())
+    if rng.random() < 0.5:
+        attributes["ignore"] = int(rng.choice([-1, 0, ids[0]]))
+        ids[rng.random(rows) < 0.3] = attributes["ignore"]
+    ids = ids.astype(rng.choice(["int64", "int32"]))
+    _, kept = primitives["_cross_entropy_ids"].forward.__wrapped__(np, logits, ids, **attributes)
+    g = rng.normal(size=rows) if rng.random() < 0.5 else np.broadcast_to(rng.normal(size=1), rows)
+    return {
+        "_cross_entropy_ids": ((logits, ids), attributes),
+        "_cross_entropy_ids_gradient": ((g, logits, ids, *kept), attributes),
+    }
+
+
 FAMILIES = {
+    **dict.fromkeys(("_cross_entropy_ids", "_cross_entropy_ids_gradient"), cross_entropies),
     **dict.fromkeys(("_attention", "_attention_gradient", "_matmul", "_reshape"), attentions),
     **dict.fromkeys(("_layer_norm", "_batch_norm"), normalizations),
     **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),
@@ -243,6 +269,77 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(name):
             a[0] = math.inf
     for made, right in zip(both(name, (*given, *residuals), attributes)[0], expected, strict=True):
         np.testing.assert_array_equal(made, right)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_to_nan_and_infinity(causal):
+    """As defined, but for what no query of a block sees: that reaches nothing, where the definition has 0 * inf."""
+    rng = np.random.default_rng(11)
+    q, k, v, g = (heads(rng, 1, 2, 150, 4) for _ in range(4))
+    q[0, 0, 100], q[0, 1, 3, 0], k[0, 0, 140, 1], k[0, 1, 70, 2] = math.nan, math.inf, math.inf, -math.inf
+    mask = rng.random((150, 150)) < 0.9
+    mask[20] = False
+    with np.errstate(all="ignore"):
+        for hidden in (None, mask):
+            attributes = {"scale": 0.5, "causal": causal}
+            made, defined = both("_attention", (q, k, v, hidden), attributes)
+            for a, b in zip(made, defined, strict=True):
+                np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+            if not causal:
+                v[0, 1, 149] = math.inf
+                given = (g, defined[0], q, k, v, hidden, defined[1])
+                made, defined = both("_attention_gradient", given, attributes | {"needs": (True, True, True, False)})
+                for a, b in zip(made[:3], defined[:3], strict=True):
+                    np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+
+
+def test_attention_over_many_steps_never_holds_their_square():
+    steps, count = 2048, 2
+    q, k, v = (tg.normal((1, count, steps, 8)).requires_grad_() for _ in range(3))
+    mask = tg.ones((1, 1, 1, steps)).astype(bool)
+
+    def step(g):
+        tg.scaled_dot_product_attention(q, k, v, mask, causal=True).backward(g)
+        found = [a.grad for a in (q, k, v)]
+        for a in (q, k, v):
+            a.grad = None
+        return found
+
+    g = tg.ones((1, count, steps, 8))
+    expected = step(g)  # which makes the programs
+    tracemalloc.start()
+    try:
+        step(g)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    square = 4 * steps * steps  # of one head
+    assert most < square / 8
+    jitted = tg.jit(step)
+    for a, b in zip(jitted(g), expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+    assert jitted.plans[0].replay.size < square / 8
+
+
+def test_cross_entropy_of_more_classes_than_loops_add_up():
+    rng = np.random.default_rng(2)
+    logits, ids = rng.normal(size=(6, LONGEST + 5)), rng.integers(0, LONGEST, 6)
+    w = tg.tensor(logits).astype("float32").requires_grad_()
+
+    @tg.jit
+    def step(ids):
+        loss = tg.cross_entropy(w, ids, label_smoothing=0.1)
+        loss.backward()
+        g, w.grad = w.grad, None
+        return loss, g
+
+    for _ in range(2):
+        loss, g = step(tg.tensor(ids))
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        targets = 0.9 * np.eye(LONGEST + 5)[ids] + 0.1 / (LONGEST + 5)
+        np.testing.assert_allclose(loss.item(), -(targets * np.log(p)).sum(axis=1).mean(), rtol=1e-6)
+        np.testing.assert_allclose(g.numpy(), (p - targets) / 6, rtol=1e-5, atol=1e-9)
+    assert len(step.plans[0].replay.tasks) == 2
 
 
 def test_what_has_no_recipe_runs_as_defined():

@@ -102,13 +102,13 @@ def attention(
                 for i in range(count):
                     largest[i] = max(largest[i], line[i])
             for i in range(count):
-                peak = 0.0 if largest[i] == -math.inf else largest[i]
+                peak = largest[i] if abs(largest[i]) < math.inf else 0.0
                 before[i] = exp(before[i] - peak)
                 total[i] *= before[i]
             for c in range(size):
                 line = scores[c * rows :]
                 for i in range(count):
-                    weight = exp(line[i] - (0.0 if largest[i] == -math.inf else largest[i]))
+                    weight = exp(line[i] - (largest[i] if abs(largest[i]) < math.inf else 0.0))
                     line[i] = weight
                     total[i] += weight
             value = v[far * v_far + near * v_near + j * ldv :]
@@ -120,7 +120,7 @@ def attention(
                         to[i * features + c] *= before[i]
                 gemm(scores, value, to, count, features, size, rows, ldv, features, True, False, 1.0)
         for i in range(count):
-            peak = 0.0 if largest[i] == -math.inf else largest[i]
+            peak = largest[i] if abs(largest[i]) < math.inf else 0.0
             logs[number // blocks * queries + first + i] = peak + log(total[i]) if total[i] != 0.0 else math.inf
             share = 1.0 / total[i] if total[i] != 0.0 else 0.0
             for c in range(features):
