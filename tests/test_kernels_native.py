@@ -557,14 +557,23 @@ def test_products_equal_numpys(monkeypatch, share_all, threads, dtype, loops):
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_of_tiles_equal_numpys(monkeypatch, share_all, threads, dtype):
-    monkeypatch.setattr(tiles, "_SIDE", 24)
-    monkeypatch.setattr(tiles, "_LIMIT", 20 * 24 * 24)
+    for name, size in (
+        ("_WIDE", 24),
+        ("_DEEP", 20),
+        ("_SIDE", 24),
+        ("_ROWS", 40),
+        ("_ALIASES", 8),
+        ("_LIMIT", 20 * 24 * 24),
+    ):
+        monkeypatch.setattr(tiles, name, size)
     pool.set_threads(3)
-    cases = [
-        (dataclasses.replace(product, alpha=1.0, beta=0.0, batch=1), arrays)
-        for product, arrays, _ in gemm_cases([*SIZES, *LARGE, (90, 150, 130)], dtype, seed=4)
-        if product.batch == 1
-    ]
+    cases = []
+    for product, arrays, _ in gemm_cases(
+        [(5, 17, 3), (64, 1, 30), (130, 67, 45), (1, 300, 200), (90, 150, 130)], dtype, seed=4
+    ):
+        if product.batch == 1 and not (product.transpose_a and product.transpose_b):
+            a, b, c = range(3 * len(cases), 3 * len(cases) + 3)
+            cases.append((dataclasses.replace(product, a=a, b=b, c=c, alpha=1.0, beta=0.0), arrays))
     program = native.program([tiles.task(product) for product, _ in cases], threads)
     assert program.threads == threads
     run_on(program, [array for _, arrays in cases for array in arrays])
@@ -583,14 +592,14 @@ def test_which_products_are_tiles(monkeypatch):
     monkeypatch.setattr(blas, "find", lambda: library)
     for sizes in ((2048, 128, 128), (1000, 10, 500), (64, 512, 9216)):
         assert tiles.suits(plain_gemm(*sizes))
-        assert tiles.suits(plain_gemm(*sizes, transpose_a=True))
+        assert tiles.suits(plain_gemm(*sizes, transpose_a=True, dtype="float64"))
     assert tiles.suits(plain_gemm(2048, 128, 512, transpose_b=True))
-    assert not tiles.suits(plain_gemm(64, 512, 9216, transpose_b=True))  # too large to be put in order
-    assert not tiles.suits(plain_gemm(64, 64, 64))  # a tile itself
+    assert tiles.suits(plain_gemm(128, 64, 64, transpose_b=True))  # a tile itself, but better put in order
+    assert not tiles.suits(plain_gemm(64, 512, 9216, transpose_b=True))  # with too few rows for that
+    assert not tiles.suits(plain_gemm(2048, 128, 128, transpose_a=True, transpose_b=True))
+    assert not tiles.suits(plain_gemm(64, 64, 64))
     assert not tiles.suits(plain_gemm(1024, 1024, 1024))
     assert not tiles.suits(plain_gemm(2048, 128, 128, beta=1.0))
-    assert tiles.suits(plain_gemm(2048, 256, 128, dtype="float64"))
-    assert not tiles.suits(plain_gemm(2048, 512, 128, dtype="float64"))
     library = dataclasses.replace(library, core="Haswell")
     assert not tiles.suits(plain_gemm(2048, 128, 128))
 
