@@ -16,7 +16,7 @@ import warnings
 import numpy
 import pytest
 
-from tinygrad_edu.kernels import blas, cache, gemm, native, pool, tiles, waiting
+from tinygrad_edu.kernels import blas, cache, gemm, native, pool, products, waiting
 from tinygrad_edu.kernels.loops import Builder, Operand, collapse, expand
 from tinygrad_edu.kernels.native import Gemm, Launch
 
@@ -565,7 +565,7 @@ def test_products_of_tiles_equal_numpys(monkeypatch, share_all, threads, dtype):
         ("_ALIASES", 8),
         ("_LIMIT", 20 * 24 * 24),
     ):
-        monkeypatch.setattr(tiles, name, size)
+        monkeypatch.setattr(products, name, size)
     pool.set_threads(3)
     cases = []
     for product, arrays, _ in gemm_cases(
@@ -574,7 +574,7 @@ def test_products_of_tiles_equal_numpys(monkeypatch, share_all, threads, dtype):
         if product.batch == 1 and not (product.transpose_a and product.transpose_b):
             a, b, c = range(3 * len(cases), 3 * len(cases) + 3)
             cases.append((dataclasses.replace(product, a=a, b=b, c=c, alpha=1.0, beta=0.0), arrays))
-    program = native.program([tiles.task(product) for product, _ in cases], threads)
+    program = native.program([products.task(product) for product, _ in cases], threads)
     assert program.threads == threads
     run_on(program, [array for _, arrays in cases for array in arrays])
     for product, (a, b, c) in cases:
@@ -591,17 +591,17 @@ def test_which_products_are_tiles(monkeypatch):
     library = dataclasses.replace(blas.find(), core="SkylakeX")
     monkeypatch.setattr(blas, "find", lambda: library)
     for sizes in ((2048, 128, 128), (1000, 10, 500), (64, 512, 9216)):
-        assert tiles.suits(plain_gemm(*sizes))
-        assert tiles.suits(plain_gemm(*sizes, transpose_a=True, dtype="float64"))
-    assert tiles.suits(plain_gemm(2048, 128, 512, transpose_b=True))
-    assert tiles.suits(plain_gemm(128, 64, 64, transpose_b=True))  # a tile itself, but better put in order
-    assert not tiles.suits(plain_gemm(64, 512, 9216, transpose_b=True))  # with too few rows for that
-    assert not tiles.suits(plain_gemm(2048, 128, 128, transpose_a=True, transpose_b=True))
-    assert not tiles.suits(plain_gemm(64, 64, 64))
-    assert not tiles.suits(plain_gemm(1024, 1024, 1024))
-    assert not tiles.suits(plain_gemm(2048, 128, 128, beta=1.0))
+        assert products.suits(plain_gemm(*sizes))
+        assert products.suits(plain_gemm(*sizes, transpose_a=True, dtype="float64"))
+    assert products.suits(plain_gemm(2048, 128, 512, transpose_b=True))
+    assert products.suits(plain_gemm(128, 64, 64, transpose_b=True))  # a tile itself, but better put in order
+    assert not products.suits(plain_gemm(64, 512, 9216, transpose_b=True))  # with too few rows for that
+    assert not products.suits(plain_gemm(2048, 128, 128, transpose_a=True, transpose_b=True))
+    assert not products.suits(plain_gemm(64, 64, 64))
+    assert not products.suits(plain_gemm(1024, 1024, 1024))
+    assert not products.suits(plain_gemm(2048, 128, 128, beta=1.0))
     library = dataclasses.replace(library, core="Haswell")
-    assert not tiles.suits(plain_gemm(2048, 128, 128))
+    assert not products.suits(plain_gemm(2048, 128, 128))
 
 
 @needs_llvm

@@ -159,10 +159,6 @@ _PYTHON: dict[Any, Callable[[Any, Any], Any]] = {
 }
 _RELATIONS: dict[Any, str] = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 _FLAGS = "reassoc nsz contract"
-_ONCE = """!0 = distinct !{!0, !1}
-!1 = !{!"llvm.loop.unroll.disable"}
-"""
-"""On loops around products of matrices: unrolled they would take long to compile and be no faster."""
 
 
 class _Writer:
@@ -188,7 +184,7 @@ class _Writer:
         parameters = [f"ptr noalias %{array}" for array in self.arrays]
         head = ["i64 %start", "i64 %stop", "ptr noalias %scratch", "ptr %sgemm", "ptr %dgemm", *parameters]
         lines = [*sorted(self.code.declared), f"define void @{name}({', '.join(head)}) #0 {{", "entry:"]
-        end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }', _ONCE]
+        end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }', ""]
         return "\n".join([*lines, *self.stack, *self.code.lines, *end])
 
     def _function(self, definition: ast.FunctionDef) -> Any:
@@ -269,7 +265,7 @@ class _Writer:
         first, stop, step = self._range([self._expression(argument) for argument in node.iter.args])
         if isinstance(step, Value) or step < 1:
             raise self._unknown(node)
-        code, label, before = self.code, f"{node.target.id}{next(self.code.names)}", len(self.code.lines)
+        code, label = self.code, f"{node.target.id}{next(self.code.names)}"
         i = f"%{label}"
         begin = self._as(first, "i64")
         end = self._as(stop, "i64")
@@ -284,8 +280,7 @@ class _Writer:
         self.scope[node.target.id] = outside
         code.label(f"{label}.latch")
         code.add(f"{i}.next = add nsw i64 {i}, {self._as(step, 'i64')}")
-        note = ", !llvm.loop !0" if any("call void" in line for line in code.lines[before:]) else ""
-        code.add(f"br label %{label}.head{note}")
+        code.add(f"br label %{label}.head")
         code.lines.append(f"{label}.exit:")
 
     @staticmethod
