@@ -959,7 +959,7 @@ def test_lists_of_one_and_columns_of_weights():
     assert model.evaluate([A], [ONE]) == model.evaluate(A, ONE)
     assert model.evaluate(A, ONE, sample_weight=WEIGHTS[0][:, None]) == model.evaluate(A, ONE, sample_weight=WEIGHTS[0])
     assert model.evaluate([A[0]], ONE[:1]) == model.evaluate(A[:1], ONE[:1])
-    np.testing.assert_array_equal(model.predict_on_batch(A), model.predict(A, batch_size=N))
+    np.testing.assert_allclose(model.predict_on_batch(A), model.predict(A, batch_size=N), rtol=1e-6)
 
 
 def test_one_array_of_targets_is_for_the_one_loss():

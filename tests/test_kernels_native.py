@@ -770,13 +770,13 @@ def chain_arrays():
 @needs_llvm
 @needs_blas
 @pytest.mark.parametrize("threads", [2, 4])
-@pytest.mark.parametrize("buffers", [None, range(5)])
+@pytest.mark.parametrize("places", [None, [(0, 16 * i, 16 * i + 16) for i in range(5)]])
 @pytest.mark.parametrize("own_loops", [True, False])
-def test_a_chain_of_dependent_steps_has_the_same_bits_each_time(monkeypatch, share_all, threads, buffers, own_loops):
+def test_a_chain_of_dependent_steps_has_the_same_bits_each_time(monkeypatch, share_all, threads, places, own_loops):
     for module in (gemm, native):
         monkeypatch.setattr(module, "is_small", lambda product: own_loops)
     pool.set_threads(threads)
-    program = native.program(chain(), threads, buffers)
+    program = native.program(chain(), threads, places)
     assert program.threads == threads
     first = chain_arrays()
     run_on(program, first)
@@ -832,17 +832,24 @@ def test_a_program_for_more_threads_than_the_pool_has_now(share_all):
 
 @needs_llvm
 @pytest.mark.parametrize(
-    ("buffers", "expected"), [(range(6), [False, True, False, True]), (None, [False, True, True, True])]
+    ("places", "expected"),
+    [
+        ([(i, 0, 4000) for i in range(6)], [False, True, False, True]),
+        ([(0, 4000 * i, 4000 * i + 4000) for i in range(6)], [False, True, False, True]),
+        ([(0, 3999 * i, 3999 * i + 4000) for i in range(6)], [False, True, True, True]),  # of each the last byte
+        ([(0, 4000 * (i % 3), 4000 * (i % 3) + 4000) for i in range(6)], [False, True, True, True]),
+        (None, [False, True, True, True]),
+    ],
 )
-def test_barriers_stand_where_steps_share_memory(share_all, buffers, expected):
+def test_barriers_stand_where_steps_share_memory(share_all, places, expected):
     loops = elementwise("a + 1", 1000)
     steps = [Launch(loops, slots) for slots in ((0, 1), (1, 2), (3, 4), (5, 3))]  # the last writes what the third reads
-    assert native._barriers(steps, [True] * 4, buffers) == expected
-    assert native._barriers(steps, [False] * 4, buffers) == [False] * 4
-    text = native.program(steps, 2, buffers).text
+    assert native._barriers(steps, [True] * 4, places) == expected
+    assert native._barriers(steps, [False] * 4, places) == [False] * 4
+    text = native.program(steps, 2, places).text
     assert text.count("call void @barrier") == sum(expected)
     assert text.count("define internal void @step") == 1  # the same loops on other arrays
-    assert "barrier" not in native.program(steps, 1, buffers).text.replace("@program", "")
+    assert "barrier" not in native.program(steps, 1, places).text.replace("@program", "")
 
 
 @needs_llvm

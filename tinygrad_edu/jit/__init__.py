@@ -1,8 +1,9 @@
 """jit: a training step recorded once (trace) and replayed fast (plan, run)."""
 
-from .explain import explain
-from .step import Jit, jit, weakly
+from .explain import explain, profile
+from .step import NOT_RECORDED, Jit, jit, weakly
 
-setattr(jit, "explain", explain)  # as users call it: tg.jit.explain(step)
+setattr(jit, "explain", explain)  # as users call them: tg.jit.explain(step)
+setattr(jit, "profile", profile)
 
-__all__ = ["Jit", "explain", "jit", "weakly"]
+__all__ = ["NOT_RECORDED", "Jit", "explain", "jit", "profile", "weakly"]

@@ -293,7 +293,7 @@ class Planned(Replay):
     def _compile(
         self, steps: list[native.Step], slots: dict[Variable, int], scalars: dict[Scalar, int]
     ) -> Iterator[str]:
-        code = native.program(steps, buffers=[self._piece(v) for v in slots])
+        code = self._program(steps, [self._place(v) for v in slots])
         self.codes.append(code)
         pointers, numbers = self._object("pointers", code.pointers), self._object("scalars", code.scalars)
         roots = {v: self.fusion.root(v) for v in slots}
@@ -310,6 +310,9 @@ class Planned(Replay):
         for scalar, i in scalars.items():
             yield f"{numbers}[{i}] = {scalar.name}"
         yield f"{self._object('run', code.run)}()"
+
+    def _program(self, steps: list[native.Step], places: list[native.Place]) -> native.Program:
+        return native.program(steps, places=places)
 
     def _as_numpy(self, units: list[Unit]) -> Iterator[str]:
         for unit in units:
@@ -360,10 +363,14 @@ class Planned(Replay):
         views = call.primitive.forward(call.xp, *operands, **call.attributes)
         return next(y for made, y in zip(leaves(call.outputs), leaves(views), strict=True) if made is v)
 
-    def _piece(self, v: Variable) -> int:
-        """A number for the memory that an array lies in: one for the whole buffer, whose parts are used again."""
+    def _place(self, v: Variable) -> native.Place:
+        """Where an array lies: in the buffer, whose parts are used again, or in memory of its own."""
         root = self.fusion.root(v)
-        return 0 if root in self.blocks else id(self._arrays.get(root, root))
+        if root not in self.blocks:
+            return id(self._arrays.get(root, root)), 0, 1
+        home, before = self.homes.get(root, (root, 0))
+        start = self.blocks[home].offset + before
+        return 0, start, start + root.nbytes
 
 
 _HEAD = object.__basicsize__

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
+NOT_RECORDED = object()
+
+
 class Jit:
     """A function behind `jit`.
 
@@ -47,10 +50,9 @@ class Jit:
     def __call__(self, *args: Any, **static: Any) -> Any:
         if state.trace is not None:
             return self.function(*args, **static)
-        for plan in self.plans:
-            arguments = plan.guard(args, static)
-            if arguments is not None:
-                return self._run(plan, arguments, args, static)
+        result = self.replayed(args, static)
+        if result is not NOT_RECORDED:
+            return result
         given = list(leaves(args))
         if any(isinstance(a, Tensor) and a.requires_grad for a in given):
             return self.function(*args, **static)
@@ -59,6 +61,14 @@ class Jit:
             return self(*rebuild(args, iter(numbers)), **static)
         self._check(given, static)
         return self._trace(args, static)
+
+    def replayed(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
+        """What a recording gives for these arguments; NOT_RECORDED if none was made of such."""
+        for plan in self.plans:
+            arguments = plan.guard(args, static)
+            if arguments is not None:
+                return self._run(plan, arguments, args, static)
+        return NOT_RECORDED
 
     def _run(self, plan: Plan, arguments: list[Any], args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         if self.plans[0] is not plan:

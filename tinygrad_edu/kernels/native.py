@@ -190,13 +190,16 @@ class Program:
             pool.run(self._address, self.threads, *self._tables)
 
 
-def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence[int] | None = None) -> Program:
+Place = tuple[int, int, int]
+"""Where an array lies: the number of a piece of memory, the first byte in it and the one behind the last."""
+
+
+def program(steps: Sequence[Step], threads: int | None = None, places: Sequence[Place] | None = None) -> Program:
     """The steps, in their order, as one program for that many threads (as many as the pool has, if not given).
 
-    `buffers` says for each slot in which piece of memory its array lies; only arrays in different pieces are known
-    not to overlap, and without it none are. Fewer threads are used where the work is not worth it or the pool has
-    fewer when the program runs. Raises ImportError without llvmlite, RuntimeError if a product needs a BLAS and none
-    was found.
+    `places` says for each slot where its array lies, so that arrays are known not to overlap; without it none are.
+    Fewer threads are used where the work is not worth it or the pool has fewer when the program runs. Raises
+    ImportError without llvmlite, RuntimeError if a product needs a BLAS and none was found.
     """
     slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
@@ -211,7 +214,7 @@ def program(steps: Sequence[Step], threads: int | None = None, buffers: Sequence
     if saved < _WORTH_WAKING or not any(shared):
         threads, shared = 1, [False] * len(steps)
     guarded = bool(large and library and library.set_threads)
-    text = _text(steps, shared, _barriers(steps, shared, buffers), threads, slots, guarded)
+    text = _text(steps, shared, _barriers(steps, shared, places), threads, slots, guarded)
     scratch = max((step.scratch_bytes for step in steps if isinstance(step, Task)), default=0)
     return Program(text, slots, scalars, threads, sum(times) < _BRIEF, scratch)
 
@@ -233,23 +236,26 @@ def _shared(step: Step) -> bool:
     return not _calls_blas(step) or (library is not None and library.set_threads is not None)
 
 
-def _barriers(steps: Sequence[Step], shared: Sequence[bool], buffers: Sequence[int] | None) -> list[bool]:
+def _barriers(steps: Sequence[Step], shared: Sequence[bool], places: Sequence[Place] | None) -> list[bool]:
     """Whether a barrier stands before each step: one does where a step that other threads take part in, since the
     last barrier, writes what this one reads or writes, or reads what it writes."""
 
-    def memory(slots: Sequence[int]) -> set[int]:
-        return {buffers[slot] if buffers is not None else 0 for slot in slots}
+    def overlap(some: Sequence[int], others: Sequence[int]) -> bool:
+        if places is None:
+            return bool(some and others)
+        pairs = ((places[a], places[b]) for a in some for b in others)
+        return any(a[0] == b[0] and a[1] < b[2] and b[1] < a[2] for a, b in pairs)
 
     found: list[bool] = []
-    since: list[tuple[set[int], set[int], bool]] = []
+    since: list[tuple[Step, bool]] = []
     for step, share in zip(steps, shared, strict=True):
-        reads, writes = memory(step.reads), memory(step.writes)
         needed = any(
-            (share or other_share) and (writes & (other_reads | other_writes) or reads & other_writes)
-            for other_reads, other_writes, other_share in since
+            overlap(step.writes, (*other.reads, *other.writes)) or overlap(step.reads, other.writes)
+            for other, other_share in since
+            if share or other_share
         )
         found.append(needed)
-        since = [*([] if needed else since), (reads, writes, share)]
+        since = [*([] if needed else since), (step, share)]
     return found
 
 

@@ -9,10 +9,13 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy
+
 from .. import metrics as metrics_
 from ..autograd import Tensor
+from ..backend import to_host
 from ..errors import GradientError, ShapeError, TraceError, message
-from ..jit import Jit, jit, weakly
+from ..jit import NOT_RECORDED, Jit, jit, weakly
 from ..layers.penalties import Penalties
 from ..state import Switch, state
 from ..tree import leaves, mapped
@@ -52,14 +55,30 @@ class Stepping(Prepared):
     def _step(self, name: str) -> Callable[..., Any]:
         """What runs a batch (inputs, targets, weights), for a model with a step of its own or without; recorded and
         replayed if `compile` says so."""
-        step = getattr(self, f"_{name}_own_batch" if self._has_own_step(name) else f"_{name}_batch")
+        own = name != "predict" and self._has_own_step(name)
+        step = getattr(self, f"_{name}_own_batch" if own else f"_{name}_batch")
         searches = name == "train" and getattr(self.optimizer, "takes_function", False)  # which depends on the values
         if self._jit is False or searches:
             return step
         key = name, *(vars(self).get(part) for part in STEPS)
         if key not in self._steps:
-            self._steps = _Steps({**self._steps, key: _recorded(self, weakly(step))})
+            self._steps = _Steps({**self._steps, key: _Recording(self, name, weakly(step))})
         return self._steps[key]
+
+    def _predict_batch(self, x: Any) -> Any:
+        with Switch("grad_enabled", False):
+            return self(mapped(as_input, x), training=False)
+
+    def _replayed(self, x: Any) -> Any:
+        """The outputs for one batch, as arrays, by the recording of an earlier one; None if there is none. Inputs that
+        such a recording takes as they are need no other check than for NaN and inf: all others have other forms."""
+        step = self._step("predict")
+        is_plain = type(x) is numpy.ndarray and x.dtype != object and self.input_dtype != "object"
+        if not is_plain or not isinstance(step, Jit) or (x.dtype.kind == "f" and not numpy.isfinite(x).all()):
+            return None
+        with Switch("grad_enabled", False):
+            outputs = step.replayed((x,), {})
+        return None if outputs is NOT_RECORDED else mapped(lambda y: to_host(y.data), outputs)
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
         assert self.optimizer is not None
@@ -335,10 +354,33 @@ class _Steps(dict[Any, Any]):
 
 
 class _Recording(Jit):
-    """A step under jit. Once batches of more shapes came than recordings are kept, those of other shapes run without;
-    every 32nd is recorded after all, so that shapes that nobody uses any more make room."""
+    """A step of a model under jit; one that cannot be recorded runs without if `compile(jit="auto")` was asked for.
+
+    Once batches of more shapes came than recordings are kept, those of other shapes run without; every 32nd is recorded
+    after all, so that shapes that nobody uses any more make room.
+    """
 
     misses = 0
+    is_off = False
+
+    def __init__(self, model: Stepping, name: str, batch: Callable[..., Any]):
+        super().__init__(batch, cache_size=8, fuse=True)
+        self.name = f"{model.where} {'predict' if name == 'predict' else 'fit'}"
+        self._model = weakref.ref(model)
+
+    def __call__(self, *rows: Any) -> Any:
+        if self.is_off:
+            return self.function(*rows)
+        try:
+            return super().__call__(*rows)
+        except TraceError as error:
+            model = self._model()
+            assert model is not None
+            if model._jit is True:
+                raise
+            self.is_off, model._jit = True, False
+            warnings.warn(f"{model.where} runs without jit: {error}", stacklevel=4)
+            return self.function(*rows)
 
     def _trace(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         if len([plan for plan in self.plans if not plan.is_stale()]) < self.cache_size:
@@ -356,31 +398,6 @@ class _Recording(Jit):
         elif self.misses == 1:
             text = f"{self.name}: batches of more than {self.cache_size} shapes; most of the others run without jit"
             warnings.warn(f"{text}. Pad sequences to a few lengths, and drop or pad short batches.", stacklevel=6)
-
-
-def _recorded(model: Stepping, batch: Callable[..., Any]) -> Callable[..., Any]:
-    """The step under jit; one that cannot be recorded runs without if `compile(jit="auto")` was asked for."""
-    step = _Recording(batch, cache_size=8, fuse=True)
-    step.name = f"{model.where} fit"
-    if model._jit is True:
-        return step
-    weak = weakref.ref(model)
-    run: Callable[..., Any] = step
-
-    def guarded(*rows: Any) -> Any:
-        nonlocal run
-        try:
-            return run(*rows)
-        except TraceError as error:
-            if run is batch:
-                raise
-            run, model = batch, weak()
-            assert model is not None
-            model._jit = False
-            warnings.warn(f"{model.where} runs without jit: {error}", stacklevel=4)
-            return batch(*rows)
-
-    return guarded
 
 
 def _as_data(x: Any, y: Any, weight: Any) -> Any:

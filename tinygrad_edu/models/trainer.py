@@ -26,12 +26,14 @@ from ..callbacks import (
 from ..callbacks.progress import as_text, is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..state import Switch
-from ..tree import leaves, mapped, rebuild
+from ..tree import leaves, rebuild
 from .classes import Rows
 from .feeding import ALL, Feed, Place
 from .heads import make_heads
-from .preparation import as_input
 from .steps import Stepping
+
+MANY = 32
+"""Batches from which on a prediction is worth recording."""
 
 
 class Trainer(Stepping):
@@ -376,7 +378,8 @@ class Trainer(Stepping):
         callbacks: Any = None,
     ) -> Any:
         """The outputs for inputs (n, ...), computed in batches without a graph, as one NumPy array; for several outputs
-        a list or dict of them, as the model returns it.
+        a list or dict of them, as the model returns it. From 32 batches on they are recorded and replayed, as those of
+        `fit` are.
 
         Args:
             x: as for `fit`; of batches (x, y) the targets are not looked at.
@@ -390,8 +393,10 @@ class Trainer(Stepping):
         return self._predict("predict", x, batch_size, verbose, steps, callbacks)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """What `predict` returns, computed as one batch."""
-        return self._predict("predict_on_batch", x, ALL)
+        """What `predict` returns, computed as one batch: recorded by its first call for inputs of a shape, and replayed
+        by later ones, unless `compile` says otherwise."""
+        outputs = self._replayed(x)
+        return self._predict("predict_on_batch", x, ALL) if outputs is None else outputs
 
     def _predict(
         self,
@@ -403,13 +408,18 @@ class Trainer(Stepping):
         callbacks: Any = None,
     ) -> Any:
         feed = self._inputs_fed(where, x, batch_size, steps)
+        is_worth_recording = batch_size is ALL or feed.steps is None or feed.steps >= MANY or self._jit is True
+        step = self._step("predict") if is_worth_recording else self._predict_batch
+        usual: list[Any] = []
         found: list[list[numpy.ndarray[Any, Any]]] = []
         with Switch("grad_enabled", False), self._watched(where, feed, callbacks, verbose) as hooks:
             self.stop_predicting = False
             hooks.call("on_predict_begin", {})
             for done, (inputs, _, _) in enumerate(feed.epoch()):
                 hooks.call("on_predict_batch_begin", done, {})
-                outputs = self(mapped(as_input, inputs), training=False)
+                shapes = [a.shape for a in leaves(inputs)]
+                usual = usual or shapes
+                outputs = step(inputs) if shapes == usual else self._predict_batch(inputs)
                 found.append([to_host(y.data) for y in leaves(outputs)])
                 hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
                 if self.stop_predicting:
