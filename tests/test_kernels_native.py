@@ -1,6 +1,7 @@
 """Native programs and what they stand on: NumPy's BLAS by address, the thread pool, the cache of object code."""
 
 import ctypes
+import dataclasses
 import importlib.util
 import itertools
 import linecache
@@ -15,7 +16,7 @@ import warnings
 import numpy
 import pytest
 
-from tinygrad_edu.kernels import blas, cache, gemm, native, pool, waiting
+from tinygrad_edu.kernels import blas, cache, gemm, native, pool, products, waiting
 from tinygrad_edu.kernels.loops import Builder, Operand, collapse, expand
 from tinygrad_edu.kernels.native import Gemm, Launch
 
@@ -549,6 +550,58 @@ def test_products_equal_numpys(monkeypatch, share_all, threads, dtype, loops):
     for product, (_, _, c), right in cases:
         tolerance = 4 * (product.k + 2) ** 0.5 * numpy.finfo(dtype).eps * (1 + abs(product.alpha) * product.k**0.5)
         numpy.testing.assert_allclose(c, right, rtol=tolerance, atol=tolerance, err_msg=str(product))
+
+
+@needs_llvm
+@needs_blas
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_tiles_equal_numpys(monkeypatch, share_all, threads, dtype):
+    for name, size in (
+        ("_WIDE", 24),
+        ("_DEEP", 20),
+        ("_SIDE", 24),
+        ("_ROWS", 40),
+        ("_ALIASES", 8),
+        ("_LIMIT", 20 * 24 * 24),
+    ):
+        monkeypatch.setattr(products, name, size)
+    pool.set_threads(3)
+    cases = []
+    for product, arrays, _ in gemm_cases(
+        [(5, 17, 3), (64, 1, 30), (130, 67, 45), (1, 300, 200), (90, 150, 130)], dtype, seed=4
+    ):
+        if product.batch == 1 and not (product.transpose_a and product.transpose_b):
+            a, b, c = range(3 * len(cases), 3 * len(cases) + 3)
+            cases.append((dataclasses.replace(product, a=a, b=b, c=c, alpha=1.0, beta=0.0), arrays))
+    program = native.program([products.task(product) for product, _ in cases], threads)
+    assert program.threads == threads
+    run_on(program, [array for _, arrays in cases for array in arrays])
+    for product, (a, b, c) in cases:
+        left = a[0, :, : product.m].T if product.transpose_a else a[0, :, : product.k]
+        right = b[0, :, : product.k].T if product.transpose_b else b[0, :, : product.n]
+        expected = left.astype("float64") @ right.astype("float64")
+        tolerance = 4 * (product.k + 2) ** 0.5 * numpy.finfo(dtype).eps * (1 + product.k**0.5)
+        numpy.testing.assert_allclose(c[0, :, : product.n], expected, tolerance, tolerance, err_msg=str(product))
+
+
+@needs_llvm
+@needs_blas
+def test_which_products_are_tiles(monkeypatch):
+    library = dataclasses.replace(blas.find(), core="SkylakeX")
+    monkeypatch.setattr(blas, "find", lambda: library)
+    for sizes in ((2048, 128, 128), (1000, 10, 500), (64, 512, 9216)):
+        assert products.suits(plain_gemm(*sizes))
+        assert products.suits(plain_gemm(*sizes, transpose_a=True, dtype="float64"))
+    assert products.suits(plain_gemm(2048, 128, 512, transpose_b=True))
+    assert products.suits(plain_gemm(128, 64, 64, transpose_b=True))  # a tile itself, but better put in order
+    assert not products.suits(plain_gemm(64, 512, 9216, transpose_b=True))  # with too few rows for that
+    assert not products.suits(plain_gemm(2048, 128, 128, transpose_a=True, transpose_b=True))
+    assert not products.suits(plain_gemm(64, 64, 64))
+    assert not products.suits(plain_gemm(1024, 1024, 1024))
+    assert not products.suits(plain_gemm(2048, 128, 128, beta=1.0))
+    library = dataclasses.replace(library, core="Haswell")
+    assert not products.suits(plain_gemm(2048, 128, 128))
 
 
 @needs_llvm

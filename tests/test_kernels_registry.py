@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import math
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives as registered
+from tinygrad_edu.jit.fusion import LONGEST
 from tinygrad_edu.jit.sparse import sum_rows
 from tinygrad_edu.kernels import blas, convolution, forms, native, pool, registry, tiles
 from tinygrad_edu.ops.convolution import Geometry
@@ -158,21 +160,41 @@ def heads(rng, *shape):
     return rng.normal(size=(batch, rows, count, columns)).transpose(0, 2, 1, 3)
 
 
+def masks(rng, shape):
+    """One that broadcasts to that shape: of booleans, or floats to be added; or none."""
+    shape = [n if rng.random() < 0.6 else 1 for n in shape][int(rng.integers(0, 4)) :]
+    kind = rng.random()
+    if kind < 0.5:
+        return rng.random(shape) < 0.7 if kind < 0.3 else rng.normal(size=shape)
+    return None
+
+
+def attention(rng, most):
+    """Arrays and attributes of attention over up to so many steps, and of its gradient."""
+    batch, count = (int(n) for n in rng.integers(1, 4, 2))
+    queries, keys = (int(n) for n in rng.integers(1, most, 2))
+    depth, features = (int(n) for n in rng.integers(1, 9, 2))
+    sizes = ((queries, depth), (keys, depth), (keys, features), (queries, features))
+    q, k, v, g = (heads(rng, batch, count, rows, columns) for rows, columns in sizes)
+    mask = masks(rng, (batch, count, queries, keys))
+    attributes = {"scale": float(rng.random()), "causal": bool(rng.random() < 0.5)}
+    y, (logs,) = primitives["_attention"].forward.__wrapped__(np, q, k, v, mask, **attributes)
+    return (q, k, v, mask), attributes, (g, y, q, k, v, mask, logs)
+
+
 def attentions(rng):
-    batch, count, queries, keys, depth, features = (int(n) for n in rng.integers(1, 9, 6))
-    q, k, v = (
-        heads(rng, batch, count, rows, columns) for rows, columns in ((queries, depth), (keys, depth), (keys, features))
-    )
+    given, attributes, gradient = attention(rng, 300 if rng.random() < 0.4 else 20)
+    batch, count, queries, keys, depth = (int(n) for n in rng.integers(1, 9, 5))
     a = heads(rng, batch, count, queries, depth)
     b = heads(rng, 1 if rng.random() < 0.2 else batch, count, depth, keys)
     if rng.random() < 0.4:
         b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
     if rng.random() < 0.2:
         b = b[0]
-    causal = bool(rng.random() < 0.5)
     whole = in_some_order(rng, rng.normal(size=tuple(rng.integers(1, 6, rng.integers(1, 5)))))
     return {
-        "_attention": ((q, k, v, None), {"scale": float(rng.random()), "causal": causal}),
+        "_attention": (given, attributes),
+        "_attention_gradient": (gradient, attributes | {"needs": (True, True, True, False)}),
         "_matmul": ((a, b), {}),
         "_reshape": ((whole,), {"shape": (whole.size,)}),
     }
@@ -207,9 +229,33 @@ def tables(rng):
     }
 
 
+def cross_entropies(rng):
+    rows, columns = int(rng.integers(1, 30)), int(rng.integers(1, 40 if rng.random() < 0.7 else 6000))
+    logits = rng.normal(scale=3.0, size=(rows, columns))
+    logits[rng.random(logits.shape) < 0.02] = -math.inf
+    logits[:, 0] = rng.normal(scale=3.0, size=rows)
+    ids = rng.integers(0, columns, rows)
+    logits[np.arange(rows), ids] = 1.0
+    attributes = {"smoothing": 0.0, "ignore": None}
+    if rng.random() < 0.4:
+        logits = np.maximum(logits, -9.0)  # with -inf the loss were infinite
+        attributes["smoothing"] = float(rng.random())
+    if rng.random() < 0.5:
+        attributes["ignore"] = int(rng.choice([-1, 0, ids[0]]))
+        ids[rng.random(rows) < 0.3] = attributes["ignore"]
+    ids = ids.astype(rng.choice(["int64", "int32"]))
+    _, kept = primitives["_cross_entropy_ids"].forward.__wrapped__(np, logits, ids, **attributes)
+    g = rng.normal(size=rows) if rng.random() < 0.5 else np.broadcast_to(rng.normal(size=1), rows)
+    return {
+        "_cross_entropy_ids": ((logits, ids), attributes),
+        "_cross_entropy_ids_gradient": ((g, logits, ids, *kept), attributes),
+    }
+
+
 FAMILIES = {
     **dict.fromkeys(("_scatter", "_sum_rows"), tables),
-    **dict.fromkeys(("_attention", "_matmul", "_reshape"), attentions),
+    **dict.fromkeys(("_cross_entropy_ids", "_cross_entropy_ids_gradient"), cross_entropies),
+    **dict.fromkeys(("_attention", "_attention_gradient", "_matmul", "_reshape"), attentions),
     **dict.fromkeys(("_layer_norm", "_batch_norm"), normalizations),
     **dict.fromkeys(("_lstm", "_lstm_gradient"), lambda rng: recurrence(rng, 4, 2, (), False)),
     **dict.fromkeys(("_gru", "_gru_gradient"), lambda rng: recurrence(rng, 3, 1, (2,), False)),
@@ -311,6 +357,77 @@ def test_tiles_for_other_processors(registers, monkeypatch):
         for name, (arrays, attributes) in convolutions(rng).items():
             for made, defined in zip(*both(name, arrays, attributes), strict=True):
                 np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_to_nan_and_infinity(causal):
+    """As defined, but for what no query of a block sees: that reaches nothing, where the definition has 0 * inf."""
+    rng = np.random.default_rng(11)
+    q, k, v, g = (heads(rng, 1, 2, 150, 4) for _ in range(4))
+    q[0, 0, 100], q[0, 1, 3, 0], k[0, 0, 140, 1], k[0, 1, 70, 2] = math.nan, math.inf, math.inf, -math.inf
+    mask = rng.random((150, 150)) < 0.9
+    mask[20] = False
+    with np.errstate(all="ignore"):
+        for hidden in (None, mask):
+            attributes = {"scale": 0.5, "causal": causal}
+            made, defined = both("_attention", (q, k, v, hidden), attributes)
+            for a, b in zip(made, defined, strict=True):
+                np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+            if not causal:
+                v[0, 1, 149] = math.inf
+                given = (g, defined[0], q, k, v, hidden, defined[1])
+                made, defined = both("_attention_gradient", given, attributes | {"needs": (True, True, True, False)})
+                for a, b in zip(made[:3], defined[:3], strict=True):
+                    np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+
+
+def test_attention_over_many_steps_never_holds_their_square():
+    steps, count = 2048, 2
+    q, k, v = (tg.normal((1, count, steps, 8)).requires_grad_() for _ in range(3))
+    mask = tg.ones((1, 1, 1, steps)).astype(bool)
+
+    def step(g):
+        tg.scaled_dot_product_attention(q, k, v, mask, causal=True).backward(g)
+        found = [a.grad for a in (q, k, v)]
+        for a in (q, k, v):
+            a.grad = None
+        return found
+
+    g = tg.ones((1, count, steps, 8))
+    expected = step(g)  # which makes the programs
+    tracemalloc.start()
+    try:
+        step(g)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    square = 4 * steps * steps  # of one head
+    assert most < square / 8
+    jitted = tg.jit(step)
+    for a, b in zip(jitted(g), expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+    assert jitted.plans[0].replay.size < square / 8
+
+
+def test_cross_entropy_of_more_classes_than_loops_add_up():
+    rng = np.random.default_rng(2)
+    logits, ids = rng.normal(size=(6, LONGEST + 5)), rng.integers(0, LONGEST, 6)
+    w = tg.tensor(logits).astype("float32").requires_grad_()
+
+    @tg.jit
+    def step(ids):
+        loss = tg.cross_entropy(w, ids, label_smoothing=0.1)
+        loss.backward()
+        g, w.grad = w.grad, None
+        return loss, g
+
+    for _ in range(2):
+        loss, g = step(tg.tensor(ids))
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        targets = 0.9 * np.eye(LONGEST + 5)[ids] + 0.1 / (LONGEST + 5)
+        np.testing.assert_allclose(loss.item(), -(targets * np.log(p)).sum(axis=1).mean(), rtol=1e-6)
+        np.testing.assert_allclose(g.numpy(), (p - targets) / 6, rtol=1e-5, atol=1e-9)
+    assert len(step.plans[0].replay.tasks) == 2
 
 
 def test_what_has_no_recipe_runs_as_defined():

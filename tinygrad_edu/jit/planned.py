@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 
 from ..autograd import uninterrupted
-from ..kernels import blocks, native
+from ..kernels import blocks, native, products
 from ..kernels.registry import has_compiler, is_contiguous
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
 from .memory import buffer, copied, lifetimes, place, shared
@@ -292,7 +292,8 @@ class Planned(Replay):
             if unit in self.products:
                 (call,) = unit.calls
                 places = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
-                yield native.Gemm(**(self.products[unit] | dict(zip("abc", places, strict=True))))
+                product = native.Gemm(**(self.products[unit] | dict(zip("abc", places, strict=True))))
+                yield products.task(product) if products.suits(product) else product
             elif unit in self.tasks:
                 (call,) = unit.calls
                 arrays = (*call.operands, *leaves(call.outputs), *unit.between)

@@ -40,7 +40,7 @@ class Blas:
     """Addresses of `cblas_sgemm` and `cblas_dgemm` in `library`, whose integers have `bits` bits.
 
     `get_threads` and `set_threads` are None where the library offers no such call: it then splits its work, or does
-    not, as it pleases.
+    not, as it pleases. `core` is the processor for which OpenBLAS has chosen its kernels, as it calls it.
     """
 
     library: str
@@ -49,6 +49,7 @@ class Blas:
     dgemm: int
     get_threads: Callable[[], int] | None
     set_threads: Callable[[int], Any] | None
+    core: str = ""
 
 
 @functools.cache
@@ -63,7 +64,8 @@ def find() -> Blas | None:
             bits = 64 if "64" in suffix or b"USE64BITINT" in _text(config) else 32
             if _multiplies(gemms[0], "float32", bits) and _multiplies(gemms[1], "float64", bits):
                 calls = _thread_calls(library, prefix, suffix)
-                return Blas(library._name, bits, address_of(gemms[0]), address_of(gemms[1]), *calls)
+                core = _text(getattr(library, f"{prefix}openblas_get_corename{suffix}", None)).decode()
+                return Blas(library._name, bits, address_of(gemms[0]), address_of(gemms[1]), *calls, core)
     return None
 
 

@@ -93,7 +93,9 @@ def _in_order(xp: Any, made: Any) -> Any:
     """The same with each array as kernels make it, its elements in their order: a plan relies on that."""
     if isinstance(made, tuple):
         return tuple(_in_order(xp, part) for part in made)
-    return made if made is None else xp.ascontiguousarray(made)
+    if made is None:
+        return None
+    return xp.ascontiguousarray(made) if made.ndim else xp.asarray(made)
 
 
 def strided(rule: Callable[..., Any]) -> Callable[..., Any]:

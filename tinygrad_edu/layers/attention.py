@@ -89,7 +89,7 @@ class HeadsAttention(Layer):
             None if sliding_window is None else check_integer(self.where, "sliding_window", sliding_window, 1)
         )
         if flash_attention:
-            hint = "the scores are kept in memory here."
+            hint = "without dropout, attention is computed in blocks anyway where kernels can be compiled."
             raise ValueError(message(self.where, "flash_attention to be None or False", repr(flash_attention), hint))
         self.flash_attention = flash_attention
 
@@ -256,7 +256,7 @@ class MultiHeadAttention(HeadsAttention):
         output_shape: the last axes of the output; the query's features by default.
         attention_axes: None or (1,): the time axis.
         sliding_window: a query sees only keys less than so many steps away.
-        flash_attention: None or False, there is none here.
+        flash_attention: None or False; without dropout, attention is computed in blocks anyway.
         use_gate: whether what a head finds is multiplied by the sigmoid of a projection of the query.
         seed: for the draws of dropout, in place of that of `tg.seed`.
         options: those of `Layer`; `kernel` and `bias` have an initializer, a regularizer and a constraint. An

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import primitive
+from ..autograd import primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, message
 from ..kernels.registry import compiled
@@ -16,24 +16,33 @@ from .reductions import sum
 from .shape import check_arrays
 
 
-def _masked_softmax(xp: Any, scores: Array, mask: Array | None, causal: bool) -> Array:
-    """softmax over the last axis, in place, with no weight on what is masked; rows that are masked as a whole give
-    zeros."""
+def _scores(xp: Any, q: Array, k: Array, mask: Array | None, scale: float, causal: bool) -> Array:
+    """q @ k.T * scale, and -inf where that is masked."""
+    scores = xp.matmul(q, xp.swapaxes(k, -1, -2)) * scale
     if mask is not None:
         scores = xp.where(mask, scores, -numpy.inf) if mask.dtype.kind == "b" else scores + mask
     if causal:
         seen = xp.tri(*scores.shape[-2:], scores.shape[-1] - scores.shape[-2], dtype=bool)
         scores = xp.where(seen, scores, -numpy.inf)
-    peak = scores.max(axis=-1, keepdims=True)
-    scores = xp.exp(scores - xp.where(xp.isfinite(peak), peak, 0.0).astype(scores.dtype))
-    total = scores.sum(axis=-1, keepdims=True)
-    scores /= xp.where(total == 0, 1.0, total).astype(scores.dtype)
     return scores
+
+
+def _softmax(xp: Any, scores: Array) -> tuple[Array, Array]:
+    """softmax over the last axis, with zeros in rows that are masked as a whole, and the logarithms of its sums, which
+    are infinite there: the weights are exp(scores - logs)."""
+    peak = scores.max(axis=-1, keepdims=True)
+    peak = xp.where(xp.isfinite(peak), peak, 0.0).astype(scores.dtype)
+    weights = xp.exp(scores - peak)
+    total = weights.sum(axis=-1, keepdims=True)
+    masked = total == 0
+    total = xp.where(masked, 1.0, total).astype(scores.dtype)
+    weights /= total
+    return weights, xp.where(masked, numpy.inf, peak + xp.log(total)).astype(scores.dtype)[..., 0]
 
 
 @primitive("composite", saves=("q", "k", "y"), label="scaled_dot_product_attention")
 def _attention_weights(xp: Any, q: Array, k: Array, mask: Array | None, *, scale: float, causal: bool) -> Array:
-    return _masked_softmax(xp, xp.matmul(q, xp.swapaxes(k, -1, -2)) * scale, mask, causal)
+    return _softmax(xp, _scores(xp, q, k, mask, scale, causal))[0]
 
 
 def _scores_gradient(g: Any, p: Any) -> Any:
@@ -47,20 +56,55 @@ _attention_weights.defvjp(
 )
 
 
-@primitive("composite", saves=("q", "k", "v", "mask"), residuals=True, label="scaled_dot_product_attention")
-@compiled("attention.forward", lambda y, weights: (y, (weights,)))
+@primitive("composite", saves=("q", "k", "v", "mask", "y"), residuals=True, label="scaled_dot_product_attention")
+@compiled("attention.forward", lambda y, logs: (y, (logs,)))
 def _attention(
     xp: Any, q: Array, k: Array, v: Array, mask: Array | None, *, scale: float, causal: bool
 ) -> tuple[Array, tuple[Array]]:
-    weights = _attention_weights.forward(xp, q, k, mask, scale=scale, causal=causal)
-    return xp.matmul(weights, v), (weights,)
+    weights, logs = _softmax(xp, _scores(xp, q, k, mask, scale, causal))
+    return xp.matmul(weights, v), (logs,)
+
+
+@primitive("opaque", differentiable=False, label="gradient of scaled_dot_product_attention")
+@compiled("attention.gradient")
+def _attention_gradient(
+    xp: Any,
+    g: Array,
+    y: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None,
+    logs: Array,
+    *,
+    needs: tuple[bool, ...],
+    scale: float,
+    causal: bool,
+) -> tuple[Array | None, ...]:
+    """The gradients of q, k, v and mask that are needed, from the logarithms of the sums of softmax."""
+    weights = xp.exp(_scores(xp, q, k, mask, scale, causal) - logs[..., None])
+    slopes = weights * (xp.matmul(g, xp.swapaxes(v, -1, -2)) - (g * y).sum(axis=-1, keepdims=True))
+    found = (
+        lambda: (xp.matmul(slopes, k) * scale, q),
+        lambda: (xp.matmul(xp.swapaxes(slopes, -1, -2), q) * scale, k),
+        lambda: (xp.matmul(xp.swapaxes(weights, -1, -2), g), v),
+        lambda: (slopes, mask),
+    )
+    return tuple(_summed(xp, *part()) if needed else None for part, needed in zip(found, needs, strict=True))
+
+
+def _summed(xp: Any, a: Array, like: Array) -> Array:
+    return a if a.shape == like.shape else sum_to.forward(xp, a, shape=like.shape)
 
 
 def _attention_rule(
     needs: list[bool], residuals: Any, g: Any, y: Any, q: Any, k: Any, v: Any, mask: Any, *, scale: float, causal: bool
 ) -> list[Any]:
-    weights = residuals[0] if residuals else _attention_weights(q, k, mask, scale=scale, causal=causal)
-    found: list[Any] = [None, None, None, None]
+    if residuals:
+        found = _attention_gradient(g, y, q, k, v, mask, *residuals, needs=tuple(needs), scale=scale, causal=causal)
+        return list(found)
+    weights = _attention_weights(q, k, mask, scale=scale, causal=causal)
+    found = [None, None, None, None]
     if needs[2]:
         found[2] = product_to(v.shape, swap_last(weights), g)
     if needs[0] or needs[1] or needs[3]:

@@ -10,6 +10,7 @@ from ..autograd import Tensor, cast, check_array, primitive, sum_to
 from ..backend import Array, device_of
 from ..backend.random import check_word
 from ..errors import ShapeError, message
+from ..kernels.registry import compiled
 from ..state import state
 from .activations import sigmoid
 from .creation import keep_mask
@@ -116,24 +117,43 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 # Cross-entropy from logits. Targets are a distribution: (1 - smoothing) * one_hot(ids) + smoothing / classes, or given
 
 
-@primitive("composite", saves=("logits", "ids"), promotes=False, label="cross_entropy")
-def _cross_entropy_ids(xp: Any, logits: Array, ids: Array, *, smoothing: float, ignore: int | None) -> Array:
-    rows = logits - logits.max(axis=-1, keepdims=True)
-    total = xp.log(xp.exp(rows).sum(axis=-1))
+@primitive("composite", saves=("logits", "ids"), promotes=False, residuals=True, label="cross_entropy")
+@compiled("losses.forward", lambda y, *kept: (y, kept))
+def _cross_entropy_ids(
+    xp: Any, logits: Array, ids: Array, *, smoothing: float, ignore: int | None
+) -> tuple[Array, tuple[Array, Array]]:
+    """The losses; the largest logits, and the sums of the exponentials of the logits less those."""
+    largest = logits.max(axis=-1, keepdims=True)
+    rows = logits - largest
+    total = xp.exp(rows).sum(axis=-1)
     kept = None if ignore is None else ids != ignore
     chosen = ids if kept is None else xp.where(kept, ids, 0)
-    y = total - (1.0 - smoothing) * xp.take_along_axis(rows, chosen[..., None], axis=-1)[..., 0]
+    y = xp.log(total) - (1.0 - smoothing) * xp.take_along_axis(rows, chosen[..., None], axis=-1)[..., 0]
     if smoothing:
         y -= smoothing * rows.mean(axis=-1)
-    return y if kept is None else y * kept
+    return y if kept is None else y * kept, (largest[..., 0], total)
 
 
 @primitive("composite", saves=("g", "logits", "ids"), promotes=False, label="cross_entropy")
+@compiled("losses.gradient")
 def _cross_entropy_ids_gradient(
-    xp: Any, g: Array, logits: Array, ids: Array, *, smoothing: float, ignore: int | None
+    xp: Any,
+    g: Array,
+    logits: Array,
+    ids: Array,
+    largest: Array | None,
+    total: Array | None,
+    *,
+    smoothing: float,
+    ignore: int | None,
 ) -> Array:
-    """g * (softmax(logits) - targets)."""
-    y = xp.ascontiguousarray(_softmax.forward(xp, logits, axis=logits.ndim - 1))  # so that `rows` is a view
+    """g * (softmax(logits) - targets), from what `_cross_entropy_ids` has left if that is given."""
+    if largest is None or total is None:
+        y = _softmax.forward(xp, logits, axis=logits.ndim - 1)
+    else:
+        y = xp.exp(logits - largest[..., None])
+        y /= total[..., None]
+    y = xp.ascontiguousarray(y)  # so that `rows` is a view
     if smoothing:
         y -= smoothing / logits.shape[-1]
     rows, n = y.reshape(-1, y.shape[-1]), ids.size
@@ -156,21 +176,23 @@ def _is_chosen(loops: Any, ids: Any, ignore: int | None) -> tuple[Any, Any]:
 
 
 def _cross_entropy_ids_steps(loops: Any, logits: Any, ids: Any, smoothing: float, ignore: int | None) -> Any:
-    rows = loops.apply("subtract", logits, loops.reduce("row_max", logits))
+    largest = loops.reduce("row_max", logits)
+    rows = loops.apply("subtract", logits, largest)
     chosen, kept = _is_chosen(loops, ids, ignore)
     at_id = loops.reduce("row_sum", loops.apply("where", chosen, rows, 0.0))
-    y = loops.apply("log", loops.reduce("row_sum", loops.apply("exp", rows)))
-    y = loops.apply("subtract", y, loops.apply("multiply", at_id, 1.0 - smoothing))
+    total = loops.reduce("row_sum", loops.apply("exp", rows))
+    y = loops.apply("subtract", loops.apply("log", total), loops.apply("multiply", at_id, 1.0 - smoothing))
     if smoothing:
         average = loops.apply("divide", loops.reduce("row_sum", rows), loops.shape[-1])
         y = loops.apply("subtract", y, loops.apply("multiply", average, smoothing))
-    return y if kept is None else loops.apply("where", kept, y, 0.0)
+    return y if kept is None else loops.apply("where", kept, y, 0.0), largest, total
 
 
 def _cross_entropy_ids_gradient_steps(
-    loops: Any, g: Any, logits: Any, ids: Any, smoothing: float, ignore: int | None
+    loops: Any, g: Any, logits: Any, ids: Any, largest: Any, total: Any, smoothing: float, ignore: int | None
 ) -> Any:
-    y = loops.apply("divide", *_softmax_steps(loops, logits))
+    y = None if largest is None else loops.apply("exp", loops.apply("subtract", logits, largest))
+    y = loops.apply("divide", *(_softmax_steps(loops, logits) if y is None else (y, total)))
     chosen, kept = _is_chosen(loops, ids, ignore)
     if smoothing:
         y = loops.apply("subtract", y, smoothing / loops.shape[-1])
@@ -180,12 +202,16 @@ def _cross_entropy_ids_gradient_steps(
 
 _cross_entropy_ids.deflower("logits", _cross_entropy_ids_steps)
 _cross_entropy_ids_gradient.deflower("logits", _cross_entropy_ids_gradient_steps)
-_cross_entropy_ids.defvjp(
-    lambda g, y, logits, ids, smoothing, ignore: _cross_entropy_ids_gradient(
-        g, logits, ids, smoothing=smoothing, ignore=ignore
-    ),
-    None,
-)
+
+
+def _cross_entropy_ids_rule(
+    needs: list[bool], residuals: Any, g: Any, y: Any, logits: Any, ids: Any, *, smoothing: float, ignore: int | None
+) -> list[Any]:
+    kept = residuals or (None, None)
+    return [_cross_entropy_ids_gradient(g, logits, ids, *kept, smoothing=smoothing, ignore=ignore), None]
+
+
+_cross_entropy_ids.defjoint(_cross_entropy_ids_rule)
 
 
 def _curvature(v: Any, g: Any, logits: Any) -> Any:
@@ -203,11 +229,12 @@ def _kept(g: Any, ids: Any, ignore: int | None) -> Any:
 
 
 _cross_entropy_ids_gradient.defvjp(
-    lambda v, y, g, logits, ids, smoothing, ignore: sum(
-        v * _cross_entropy_ids_gradient(ones_like(g), logits, ids, smoothing=smoothing, ignore=ignore), axis=-1
+    lambda v, y, g, logits, ids, largest, total, smoothing, ignore: sum(
+        v * _cross_entropy_ids_gradient(ones_like(g), logits, ids, None, None, smoothing=smoothing, ignore=ignore),
+        axis=-1,
     ),
-    lambda v, y, g, logits, ids, smoothing, ignore: _curvature(v, _kept(g, ids, ignore), logits),
-    None,
+    lambda v, y, g, logits, ids, largest, total, smoothing, ignore: _curvature(v, _kept(g, ids, ignore), logits),
+    *(None, None, None),
 )
 
 
