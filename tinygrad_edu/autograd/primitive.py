@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import inspect
 import weakref
 from collections.abc import Callable
@@ -19,6 +21,8 @@ from .writes import next_sequence
 KINDS = ("elementwise", "reduction", "view", "gemm", "composite", "opaque", "random", "effect")
 primitives: dict[str, Primitive] = {}
 """Every primitive by its name."""
+LARGE = 1 << 16
+"""Elements from which on it is asked whether an operation or a gradient rule can run as fused loops."""
 
 
 class Spec(NamedTuple):
@@ -94,6 +98,10 @@ class Primitive:
     if one requires grad; without a Tensor it just computes. See `primitive` for how one is made.
     """
 
+    fused: ClassVar[Any] = None
+    """What runs operations (`forward`) and gradient rules (`rules`) on large arrays of NumPy's as fused loops, or
+    returns None: `jit.eager`, once that is imported."""
+
     def __init__(
         self,
         forward: Callable[..., Any],
@@ -149,6 +157,12 @@ class Primitive:
         parameters = inspect.signature(self.forward).parameters.values()
         return inspect.Signature([p for p in parameters if p.name not in ("xp", "out")])
 
+    @functools.cached_property
+    def is_single(self) -> bool:
+        """Whether it is one function of NumPy's, at most, for each element."""
+        steps = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call)
+        return sum(isinstance(node, steps) for node in ast.walk(ast.parse(self.expression))) < 2
+
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
         """Sets the gradient rules: one `lambda g, y, *arguments, **attributes` per argument, None where there is none.
 
@@ -200,7 +214,7 @@ class Primitive:
                 else:
                     edges.append(None)
                 if dtype is None:
-                    dtype = data.dtype
+                    dtype, first = data.dtype, data
                 elif data.dtype is not dtype:
                     plain = False
             else:
@@ -218,7 +232,9 @@ class Primitive:
         try:
             if trace is None:
                 xp = numpy if type(data) is numpy.ndarray else array_module(data)
-                y = self.forward(xp, *arrays, **attributes)
+                y = self.fused.forward(self, arrays, attributes) if first.size >= LARGE and xp is numpy else None
+                if y is None:
+                    y = self.forward(xp, *arrays, **attributes)
             else:
                 arrays = trace.lift_arguments(args, arrays)
                 y = trace.record(self, arrays, attributes)
@@ -263,10 +279,10 @@ class Primitive:
 
     def _compute(self, arrays: list[Any], attributes: dict[str, Any]) -> Any:
         """The call without Tensors: inside gradient rules, or by a user on plain arrays."""
-        known = False
+        known = large = False
         for a in arrays:
             if type(a) is numpy.ndarray:
-                known = True
+                known, large = True, large or a.size >= LARGE
             elif type(a) is list or type(a) is tuple:
                 raise TypeError(self._not_an_operand(a))
         if not known and not any(hasattr(a, "dtype") for a in arrays):
@@ -274,7 +290,9 @@ class Primitive:
         trace = state.trace
         try:
             if trace is None:
-                y = self.forward(array_module(*arrays), *arrays, **attributes)
+                y = self.fused.forward(self, arrays, attributes) if large else None
+                if y is None:
+                    y = self.forward(array_module(*arrays), *arrays, **attributes)
             else:
                 y = trace.record(self, [trace.lift(a) if hasattr(a, "dtype") else a for a in arrays], attributes)
         except (ValueError, TypeError, IndexError) as error:

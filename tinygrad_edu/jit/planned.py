@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
@@ -49,7 +49,9 @@ class Planned(Replay):
         codes, steps: the pieces of machine code, and what each does.
     """
 
-    def __init__(self, program: Program, compiled: bool | None = None):
+    def __init__(
+        self, program: Program, compiled: bool | None = None, memory: Callable[[int], Any] = buffer
+    ):
         self.compiled = has_compiler() if compiled is None else compiled
         self.recorded = program
         self.program = optimize(program, join=self.compiled)
@@ -69,7 +71,7 @@ class Planned(Replay):
         self.lifetimes = lifetimes(self.fusion, self.program, planned, self.homes)
         self.blocks = shared(self.fusion, copied(self.lifetimes), self.homes)
         self.size = place(self.blocks.values())
-        self._arrays = self._static_arrays()
+        self._arrays = self._static_arrays(memory(self.size))
         self._named = self._views_by_name()
         self.codes: list[native.Program] = []
         self.steps: list[list[native.Step]] = []
@@ -166,9 +168,8 @@ class Planned(Replay):
         """Whether a unit does nothing, for its operands are made in their places."""
         return self.compiled and is_joined(unit.calls[0])
 
-    def _static_arrays(self) -> dict[Variable, Any]:
+    def _static_arrays(self, memory: Any) -> dict[Variable, Any]:
         """The arrays that are at the same place in each call: captured ones, what lies in the buffer, their views."""
-        memory = buffer(self.size)
         found: dict[Variable, Any] = {v: s.array for v, s in self.program.inputs.items() if type(s) is Captured}
         found |= {v: target.array for v, target in self.targets.items()}
         for v in self.blocks:

@@ -1,0 +1,61 @@
+"""Operation: one operation of eager mode, or its gradient rules, as a plan; `eager` says when."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+from ..kernels.loops import REDUCTIONS, SOURCES, TRANSCENDENTAL
+from ..tree import rebuild
+from .fusion import Fusion, loops_of
+from .memory import buffer
+from .passes import optimize
+from .planned import Planned
+from .program import Program
+
+WORTH = 1 << 19
+"""Steps on elements, beyond one for each, from which on loops save more time than it takes to make them, soon."""
+_SLOW = 8
+"""Steps in the time of a function that NumPy has no vector code for."""
+_VECTOR_CODE = ("exp", "log", "tanh")
+
+
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.memory = buffer(0)
+
+
+_here = _Here()
+
+
+def scratch(size: int) -> Any:
+    """Memory of that size, which all operations of a thread share, for one runs at a time."""
+    if _here.memory.size < size:  # by doubling: those that are there keep what they have
+        _here.memory = buffer(max(size, 2 * _here.memory.size))
+    return _here.memory[:size]
+
+
+class Operation:
+    """A function of arrays as fused loops; `kinds` is the form of what it returns."""
+
+    def __init__(self, program: Program, kinds: Any):
+        self._run, self._kinds = Planned(program, memory=scratch), kinds
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        return rebuild(self._kinds, iter(self._run(arrays)))
+
+
+def is_worth(program: Program) -> bool:
+    """Whether all of it is fused loops, with so many steps that NumPy takes much longer."""
+    fusion, work = Fusion(optimize(program, join=True)), 0
+    for unit in fusion.units:
+        if unit.shape is None:
+            return False
+        loops = loops_of(unit, set(unit.makes()), fusion.root).loops
+        names = [op.name for op in loops.ops if op.name not in (*SOURCES, "store", "cast")]
+        steps = sum(_SLOW if name in TRANSCENDENTAL and name not in _VECTOR_CODE else 1 for name in names)
+        steps += sum(name in REDUCTIONS for name in names)
+        steps += sum(0 in operand.strides for operand in loops.inputs)
+        work += math.prod(loops.shape) * (steps - 1)
+    return work >= WORTH
