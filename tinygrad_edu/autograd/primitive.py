@@ -159,9 +159,11 @@ class Primitive:
 
     @functools.cached_property
     def is_single(self) -> bool:
-        """Whether it is one function of NumPy's, at most, for each element."""
+        """Whether it is, by its expression, one function of NumPy's for each element."""
         steps = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call)
-        return sum(isinstance(node, steps) for node in ast.walk(ast.parse(self.expression))) < 2
+        return (
+            self.expression != "" and sum(isinstance(node, steps) for node in ast.walk(ast.parse(self.expression))) < 2
+        )
 
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
         """Sets the gradient rules: one `lambda g, y, *arguments, **attributes` per argument, None where there is none.

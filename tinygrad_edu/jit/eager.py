@@ -59,9 +59,7 @@ def rules(
         if primitive.vjps is None:
             found = primitive.joint(list(needs), residuals, *parts, **attributes)
             return [d if need else None for d, need in zip(found, needs, strict=True)]
-        return [
-            rule(*parts, **attributes) if need else None for rule, need in zip(primitive.vjps, needs, strict=False)
-        ]
+        return [rule(*parts, **attributes) if need else None for rule, need in zip(primitive.vjps, needs, strict=False)]
 
     what = primitive.vjps or primitive.joint, *needs
     found: list[Any] | None = _run(what, gradients, (residuals, g, y, *args), attributes)

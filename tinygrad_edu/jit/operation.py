@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
 from typing import Any
 
 from ..kernels.loops import REDUCTIONS, SOURCES, TRANSCENDENTAL
+from ..kernels.memory import scratch
 from ..tree import rebuild
 from .fusion import Fusion, loops_of
-from .memory import buffer
 from .passes import optimize
 from .planned import Planned
 from .program import Program
@@ -21,23 +20,9 @@ _SLOW = 8
 _VECTOR_CODE = ("exp", "log", "tanh")
 
 
-class _Here(threading.local):
-    def __init__(self) -> None:
-        self.memory = buffer(0)
-
-
-_here = _Here()
-
-
-def scratch(size: int) -> Any:
-    """Memory of that size, which all operations of a thread share, for one runs at a time."""
-    if _here.memory.size < size:  # by doubling: those that are there keep what they have
-        _here.memory = buffer(max(size, 2 * _here.memory.size))
-    return _here.memory[:size]
-
-
 class Operation:
-    """A function of arrays as fused loops; `kinds` is the form of what it returns."""
+    """A function of arrays as fused loops; `kinds` is the form of what it returns. Only the thread that made it runs it:
+    the arrays in between lie in memory that it shares with others."""
 
     def __init__(self, program: Program, kinds: Any):
         self._run, self._kinds = Planned(program, memory=scratch), kinds

@@ -6,7 +6,6 @@ function of machine code.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,9 +15,10 @@ import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native
+from ..kernels.memory import address, buffer
 from ..kernels.registry import has_compiler, is_contiguous
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
-from .memory import buffer, copied, lifetimes, place, shared
+from .memory import copied, lifetimes, place, shared
 from .passes import is_joined, optimize
 from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves, new_variable
 from .replay import Replay
@@ -49,9 +49,7 @@ class Planned(Replay):
         codes, steps: the pieces of machine code, and what each does.
     """
 
-    def __init__(
-        self, program: Program, compiled: bool | None = None, memory: Callable[[int], Any] = buffer
-    ):
+    def __init__(self, program: Program, compiled: bool | None = None, memory: Callable[[int], Any] = buffer):
         self.compiled = has_compiler() if compiled is None else compiled
         self.recorded = program
         self.program = optimize(program, join=self.compiled)
@@ -364,15 +362,6 @@ class Planned(Replay):
         """A number for the memory that an array lies in: one for the whole buffer, whose parts are used again."""
         root = self.fusion.root(v)
         return 0 if root in self.blocks else id(self._arrays.get(root, root))
-
-
-_HEAD = object.__basicsize__
-
-
-def address(array: Any) -> int:
-    """Where the first element is. An ndarray is Python's head of an object and then this address (NumPy's C API,
-    `PyArrayObject`); `__array_interface__` takes ten times as long."""
-    return ctypes.c_size_t.from_address(id(array) + _HEAD).value
 
 
 def _is_whole(target: Captured) -> bool:
