@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-import numpy
+from numpy import ndarray
 
 from ..backend import array_module, device_of
 from ..errors import DeviceError, GradientError, ShapeError, message
@@ -158,19 +158,19 @@ def propagate(
             if create_graph:
                 args, y = _link(node)
             vjps, ds = primitive.vjps, None
-            if vjps is None or (type(g) is numpy.ndarray and g.size >= LARGE):
+            if vjps is None or (type(g) is ndarray and g.size >= LARGE):
                 if primitive is PICK:
                     _collect(node, g, cotangents, heap)
                     continue
                 needs = [edge is not None and (needed is None or edge in needed) for edge in edges]
                 residuals = None if create_graph else node.residuals
-                ds = _fused(primitive, needs, residuals, g, y, args, attributes)
+                ds = _by_loops(primitive, needs, residuals, g, y, args, attributes)
                 if vjps is None and ds is None:
                     ds = primitive.joint(needs, residuals, g, y, *args, **attributes)
             for i, edge in enumerate(edges):
                 if edge is None or (needed is not None and edge not in needed):
                     continue
-                d = ds[i] if ds else vjps[i](g, y, *args, **attributes)
+                d = vjps[i](g, y, *args, **attributes) if ds is None else ds[i]  # type: ignore[index]
                 if d is None:
                     continue
                 if type(edge) is Node:
@@ -260,10 +260,10 @@ def without_graph(array: Any) -> Tensor:
     return Tensor(array, True, node)
 
 
-def _fused(primitive: Primitive, needs: list[bool], residuals: Any, g: Any, *rest: Any) -> Any:
+def _by_loops(primitive: Primitive, needs: list[bool], residuals: Any, g: Any, *rest: Any) -> Any:
     """The gradients by fused loops, where that is faster; of cotangents that are large arrays on the CPU."""
     given = [part for part in g if part is not None] if type(g) is list else [g]
-    large = all(type(part) is numpy.ndarray for part in given) and max(part.size for part in given) >= LARGE
+    large = all(type(part) is ndarray for part in given) and max(part.size for part in given) >= LARGE
     return primitive.fused.rules(primitive, needs, residuals, g, *rest) if large else None
 
 

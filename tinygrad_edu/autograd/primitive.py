@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy
+from numpy import ndarray
 
 from ..backend import Array, array_module, device_of
 from ..errors import DeviceError, GradientError, ShapeError, choice, message
@@ -233,7 +234,7 @@ class Primitive:
         trace = state.trace
         try:
             if trace is None:
-                xp = numpy if type(data) is numpy.ndarray else array_module(data)
+                xp = numpy if type(data) is ndarray else array_module(data)
                 y = self.fused.forward(self, arrays, attributes) if first.size >= LARGE and xp is numpy else None
                 if y is None:
                     y = self.forward(xp, *arrays, **attributes)
@@ -246,7 +247,7 @@ class Primitive:
         residuals = None
         if self.has_residuals:
             y, residuals = y
-        if type(y) is not numpy.ndarray and trace is None:
+        if type(y) is not ndarray and trace is None:
             y = as_array(y)
         if tracked and self.differentiable and state.grad_enabled and (type(y) is tuple or y.dtype.kind == "f"):
             if not self.has_rule:
@@ -283,7 +284,7 @@ class Primitive:
         """The call without Tensors: inside gradient rules, or by a user on plain arrays."""
         known = large = False
         for a in arrays:
-            if type(a) is numpy.ndarray:
+            if type(a) is ndarray:
                 known, large = True, large or a.size >= LARGE
             elif type(a) is list or type(a) is tuple:
                 raise TypeError(self._not_an_operand(a))
@@ -302,7 +303,7 @@ class Primitive:
             raise
         if self.has_residuals:
             y = y[0]
-        return y if type(y) is numpy.ndarray or trace is not None else as_array(y)
+        return y if type(y) is ndarray or trace is not None else as_array(y)
 
     def _settle(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments of one dtype: NumPy scalars become weak Python numbers, mixed floats and integers are promoted.

@@ -21,8 +21,8 @@ _VECTOR_CODE = ("exp", "log", "tanh")
 
 
 class Operation:
-    """A function of arrays as fused loops; `kinds` is the form of what it returns. Only the thread that made it runs it:
-    the arrays in between lie in memory that it shares with others."""
+    """A function of arrays as fused loops, for the thread that made it: what is needed in between lies in memory that
+    all of the thread's operations share. `kinds` is the form of what it returns."""
 
     def __init__(self, program: Program, kinds: Any):
         self._run, self._kinds = Planned(program, memory=scratch), kinds

@@ -206,8 +206,8 @@ def program(
 
     `buffers` says for each slot in which piece of memory its array lies; only arrays in different pieces are known
     not to overlap, and without it none are. Without `scratch` it has to be told what to `work_in`. Fewer threads are
-    used where the work is not worth it or the pool has fewer when the program runs. Raises ImportError without llvmlite, RuntimeError if a product needs a BLAS and none
-    was found.
+    used where the work is not worth it or the pool has fewer when the program runs. Raises ImportError without
+    llvmlite, RuntimeError if a product needs a BLAS and none was found.
     """
     slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
