@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy
 from numpy import ndarray
 
-from ..backend import Array, array_module, device_of
+from ..backend import Array, array_module, device_of, sum_over
 from ..errors import DeviceError, GradientError, ShapeError, choice, message
 from ..state import state
 from .tensor import Tensor
@@ -471,7 +471,7 @@ def sum_to(xp: Any, a: Array, *, shape: tuple[int, ...], out: Any = None) -> Any
     `broadcast_to`."""
     lead = a.ndim - len(shape)
     stretched = tuple(i for i in range(a.ndim) if i < lead or shape[i - lead] != a.shape[i])
-    y = a.sum(axis=stretched, keepdims=True, dtype=a.dtype).reshape(shape)
+    y = sum_over(a, stretched).reshape(shape).astype(a.dtype, copy=False)
     if out is None:
         return y
     out[...] = y
