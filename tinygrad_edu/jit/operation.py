@@ -13,7 +13,7 @@ from .passes import optimize
 from .planned import Planned
 from .program import Program
 
-WORTH = 1 << 19
+WORTH = 1 << 22
 """Steps on elements, beyond one for each, from which on loops save more time than it takes to make them, soon."""
 _SLOW = 8
 """Steps in the time of a function that NumPy has no vector code for."""
