@@ -38,6 +38,7 @@ def always(monkeypatch, calls):
     for name in ("primitive", "engine"):  # not the function of that name
         monkeypatch.setattr(sys.modules[f"tinygrad_edu.autograd.{name}"], "LARGE", 1)
     monkeypatch.setattr(operation, "WORTH", -(1 << 60))
+    monkeypatch.setattr(operation, "WORTH_ANY", -(1 << 60))
     return calls
 
 
@@ -74,6 +75,7 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_what_is_worth_it_runs_as_loops(name, threads, calls, monkeypatch):
     monkeypatch.setattr(operation, "WORTH", 1 << 16)
+    monkeypatch.setattr(operation, "WORTH_ANY", 1 << 16)
     data = np.random.default_rng(0).normal(size=(2048, 96)).astype("float32")
 
     def both():
@@ -201,3 +203,27 @@ def test_programs_share_the_memory_they_work_in(monkeypatch):
     assert len(used) == 4
     assert len(starts) <= 2  # those that grew
     assert all(start % memory.ALIGNMENT == 0 for start in starts)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_loop_for_all_lengths(threads, calls, monkeypatch):
+    made, program = [], native.program
+    monkeypatch.setattr(native, "program", lambda *args, **options: made.append(args) or program(*args, **options))
+    pool.set_threads(threads)
+    try:
+        for shape in [(1 << 16,), (70_001,), (3, 30_011), (130, 3, 401)]:
+            a = np.random.default_rng(0).normal(size=shape).astype("float32")
+            a.flat[[5, 6, -1]] = np.nan, -np.inf, np.inf
+            x = tg.tensor(a, requires_grad=True)
+            tg.gelu(x).backward(tg.ones(shape))
+            with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+                patch.setenv("TINYGRAD_EDU_FAST", "0")
+                y = tg.tensor(a, requires_grad=True)
+                expected = tg.gelu(y)
+                expected.backward(tg.ones(shape))
+            np.testing.assert_allclose(tg.gelu(x).detach().numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=1e-5, atol=1e-6)
+    finally:
+        pool.set_threads(None)
+    assert all(calls)
+    assert len(made) == 2  # one for the values, one for the gradients

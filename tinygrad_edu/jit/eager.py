@@ -1,9 +1,10 @@
 """Large work in eager mode: an operation of several steps, or the gradient rules of one, as fused loops.
 
 NumPy runs `g * (1 - y * y)` as three loops, each through memory, and has no vector code for `erf`. Such a function is
-recorded once for shapes, dtypes and strides, as a whole step is under `jit`, and becomes machine code. LLVM takes some
-tens of milliseconds for that (the disk keeps the result), so there must be enough work to be worth the wait. This
-depends on the shapes alone, never on how often a call was made: equal calls give equal bits, also after a resumption.
+recorded once, as a whole step is under `jit`, and becomes machine code: what is element-wise for arrays of any length,
+all else for its shapes, dtypes and strides. LLVM takes some tens of milliseconds for that (the disk keeps the result),
+so there must be enough work to be worth the wait. This depends on the shapes alone, never on how often a call was
+made: equal calls give equal bits, also after a resumption.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
+from numpy import ndarray
 
 from ..autograd import Primitive
 from ..errors import TraceError
@@ -22,18 +24,17 @@ from ..kernels.registry import has_compiler
 from ..state import Switch
 from ..tree import leaves, rebuild
 
-if TYPE_CHECKING:
-    from .operation import Operation
-
 KINDS = ("elementwise", "reduction", "composite")
 """Of primitives that become loops."""
 OPERATIONS = 256
 """How many are kept in each thread, those used last."""
+FEW = 16
+"""Elements of the arrays with which an element-wise function is recorded."""
 
 
 class _Here(threading.local):
     def __init__(self) -> None:
-        self.operations: OrderedDict[Any, Operation | None] = OrderedDict()
+        self.operations: OrderedDict[Any, Callable[[list[Any]], Any] | None] = OrderedDict()
 
 
 _here = _Here()
@@ -43,9 +44,9 @@ def forward(primitive: Primitive, arrays: Sequence[Any], attributes: dict[str, A
     """What a primitive makes of arrays; None where its own function is as fast."""
     if primitive.kind not in KINDS or primitive.has_residuals or not has_compiler():
         return None
-    if primitive.is_single and len({a.shape for a in arrays if hasattr(a, "shape")}) == 1:
+    if primitive.is_single and _are_alike(arrays):
         return None
-    return _run(primitive.forward, primitive, arrays, attributes)
+    return _run(primitive, primitive.forward, primitive, arrays, attributes)
 
 
 def rules(
@@ -61,24 +62,31 @@ def rules(
             return [d if need else None for d, need in zip(found, needs, strict=True)]
         return [rule(*parts, **attributes) if need else None for rule, need in zip(primitive.vjps, needs, strict=False)]
 
-    what = primitive.vjps or primitive.joint, *needs
-    found: list[Any] | None = _run(what, gradients, (residuals, g, y, *args), attributes)
+    which = primitive.vjps or primitive.joint, *needs
+    found: list[Any] | None = _run(primitive, which, gradients, (residuals, g, y, *args), attributes)
     return found
 
 
-def _run(what: Any, function: Callable[..., Any], given: Sequence[Any], attributes: dict[str, Any]) -> Any:
+def _are_alike(parts: Sequence[Any]) -> bool:
+    return len({a.shape for a in parts if hasattr(a, "shape")}) == 1
+
+
+def _run(
+    primitive: Primitive, which: Any, function: Callable[..., Any], given: Sequence[Any], attributes: dict[str, Any]
+) -> Any:
     parts = list(leaves(given))
     if float in map(type, parts):  # which may be another one in each call
         return None
-    arrays = [a for a in parts if type(a) is numpy.ndarray]
-    forms = [(a.shape, a.strides, a.dtype) if type(a) is numpy.ndarray else a for a in parts]
-    key = (what, pool.threads(), *forms, *attributes.items())
+    arrays = [a for a in parts if type(a) is ndarray]
+    any_length = primitive.kind == "elementwise" and _are_alike(arrays) and all(a.flags.c_contiguous for a in arrays)
+    forms = [a if type(a) is not ndarray else a.dtype if any_length else (a.shape, a.strides, a.dtype) for a in parts]
+    key = (which, pool.threads(), any_length, *forms, *attributes.items())
     operations = _here.operations
     try:
         operation = operations[key]
         operations.move_to_end(key)
     except KeyError:
-        operation = operations[key] = _recorded(function, given, arrays, attributes)
+        operation = operations[key] = _recorded(any_length, function, given, attributes)
         if len(operations) > OPERATIONS:
             operations.popitem(last=False)
     except TypeError:  # something that cannot be hashed
@@ -87,21 +95,24 @@ def _run(what: Any, function: Callable[..., Any], given: Sequence[Any], attribut
 
 
 def _recorded(
-    function: Callable[..., Any], given: Sequence[Any], arrays: list[Any], attributes: dict[str, Any]
-) -> Operation | None:
-    """The function as a plan; None if that is not worth it."""
-    from .operation import Operation, is_worth
+    any_length: bool, function: Callable[..., Any], given: Sequence[Any], attributes: dict[str, Any]
+) -> Callable[[list[Any]], Any] | None:
+    """The function as loops; None if there are none, or they are not worth it."""
+    from . import operation
     from .trace import Trace
 
     def of_arrays(*tracers: Any) -> Any:
         rest = iter(tracers)
-        parts = (next(rest) if type(a) is numpy.ndarray else a for a in leaves(given))
+        parts = (next(rest) if type(a) is ndarray else a for a in leaves(given))
         return function(*rebuild(given, parts), **attributes)
 
+    arrays = [a for a in leaves(given) if type(a) is ndarray]
+    if any_length:
+        arrays = [numpy.zeros(FEW, a.dtype) for a in arrays]
     trace = Trace()
     try:
-        with Switch("grad_enabled", False):
+        with Switch("grad_enabled", False), numpy.errstate(all="ignore"):
             kinds = trace.run(of_arrays, tuple(arrays), {})
     except TraceError:  # it looks at values
         return None
-    return Operation(trace.program, kinds) if is_worth(trace.program) else None
+    return (operation.of_any_length if any_length else operation.of_one_shape)(trace.program, kinds)

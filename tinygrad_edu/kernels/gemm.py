@@ -83,7 +83,7 @@ def rows_of(a: Any) -> tuple[bool, int] | None:
     return None
 
 
-def share_of(code: llvm.Code, who: str, length: int, granularity: int) -> tuple[str, str]:
+def share_of(code: llvm.Code, who: str, length: int | str, granularity: int) -> tuple[str, str]:
     """The first position of a thread's share of `length`, and the one after its last."""
     thread, threads = (word.removeprefix("i64 ") for word in who.split(", "))
     after = code.value(f"add i64 {thread}, 1")

@@ -30,17 +30,19 @@ _TRANSCENDENTAL = 20  # additions in the time of one such function
 _WORTH_SHARING = 4_000.0  # of one step: beyond, all threads share it
 _WORTH_WAKING = 30_000.0  # saved in all: beyond, a program uses the pool, whose workers may have to be woken
 _INLINED = 40  # steps of a program; beyond, they are functions apart: LLVM's time grows faster than a function
+MANY = 1 << 24  # elements of a loop that gets its length when it runs: so many that it is worth sharing
 _BRIEF = 20_000.0  # of a whole program: within, Python's lock is kept, for another thread may hold it for 5 ms
 
 
 @dataclass(frozen=True)
 class Launch:
     """Fused loops over the arrays in those slots of the table of pointers, inputs before outputs, and with the numbers
-    in those slots of the table of scalars."""
+    in those slots of the table of scalars. A single loop may be as long as the number in the slot `length` says."""
 
     loops: Loops
     arrays: tuple[int, ...]
     scalars: tuple[int, ...] = ()
+    length: int | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.loops.inputs) + len(self.loops.outputs), self.loops.scalars)
@@ -209,7 +211,9 @@ def program(
     used where the work is not worth it or the pool has fewer when the program runs. Raises ImportError without
     llvmlite, RuntimeError if a product needs a BLAS and none was found.
     """
-    slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
+    used = [slot for step in steps for slot in (*step.reads, *step.writes)]
+    used += [step.length for step in steps if isinstance(step, Launch) and step.length is not None]
+    slots = 1 + max(used, default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
     large = [step for step in steps if _calls_blas(step)]
     library = blas.find()
@@ -376,7 +380,9 @@ def _call_launch(code: llvm.Code, step: Launch, name: str, who: str) -> None:
     for i, slot in enumerate(step.scalars):
         value = _slot(code, slot, "scalars", "double")
         code.add(f"store double {value}, ptr {code.value(f'getelementptr double, ptr %numbers, i64 {i}')}")
-    start, stop = share_of(code, who, *split(step.loops)[1:])
+    _, length, granularity = split(step.loops)
+    given = length if step.length is None else _slot(code, step.length, type="i64")
+    start, stop = share_of(code, who, given, granularity)
     code.add(f"call void @{name}(ptr %table, ptr %numbers, i64 {start}, i64 {stop})")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped"}
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
-WORTH_CALLING = 100_000.0
+WORTH_CALLING = 200_000.0
 """Nanoseconds, as `native` estimates them, from which on a call in eager mode is worth a program of its own. That takes
 LLVM 20 to 150 ms and saves each call about as much as it takes itself. This must not depend on how often a shape was
 met: a run that is resumed starts to count anew, and its numbers would differ in the last place."""
