@@ -156,27 +156,31 @@ def test_gradients_have_memory_of_their_own(always):
 
 
 def test_each_thread_has_its_own(always):
-    """They share no memory while they run."""
-    data = np.random.default_rng(0).normal(size=(300, 40)).astype("float32")
-    w, b = tg.ones((40,)), tg.zeros((40,))
+    """They share no memory while they run, which they do at the same time: the pool, which one at a time may use, is
+    not asked."""
+    pool.set_threads(1)
+    data = np.random.default_rng(0).normal(size=(4000, 40)).astype("float32")
 
-    def gradient(factor, found):
-        for _ in range(20):
-            x = tg.tensor(data * factor, requires_grad=True)
-            tg.square(tg.layer_norm(x, w, b)).sum().backward()
-            found.append(x.grad.numpy().copy())
+    def gradient(seed, found):
+        for _ in range(40):
+            inputs = [tg.tensor(a, requires_grad=True) for a in (np.roll(data, seed), data[0], data[1])]
+            tg.layer_norm(*inputs).backward(tg.tensor(np.roll(data, 3 * seed)))
+            found.append([t.grad for t in inputs])
 
-    alone, together = [], [[], []]
-    gradient(1.0, alone)
-    workers = [threading.Thread(target=gradient, args=(1.0, found)) for found in together]
+    alone, together = [[], []], [[], []]
+    for seed in (0, 1):
+        gradient(seed, alone[seed])
+    workers = [threading.Thread(target=gradient, args=(seed, together[seed])) for seed in (0, 1)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    for found in together:
-        assert len(found) == 20
-        for g in found:
-            np.testing.assert_array_equal(g, alone[0])
+    pool.set_threads(None)
+    for seed in (0, 1):
+        assert len(together[seed]) == 40
+        for found in together[seed]:
+            for g, e in zip(found, alone[seed][0], strict=True):
+                np.testing.assert_array_equal(g.numpy(), e.numpy())
 
 
 def test_a_frozen_argument_gets_no_gradient(always):
