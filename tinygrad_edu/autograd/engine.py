@@ -157,7 +157,8 @@ def propagate(
                 _check_saved(node)
             if create_graph:
                 args, y = _link(node)
-            vjps, ds = primitive.vjps, None
+            vjps: Any = primitive.vjps
+            ds = None
             if vjps is None or (type(g) is ndarray and g.size >= LARGE):
                 if primitive is PICK:
                     _collect(node, g, cotangents, heap)
@@ -170,7 +171,7 @@ def propagate(
             for i, edge in enumerate(edges):
                 if edge is None or (needed is not None and edge not in needed):
                     continue
-                d = vjps[i](g, y, *args, **attributes) if ds is None else ds[i]  # type: ignore[index]
+                d = vjps[i](g, y, *args, **attributes) if ds is None else ds[i]
                 if d is None:
                     continue
                 if type(edge) is Node:
