@@ -1,6 +1,8 @@
 """Devices, random numbers, memory, and the thread-local defaults."""
 
 import contextlib
+import itertools
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from scipy import stats
 
 import tinygrad_edu as tg
 from tinygrad_edu import backend
-from tinygrad_edu.backend import devices
+from tinygrad_edu.backend import devices, sum_over
 from tinygrad_edu.backend.random import KEYED, philox_words
 
 CPU = tg.device("cpu")
@@ -516,3 +518,39 @@ def test_both_devices_draw_the_same_numbers():
         np.testing.assert_array_equal(on_cpu, on_cuda)
     # log, cos and sin may differ in the last bit of a float64, which float32 almost always rounds away
     np.testing.assert_array_max_ulp(normal_cpu, normal_cuda, maxulp=1)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "bool"])
+@pytest.mark.parametrize("shape", [(300, 16), (40, 25, 8), (4096, 1), (7, 3, 5), (2, 5000), (0, 4)])
+@pytest.mark.parametrize("order", ["C", "F", "gaps"])
+def test_sums_over_any_axes(dtype, shape, order):
+    values = np.random.default_rng(0).normal(size=(*shape[:-1], 2 * shape[-1])) * 10
+    a = values.astype(dtype)[..., ::2]
+    a = a if order == "gaps" else a.copy(order)
+    for count in range(len(shape) + 1):
+        for axes in itertools.combinations(range(len(shape)), count):
+            for keepdims in (False, True):
+                found, expected = sum_over(a, axes, keepdims), a.sum(axis=axes, keepdims=keepdims)
+                exact = a.astype("float64").sum(axis=axes, keepdims=keepdims)
+                size = np.abs(a.astype("float64")).sum(axis=axes, keepdims=keepdims).max(initial=1.0)
+                assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+                slack = np.finfo(dtype).eps * size * 4 if a.dtype.kind == "f" else 0
+                np.testing.assert_allclose(found, expected if a.dtype == "float16" else exact, rtol=0, atol=slack)
+                out = np.empty(expected.shape, expected.dtype)
+                assert sum_over(a, axes, keepdims, out) is out
+                np.testing.assert_allclose(out, found, rtol=0, atol=slack)  # NumPy's own differ in the last place
+
+
+def test_sums_of_what_is_no_number():
+    a = np.ones((4096, 4), "float32")
+    a[3, 0], a[5, 1] = math.nan, math.inf
+    np.testing.assert_array_equal(sum_over(a, (0,)), [math.nan, math.inf, 4096.0, 4096.0])
+    a[9, 1] = -math.inf
+    with pytest.warns(RuntimeWarning, match="invalid value"):  # as NumPy's own sum
+        np.testing.assert_array_equal(sum_over(a, (0,)), [math.nan, math.nan, 4096.0, 4096.0])
+
+
+def test_sums_over_rows_are_as_exact_as_by_pairs():
+    a = np.random.default_rng(1).uniform(size=(1 << 16, 16)).astype("float32")
+    exact = a.sum(axis=0, dtype="float64")
+    assert np.abs(sum_over(a, (0,)) - exact).max() < np.abs(a.sum(axis=0) - exact).max()

@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu.errors import ShapeError
-from tinygrad_edu.layers import LSTM, Activation, Dense, Dropout, Flatten, Input, Layer, Reshape
+from tinygrad_edu.layers import LSTM, Activation, Add, Dense, Dropout, Flatten, Input, Layer, Reshape
 from tinygrad_edu.models import Model, Sequential, load_model
 
 RANDOM = np.random.default_rng(0)
@@ -619,3 +619,27 @@ def test_a_mask_by_keyword_reaches_the_layers_inside():
     both = Model([symbol, Input((4, 3))], symbol * 1.0)
     with pytest.raises(TypeError, match="Model: expected a mask for one input, received one for list"):
         both([x, x], mask=mask)
+
+
+def test_values_that_no_later_layer_needs_are_let_go():
+    made, alive = [], []
+
+    class Watched(Layer):
+        def call(self, x):
+            alive.append(sum(reference() is not None for reference in made))
+            y = x + 1.0
+            made.append(weakref.ref(y))
+            return y
+
+    x = Input((3,))
+    y = first = Watched()(x)
+    for _ in range(4):
+        y = Watched()(y)
+    model = Model(x, Add()([y, first]))
+    made.clear()
+    alive.clear()
+    for _ in range(2):
+        np.testing.assert_array_equal(model(tg.zeros((2, 3))).numpy(), np.full((2, 3), 6.0))
+    assert alive == [0, 1, 2, 2, 2] * 2  # the first, which is added in the end, and the one before
+    copied = copy.deepcopy(model)
+    np.testing.assert_array_equal(copied(tg.zeros((2, 3))).numpy(), np.full((2, 3), 6.0))

@@ -11,11 +11,13 @@ from collections.abc import Collection, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
+from numpy import ndarray
+
 from ..backend import array_module, device_of
 from ..errors import DeviceError, GradientError, ShapeError, message
 from ..state import Switch, state
 from . import writes
-from .primitive import PICK, Node, Primitive, Spec, split_outputs, sum_to
+from .primitive import LARGE, PICK, Node, Primitive, Spec, split_outputs, sum_to
 from .tensor import Tensor
 from .tracer import Tracer, live
 
@@ -155,18 +157,21 @@ def propagate(
                 _check_saved(node)
             if create_graph:
                 args, y = _link(node)
-            vjps = primitive.vjps
-            if vjps is None:
+            vjps: Any = primitive.vjps
+            ds = None
+            if vjps is None or (type(g) is ndarray and g.size >= LARGE):
                 if primitive is PICK:
                     _collect(node, g, cotangents, heap)
                     continue
                 needs = [edge is not None and (needed is None or edge in needed) for edge in edges]
                 residuals = None if create_graph else node.residuals
-                ds = primitive.joint(needs, residuals, g, y, *args, **attributes)
+                ds = _by_loops(primitive, needs, residuals, g, y, args, attributes)
+                if vjps is None and ds is None:
+                    ds = primitive.joint(needs, residuals, g, y, *args, **attributes)
             for i, edge in enumerate(edges):
                 if edge is None or (needed is not None and edge not in needed):
                     continue
-                d = vjps[i](g, y, *args, **attributes) if vjps else ds[i]
+                d = vjps[i](g, y, *args, **attributes) if ds is None else ds[i]
                 if d is None:
                     continue
                 if type(edge) is Node:
@@ -254,6 +259,13 @@ def without_graph(array: Any) -> Tensor:
     node.saved = node.output = node.residuals = None
     node.sequence, node.shape, node.dtype = writes.next_sequence(), array.shape, array.dtype
     return Tensor(array, True, node)
+
+
+def _by_loops(primitive: Primitive, needs: list[bool], residuals: Any, g: Any, *rest: Any) -> Any:
+    """The gradients by fused loops, where that is faster; of cotangents that are large arrays on the CPU."""
+    given = [part for part in g if part is not None] if type(g) is list else [g]
+    large = all(type(part) is ndarray for part in given) and max(part.size for part in given) >= LARGE
+    return primitive.fused.rules(primitive, needs, residuals, g, *rest) if large else None
 
 
 def _freed(node: Node) -> GradientError:

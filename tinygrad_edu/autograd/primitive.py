@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import inspect
 import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy
+from numpy import ndarray
 
-from ..backend import Array, array_module, device_of
+from ..backend import Array, array_module, device_of, sum_over
 from ..errors import DeviceError, GradientError, ShapeError, choice, message
 from ..state import state
 from .tensor import Tensor
@@ -19,6 +22,8 @@ from .writes import next_sequence
 KINDS = ("elementwise", "reduction", "view", "gemm", "composite", "opaque", "random", "effect")
 primitives: dict[str, Primitive] = {}
 """Every primitive by its name."""
+LARGE = 1 << 16
+"""Elements from which on it is asked whether an operation or a gradient rule can run as fused loops."""
 
 
 class Spec(NamedTuple):
@@ -94,6 +99,10 @@ class Primitive:
     if one requires grad; without a Tensor it just computes. See `primitive` for how one is made.
     """
 
+    fused: ClassVar[Any] = None
+    """What runs operations (`forward`) and gradient rules (`rules`) on large arrays of NumPy's as fused loops, or
+    returns None: `jit.eager`, once that is imported."""
+
     def __init__(
         self,
         forward: Callable[..., Any],
@@ -149,6 +158,14 @@ class Primitive:
         parameters = inspect.signature(self.forward).parameters.values()
         return inspect.Signature([p for p in parameters if p.name not in ("xp", "out")])
 
+    @functools.cached_property
+    def is_single(self) -> bool:
+        """Whether it is, by its expression, one function of NumPy's for each element."""
+        steps = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Call)
+        return (
+            self.expression != "" and sum(isinstance(node, steps) for node in ast.walk(ast.parse(self.expression))) < 2
+        )
+
     def defvjp(self, *vjps: Callable[..., Any] | None) -> None:
         """Sets the gradient rules: one `lambda g, y, *arguments, **attributes` per argument, None where there is none.
 
@@ -200,7 +217,7 @@ class Primitive:
                 else:
                     edges.append(None)
                 if dtype is None:
-                    dtype = data.dtype
+                    dtype, first = data.dtype, data
                 elif data.dtype is not dtype:
                     plain = False
             else:
@@ -217,8 +234,10 @@ class Primitive:
         trace = state.trace
         try:
             if trace is None:
-                xp = numpy if type(data) is numpy.ndarray else array_module(data)
-                y = self.forward(xp, *arrays, **attributes)
+                xp = numpy if type(data) is ndarray else array_module(data)
+                y = self.fused.forward(self, arrays, attributes) if first.size >= LARGE and xp is numpy else None
+                if y is None:
+                    y = self.forward(xp, *arrays, **attributes)
             else:
                 arrays = trace.lift_arguments(args, arrays)
                 y = trace.record(self, arrays, attributes)
@@ -228,7 +247,7 @@ class Primitive:
         residuals = None
         if self.has_residuals:
             y, residuals = y
-        if type(y) is not numpy.ndarray and trace is None:
+        if type(y) is not ndarray and trace is None:
             y = as_array(y)
         if tracked and self.differentiable and state.grad_enabled and (type(y) is tuple or y.dtype.kind == "f"):
             if not self.has_rule:
@@ -263,10 +282,10 @@ class Primitive:
 
     def _compute(self, arrays: list[Any], attributes: dict[str, Any]) -> Any:
         """The call without Tensors: inside gradient rules, or by a user on plain arrays."""
-        known = False
+        known = large = False
         for a in arrays:
-            if type(a) is numpy.ndarray:
-                known = True
+            if type(a) is ndarray:
+                known, large = True, large or a.size >= LARGE
             elif type(a) is list or type(a) is tuple:
                 raise TypeError(self._not_an_operand(a))
         if not known and not any(hasattr(a, "dtype") for a in arrays):
@@ -274,7 +293,9 @@ class Primitive:
         trace = state.trace
         try:
             if trace is None:
-                y = self.forward(array_module(*arrays), *arrays, **attributes)
+                y = self.fused.forward(self, arrays, attributes) if large else None
+                if y is None:
+                    y = self.forward(array_module(*arrays), *arrays, **attributes)
             else:
                 y = trace.record(self, [trace.lift(a) if hasattr(a, "dtype") else a for a in arrays], attributes)
         except (ValueError, TypeError, IndexError) as error:
@@ -282,7 +303,7 @@ class Primitive:
             raise
         if self.has_residuals:
             y = y[0]
-        return y if type(y) is numpy.ndarray or trace is not None else as_array(y)
+        return y if type(y) is ndarray or trace is not None else as_array(y)
 
     def _settle(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Arguments of one dtype: NumPy scalars become weak Python numbers, mixed floats and integers are promoted.
@@ -450,7 +471,7 @@ def sum_to(xp: Any, a: Array, *, shape: tuple[int, ...], out: Any = None) -> Any
     `broadcast_to`."""
     lead = a.ndim - len(shape)
     stretched = tuple(i for i in range(a.ndim) if i < lead or shape[i - lead] != a.shape[i])
-    y = a.sum(axis=stretched, keepdims=True, dtype=a.dtype).reshape(shape)
+    y = sum_over(a, stretched).reshape(shape).astype(a.dtype, copy=False)
     if out is None:
         return y
     out[...] = y

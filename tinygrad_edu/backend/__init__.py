@@ -7,11 +7,12 @@ from .devices import (
 from .dtypes import as_dtype
 from .malloc import keep_freed_memory
 from .random import Generator, default_generator, seed
+from .sums import sum_over
 
 __all__ = [
     "Array", "Device", "Generator", "array_module", "as_dtype", "chosen_device", "cuda_status", "default_device",
     "default_generator", "device", "device_of", "failures_raise", "memory_in_use", "seed", "special_functions",
-    "synchronize", "to_device", "to_host", "use_device",
+    "sum_over", "synchronize", "to_device", "to_host", "use_device",
 ]
 
 keep_freed_memory()

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
-import numpy
-
+from ..kernels.memory import ALIGNMENT
 from .fusion import Fusion
 from .program import Program, Variable
-
-ALIGNMENT = 64
-"""Bytes: a cache line, and the longest vector."""
 
 
 @dataclass
@@ -99,13 +95,6 @@ def _offset(block: Block) -> int:
 
 def _rounded(size: int) -> int:
     return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
-
-
-def buffer(size: int) -> numpy.ndarray[tuple[int], numpy.dtype[numpy.uint8]]:
-    """So many bytes, aligned."""
-    raw = numpy.empty(size + ALIGNMENT, numpy.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
 
 
 def peak(blocks: Iterable[Block]) -> int:

@@ -6,19 +6,19 @@ function of machine code.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native, products
+from ..kernels.memory import address, buffer
 from ..kernels.registry import has_compiler, is_contiguous
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
-from .memory import buffer, copied, lifetimes, place, shared
+from .memory import copied, lifetimes, place, shared
 from .passes import is_joined, optimize
 from .program import Call, Captured, Gradient, Program, Scalar, Variable, leaves, new_variable
 from .replay import Replay
@@ -50,7 +50,7 @@ class Planned(Replay):
         codes, steps: the pieces of machine code, and what each does.
     """
 
-    def __init__(self, program: Program, compiled: bool | None = None):
+    def __init__(self, program: Program, compiled: bool | None = None, memory: Callable[[int], Any] = buffer):
         self.compiled = has_compiler() if compiled is None else compiled
         self.recorded = program
         self.program = optimize(program, join=self.compiled)
@@ -72,7 +72,7 @@ class Planned(Replay):
         self.lifetimes = lifetimes(self.fusion, self.program, planned, self.homes)
         self.blocks = shared(self.fusion, copied(self.lifetimes), self.homes)
         self.size = place(self.blocks.values())
-        self._arrays = self._static_arrays()
+        self._arrays = self._static_arrays(memory(self.size))
         self._named = self._views_by_name()
         self.codes: list[native.Program] = []
         self.steps: list[list[native.Step]] = []
@@ -181,9 +181,8 @@ class Planned(Replay):
         """Whether a unit does nothing, for its operands are made in their places."""
         return self.compiled and is_joined(unit.calls[0])
 
-    def _static_arrays(self) -> dict[Variable, Any]:
+    def _static_arrays(self, memory: Any) -> dict[Variable, Any]:
         """The arrays that are at the same place in each call: captured ones, what lies in the buffer, their views."""
-        memory = buffer(self.size)
         found: dict[Variable, Any] = {v: s.array for v, s in self.program.inputs.items() if type(s) is Captured}
         found |= {v: target.array for v, target in self.targets.items()}
         for v in self.blocks:
@@ -387,15 +386,6 @@ class Planned(Replay):
         start = address(array)
         gaps = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
         return 0, start, start + gaps + array.itemsize
-
-
-_HEAD = object.__basicsize__
-
-
-def address(array: Any) -> int:
-    """Where the first element is. An ndarray is Python's head of an object and then this address (NumPy's C API,
-    `PyArrayObject`); `__array_interface__` takes ten times as long."""
-    return ctypes.c_size_t.from_address(id(array) + _HEAD).value
 
 
 def _is_whole(target: Captured) -> bool:

@@ -152,7 +152,8 @@ def jit(function: Callable[..., Any] | None = None, *, cache_size: int = 32, fus
     Args:
         function: returns tensors, arrays, numbers, or tuples, lists and dicts of them.
         cache_size: how many recordings are kept; the one not used for longest goes.
-        fuse: False replays the very operations, one by one, for results that are equal to eager mode's bit for bit; by
+        fuse: False replays the very operations, one by one, for results that are equal to eager mode's bit for bit
+            (without llvmlite, or where no array has 65536 elements, from which on eager mode may fuse as well); by
             default operations run together as loops, in planned memory, and round a little differently.
 
     Raises TraceError, which names the line, where the function needs a traced value: `if`, `float()`, `print`, NumPy.

@@ -84,7 +84,7 @@ def rows_of(a: Any) -> tuple[bool, int] | None:
     return None
 
 
-def share_of(code: llvm.Code, who: str, length: int, granularity: int) -> tuple[str, str]:
+def share_of(code: llvm.Code, who: str, length: int | str, granularity: int) -> tuple[str, str]:
     """The first position of a thread's share of `length`, and the one after its last: constants for a single thread,
     whose function LLVM then makes for them."""
     if who == "i64 0, i64 1":

@@ -22,6 +22,7 @@ from .cache import Code
 from .gemm import Gemm, gemm_text, is_small, share_of
 from .language import Kernel
 from .loops import REDUCTIONS, SOURCES, TRANSCENDENTAL, Loops, levels, split
+from .memory import address, buffer
 
 # What a step is thought to take on one thread, in nanoseconds, which need not be more than roughly right
 _PER_FLOP, _PER_GEMM_FLOP, _PER_BYTE, _PER_CALL = 0.03, 0.01, 0.05, 10.0
@@ -29,17 +30,19 @@ _TRANSCENDENTAL = 20  # additions in the time of one such function
 _WORTH_SHARING = 4_000.0  # of one step: beyond, all threads share it
 _WORTH_WAKING = 30_000.0  # saved in all: beyond, a program uses the pool, whose workers may have to be woken
 _INLINED = 40  # steps of a program; beyond, they are functions apart: LLVM's time grows faster than a function
+MANY = 1 << 24  # elements of a loop that gets its length when it runs: so many that it is worth sharing
 _BRIEF = 20_000.0  # of a whole program: within, Python's lock is kept, for another thread may hold it for 5 ms
 
 
 @dataclass(frozen=True)
 class Launch:
     """Fused loops over the arrays in those slots of the table of pointers, inputs before outputs, and with the numbers
-    in those slots of the table of scalars."""
+    in those slots of the table of scalars. A single loop may be as long as the number in the slot `length` says."""
 
     loops: Loops
     arrays: tuple[int, ...]
     scalars: tuple[int, ...] = ()
+    length: int | None = None
 
     def __post_init__(self) -> None:
         expected = (len(self.loops.inputs) + len(self.loops.outputs), self.loops.scalars)
@@ -145,7 +148,8 @@ def _operations(step: Step, transcendental: int) -> int:
     return total
 
 
-def _nanoseconds(step: Step) -> float:
+def nanoseconds(step: Step) -> float:
+    """What a step is thought to take on one thread."""
     per_flop = _PER_FLOP if isinstance(step, Launch) else _PER_GEMM_FLOP
     return _PER_CALL + per_flop * _operations(step, _TRANSCENDENTAL) + _PER_BYTE * traffic(step)
 
@@ -160,6 +164,9 @@ class Program:
     numbers that change into them before `run`. `threads` says how many threads it uses, `text` is its LLVM text. If it
     is one, `call` is what runs it: a function and its arguments. One thread at a time may run it; different programs
     may run at the same time.
+
+    Attributes:
+        scratch_bytes: of the memory that it works in; see `work_in`.
     """
 
     def __init__(self, text: str, slots: int, scalars: int, threads: int, brief: bool, scratch: int = 0):
@@ -172,14 +179,18 @@ class Program:
             self._table[slots : slots + 2] = library.sgemm, library.dgemm
             if library.set_threads:
                 self._table[slots + 2] = blas.one_thread_state().ctypes.data
-        self._scratch = numpy.empty(threads * scratch + 64, numpy.uint8)
-        self._table[slots + 3] = -(-self._scratch.ctypes.data // 64) * 64
+        self._slots, self.scratch_bytes = slots, threads * scratch
         self._tables = ctypes.c_void_p(self._table.ctypes.data), ctypes.c_void_p(self.scalars.ctypes.data)
         self._address = ctypes.c_void_p(self._code.addresses["program"])
         prototype = ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE
         types = [ctypes.c_int64] * 2 + [ctypes.c_void_p] * 3
         alone = prototype(None, *types)(self._code.addresses["program"])
         self.call = (alone, ctypes.c_int64(0), ctypes.c_int64(1), *self._tables, None)
+
+    def work_in(self, scratch: Any) -> None:
+        """Gives it `scratch_bytes` to work in, an array at a multiple of 64."""
+        self._scratch = scratch
+        self._table[self._slots + 3] = address(scratch)
 
     def run(self) -> None:
         """Runs all steps on what the tables point to, and returns when they are done."""
@@ -194,14 +205,19 @@ Place = tuple[int, int, int]
 """Where an array lies: the number of a piece of memory, the first byte in it and the one behind the last."""
 
 
-def program(steps: Sequence[Step], threads: int | None = None, places: Sequence[Place] | None = None) -> Program:
+def program(
+    steps: Sequence[Step], threads: int | None = None, places: Sequence[Place] | None = None, scratch: bool = True
+) -> Program:
     """The steps, in their order, as one program for that many threads (as many as the pool has, if not given).
 
     `places` says for each slot where its array lies, so that arrays are known not to overlap; without it none are.
-    Fewer threads are used where the work is not worth it or the pool has fewer when the program runs. Raises
-    ImportError without llvmlite, RuntimeError if a product needs a BLAS and none was found.
+    Without `scratch` it has to be told what to `work_in`. Fewer threads are used where the work is not worth it or the
+    pool has fewer when the program runs. Raises ImportError without llvmlite, RuntimeError if a product needs a BLAS
+    and none was found.
     """
-    slots = 1 + max((slot for step in steps for slot in (*step.reads, *step.writes)), default=-1)
+    used = [slot for step in steps for slot in (*step.reads, *step.writes)]
+    used += [step.length for step in steps if isinstance(step, Launch) and step.length is not None]
+    slots = 1 + max(used, default=-1)
     scalars = 1 + max((slot for step in steps if isinstance(step, Launch) for slot in step.scalars), default=-1)
     large = [step for step in steps if _calls_blas(step)]
     library = blas.find()
@@ -209,14 +225,17 @@ def program(steps: Sequence[Step], threads: int | None = None, places: Sequence[
         raise RuntimeError(message("program", "a BLAS library for large products", f"none, for {large[0]}"))
     threads = pool.threads() if threads is None else threads
     shared = [threads > 1 and _shared(step) for step in steps]
-    times = [_nanoseconds(step) for step in steps]
+    times = [nanoseconds(step) for step in steps]
     saved = sum(time for time, share in zip(times, shared, strict=True) if share) * (1 - 1 / threads)
     if saved < _WORTH_WAKING or not any(shared):
         threads, shared = 1, [False] * len(steps)
     guarded = bool(large and library and library.set_threads)
     text = _text(steps, shared, _barriers(steps, shared, places), threads, slots, guarded)
-    scratch = max((step.scratch_bytes for step in steps if isinstance(step, Task)), default=0)
-    return Program(text, slots, scalars, threads, sum(times) < _BRIEF, scratch)
+    scratch_bytes = max((step.scratch_bytes for step in steps if isinstance(step, Task)), default=0)
+    made = Program(text, slots, scalars, threads, sum(times) < _BRIEF, scratch_bytes)
+    if scratch:
+        made.work_in(buffer(made.scratch_bytes))
+    return made
 
 
 def _calls_blas(step: Step) -> bool:
@@ -225,7 +244,7 @@ def _calls_blas(step: Step) -> bool:
 
 def _shared(step: Step) -> bool:
     """Whether all threads take part in a step."""
-    if _nanoseconds(step) < _WORTH_SHARING:
+    if nanoseconds(step) < _WORTH_SHARING:
         return False
     if isinstance(step, Launch):
         _, length, granularity = split(step.loops)
@@ -370,7 +389,9 @@ def _call_launch(code: llvm.Code, step: Launch, name: str, who: str) -> None:
     for i, slot in enumerate(step.scalars):
         value = _slot(code, slot, "scalars", "double")
         code.add(f"store double {value}, ptr {code.value(f'getelementptr double, ptr %numbers, i64 {i}')}")
-    start, stop = share_of(code, who, *split(step.loops)[1:])
+    _, length, granularity = split(step.loops)
+    given = length if step.length is None else _slot(code, step.length, type="i64")
+    start, stop = share_of(code, who, given, granularity)
     code.add(f"call void @{name}(ptr %table, ptr %numbers, i64 {start}, i64 {stop})")
 
 

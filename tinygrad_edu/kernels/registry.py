@@ -21,14 +21,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy
 
 from . import blas, pool
+from .memory import address, scratch
 
 if TYPE_CHECKING:
     from .native import Program, Task
 
 RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped"}
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
-WORTH_CALLING = 200_000
-"""Operations or bytes from which on a call in eager mode is worth a program of its own."""
+WORTH_CALLING = 200_000.0
+"""Nanoseconds, as `native` estimates them, from which on a call in eager mode is worth a program of its own. That takes
+LLVM 20 to 150 ms and saves each call about as much as it takes itself. This must not depend on how often a shape was
+met: a run that is resumed starts to count anew, and its numbers would differ in the last place."""
 PROGRAMS = 256
 """How many programs eager mode keeps, those used last."""
 
@@ -184,8 +187,9 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     recipe, program = entry.recipe, entry.take()
     made = [None if form is None else numpy.empty(*form) for form in recipe.outputs]
     between = [numpy.empty(*form) for form in recipe.between]
-    slots = [0 if a is None else a.ctypes.data for a in (*arrays, *made, *between)]
+    slots = [0 if a is None else address(a) for a in (*arrays, *made, *between)]
     program.pointers[:] = slots[: len(program.pointers)]
+    program.work_in(scratch(program.scratch_bytes))
     try:
         program.run()
     finally:
@@ -212,7 +216,7 @@ class _Entry(NamedTuple):
 
         with contextlib.suppress(IndexError):
             return self.idle.pop()
-        return native.program(self.recipe.tasks, self.threads)
+        return native.program(self.recipe.tasks, self.threads, scratch=False)
 
 
 @functools.lru_cache(PROGRAMS)
@@ -220,7 +224,7 @@ def _entry(path: str, forms: Any, attributes: Any, threads: int) -> _Entry | Non
     from . import native
 
     made = recipe(path, [form and _Form(*form) for form in forms], dict(attributes))
-    if made is None or sum(native.flops(task) + native.traffic(task) for task in made.tasks) < WORTH_CALLING:
+    if made is None or sum(map(native.nanoseconds, made.tasks)) < WORTH_CALLING:
         return None
     there = [*forms, *made.outputs, *made.between]
     slots = [None if form is None else slot for slot, form in enumerate(there)]

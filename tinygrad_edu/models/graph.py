@@ -34,6 +34,17 @@ class Graph:
         self.input_layers = [_input_layer(symbol) for symbol in symbols_in(self.inputs)]
         self.nodes, met = self._explored(where)
         self.layers = self._sorted(met)
+        self._ending = self._last_needed()
+
+    def _last_needed(self) -> list[list[Symbol]]:
+        """For each call the symbols that no later one needs: their values need not wait for the end in memory."""
+        known = {id(symbol) for symbol in symbols_in(self.outputs)}
+        found: list[list[Symbol]] = []
+        for node in reversed(self.nodes):
+            symbols = {id(s): s for s in (*leaves(node.outputs), *node.inputs) if s is not None and id(s) not in known}
+            found.append([*symbols.values()])
+            known |= symbols.keys()
+        return found[::-1]
 
     def _given(self) -> dict[int, InputLayer]:
         """The input layers by the identity of their symbols."""
@@ -105,7 +116,7 @@ class Graph:
             values[id(symbol)] = layer(value, mask=None)  # which leaves the input its mask
         split = {id(symbol) for i, symbol in enumerate(symbols_in(self.outputs)) if i in before_activation}
         apart: dict[int, Any] = {}  # what comes before an activation
-        for node in self.nodes:
+        for node, ending in zip(self.nodes, self._ending, strict=True):
             args, keywords = mapped(lambda leaf: _value(values, leaf), (node.args, node.keywords))
             if split and id(node.outputs) in split:
                 before = apart[id(node.outputs)] = node.layer.run(node.layer.preactivation, *args, **keywords)
@@ -117,6 +128,9 @@ class Graph:
             for symbol, value in zip(leaves(node.outputs), leaves(y), strict=True):
                 if symbol is not None:
                     values.setdefault(id(symbol), value)  # what is an input stays as it is
+            for symbol in ending:
+                del values[id(symbol)]
+            args = keywords = y = value = None  # which would hold some of them
         wanted = enumerate(map(id, symbols_in(self.outputs)))
         outputs = (apart.get(key, values[key]) if i in before_activation else values[key] for i, key in wanted)
         return rebuild(self.outputs, outputs)

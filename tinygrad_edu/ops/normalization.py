@@ -23,9 +23,9 @@ from .shape import _reshape, check_arrays, normalize_axes
 
 def _normalize(xp: Any, x: Array, axes: tuple[int, ...], epsilon: float) -> tuple[Array, Array, Array, Array]:
     """(x - mean) / std, the mean, the variance, and 1 / std, over axes that are kept."""
-    average = x.mean(axis=axes, keepdims=True)
+    average = _mean.forward(xp, x, axes=axes, keepdims=True)
     y = x - average
-    variance = xp.square(y).mean(axis=axes, keepdims=True)
+    variance = _mean.forward(xp, xp.square(y), axes=axes, keepdims=True)
     inverse = 1.0 / xp.sqrt(variance + epsilon)
     y *= inverse
     return y, average, variance, inverse
@@ -199,19 +199,21 @@ def _batch_norm_rule(
     g, g_average, g_variance = g
     axes, shape = tuple(i for i in range(x.ndim) if i != axis), _along(x, (axis,))
     average, inverse = residuals or _statistics(x, axes, epsilon)
-    centred = x - average
-    h = centred * inverse
-    terms = []
-    if g is not None:
-        terms.append(_input_gradient(g * _reshape(weight, shape=shape), h, inverse, axes))
+    centred, n = x - average, count(x.shape, axes)
+    terms, of_weight, of_bias = [], None, None
+    if g is not None:  # with one weight for each mean, mean(q) and mean(q * h) are these two sums but for factors
+        of_bias = _sum(g, axes=axes, keepdims=True)
+        of_weight = _sum(g * centred, axes=axes, keepdims=True) * inverse
+        if needs[0]:
+            shared = of_bias * (1.0 / n) + centred * (inverse * of_weight * (1.0 / n))
+            terms.append(inverse * _reshape(weight, shape=shape) * (g - shared))
     if g_average is not None:
-        terms.append(broadcast_to(_reshape(g_average, shape=shape) * (1.0 / count(x.shape, axes)), shape=x.shape))
+        terms.append(broadcast_to(_reshape(g_average, shape=shape) * (1.0 / n), shape=x.shape))
     if g_variance is not None:
-        terms.append(_reshape(g_variance, shape=shape) * (2.0 / count(x.shape, axes)) * centred)
+        terms.append(_reshape(g_variance, shape=shape) * (2.0 / n) * centred)
     return [
         functools.reduce(operator.add, terms) if needs[0] else None,
-        _sum(g * h, axes=axes, keepdims=False) if needs[1] and g is not None else None,
-        _sum(g, axes=axes, keepdims=False) if needs[2] and g is not None else None,
+        *(None if part is None else _reshape(part, shape=weight.shape) for part in (of_weight, of_bias)),
     ]
 
 

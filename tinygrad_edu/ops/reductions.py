@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from ..autograd import Primitive, broadcast_to, cast, primitive
-from ..backend import Array
+from ..backend import Array, sum_over
 from ..errors import ShapeError, message
 from .elementwise import absolute, equal, exp, into, isfinite, not_equal, square, where
 from .shape import Axes, _concatenate, _flip, _pad, _reshape, normalize_axes, normalize_axis, ravel, transpose
@@ -45,10 +45,23 @@ def reduction(name: str, saves: str = "", expects: str = "arguments that fit tog
     return primitive("reduction", saves=tuple(saves), expects=expects)(forward)
 
 
-_sum, _mean, _any, _all = map(reduction, ("sum", "mean", "any", "all"))
+_any, _all = map(reduction, ("any", "all"))
 _max = reduction("max", "ay", "at least one element to choose from")
 _min = reduction("min", "ay", "at least one element to choose from")
 _prod = reduction("prod", "a")
+
+
+@primitive("reduction")
+def _sum(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    return sum_over(a, axes, keepdims, out)
+
+
+@primitive("reduction")
+def _mean(xp: Any, a: Array, *, axes: tuple[int, ...], keepdims: bool, out: Any = None) -> Any:
+    if xp is not numpy or a.dtype.char not in "fd" or not a.size:
+        return a.mean(axis=axes, keepdims=keepdims, out=out)
+    return xp.divide(sum_over(a, axes, keepdims), a.dtype.type(count(a.shape, axes)), out=out)
+
 
 _sum.defvjp(lambda g, y, a, axes, keepdims: stretched(restore(g, a.shape, axes), a.shape))
 
