@@ -11,6 +11,7 @@ from tinygrad_edu.jit import fusion, memory, passes, planned
 from tinygrad_edu.jit.planned import Planned
 from tinygrad_edu.jit.program import Variable
 from tinygrad_edu.jit.trace import Trace
+from tinygrad_edu.tree import leaves
 
 RANDOM = numpy.random.default_rng(0)
 X = RANDOM.standard_normal((4, 3)).astype("float32")
@@ -201,6 +202,48 @@ def test_an_output_takes_the_place_of_an_input_that_ends():
     made = [v for v in plan.blocks if v.shape == (4, 5)]
     assert len(made) == 2
     assert plan.blocks[made[0]] is plan.blocks[made[1]]
+
+
+def test_an_output_takes_the_place_of_an_input_of_another_shape():
+    plan = Planned(recorded(lambda x: tg.exp((x @ W).reshape((2, 2, 5))).reshape((4, 5)) @ W.T, X), compiled=True)
+    product, exponential = (next(v for v in plan.blocks if v.shape == shape) for shape in ((4, 5), (2, 2, 5)))
+    assert plan.blocks[product] is plan.blocks[exponential]
+    function = tg.jit(lambda x: tg.exp((x @ W).reshape((2, 2, 5))).reshape((4, 5)) @ W.T)
+    for _ in range(2):
+        expected = numpy.exp(X @ W.numpy()) @ W.numpy().T
+        numpy.testing.assert_allclose(function(tg.tensor(X)).numpy(), expected, rtol=1e-5)
+
+
+def test_an_output_takes_not_the_place_of_an_input_that_lies_otherwise():
+    plan = Planned(recorded(lambda x: tg.exp((x @ W).T.reshape((2, 10))) @ tg.ones((10, 2)), X), compiled=True)
+    assert len({id(block) for block in plan.blocks.values()}) > 1
+    function = tg.jit(lambda x: tg.exp((x @ W).T[::-1]) @ tg.ones((4, 2)))
+    expected = numpy.exp((X @ W.numpy()).T[::-1]) @ numpy.ones((4, 2))
+    for _ in range(2):
+        numpy.testing.assert_allclose(function(tg.tensor(X)).numpy(), expected, rtol=1e-5)
+
+
+def test_of_two_products_the_one_that_frees_more_is_made_first():
+    def both(x):
+        h = tg.exp(x @ W)  # (4, 5), read by the second product last
+        g = tg.ones((4, 3)) * x
+        return g @ W, h.T @ g, h
+
+    def last(x):
+        h = tg.exp(x @ W)
+        g = tg.ones((4, 3)) * x
+        return g @ W, h.T @ g
+
+    def needs(x):
+        h = tg.exp(x @ W)
+        return (x @ W) @ (h.T @ x)
+
+    for function, order in ((both, [(4, 5), (4, 5), (5, 3)]), (last, [(4, 5), (5, 3), (4, 5)])):
+        program = passes.frugal(recorded(function, X))
+        assert [call.outputs.shape for call in program.calls if call.primitive.name == "_matmul"] == order
+    for function in (both, last, needs):
+        for made, expected in zip(leaves(tg.jit(function)(tg.tensor(X))), leaves(function(tg.tensor(X))), strict=True):
+            numpy.testing.assert_allclose(made.numpy(), expected.numpy(), rtol=1e-5)
 
 
 # Writing in place: each of these would be wrong if a group wrote what another one still reads

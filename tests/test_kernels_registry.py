@@ -177,7 +177,9 @@ def attention(rng, most):
     sizes = ((queries, depth), (keys, depth), (keys, features), (queries, features))
     q, k, v, g = (heads(rng, batch, count, rows, columns) for rows, columns in sizes)
     mask = masks(rng, (batch, count, queries, keys))
-    attributes = {"scale": float(rng.random()), "causal": bool(rng.random() < 0.5)}
+    attributes = {"scale": float(rng.random()), "causal": bool(rng.random() < 0.5), "time_first": rng.random() < 0.5}
+    if attributes["time_first"]:
+        q, k, v, g = (a.transpose(0, 2, 1, 3) for a in (q, k, v, g))
     y, (logs,) = primitives["_attention"].forward.__wrapped__(np, q, k, v, mask, **attributes)
     return (q, k, v, mask), attributes, (g, y, q, k, v, mask, logs)
 
@@ -369,7 +371,7 @@ def test_attention_to_nan_and_infinity(causal):
     mask[20] = False
     with np.errstate(all="ignore"):
         for hidden in (None, mask):
-            attributes = {"scale": 0.5, "causal": causal}
+            attributes = {"scale": 0.5, "causal": causal, "time_first": False}
             made, defined = both("_attention", (q, k, v, hidden), attributes)
             for a, b in zip(made, defined, strict=True):
                 np.testing.assert_allclose(a, b, 1e-12, 1e-12)

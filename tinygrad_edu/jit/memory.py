@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from ..kernels.memory import ALIGNMENT
+from ..kernels.registry import is_contiguous
 from .fusion import Fusion
 from .program import Program, Variable
 
@@ -56,20 +57,25 @@ def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Varia
     """The same, where an output of a group takes the place of an input that ends there and has the same layout."""
     found = dict(blocks)
     for i, unit in enumerate(fusion.units):
-        reads = list(dict.fromkeys(unit.reads()))
-        once = [a for a in reads if a in blocks and a not in homes and [fusion.root(b) for b in reads].count(a) == 1]
-        free = [a for a in once if a.shape == unit.shape and found[a].first < i == found[a].last]
-        free = [a for a in free if a not in unit.takes()]
+        reads, taken = {a: fusion.root(a) for a in unit.reads()}, set(unit.takes())
+        once = [(a, root) for a, root in reads.items() if root in blocks and [*reads.values()].count(root) == 1]
+        whole = [(a, root) for a, root in once if root not in homes and a.shape == unit.shape and _is_all_of(a, root)]
+        free = [(a, root) for a, root in whole if found[root].first < i == found[root].last and a not in taken]
         for v in unit.makes():
             if v not in found or v in homes or unit.forms.get(v) != "element":
                 continue
-            for a in free:
+            for a, root in free:
                 if (a.shape, a.strides, a.dtype) == (v.shape, v.strides, v.dtype):
-                    found[a].last = max(found[a].last, found[v].last)
-                    found[v] = found[a]
-                    free.remove(a)
+                    found[root].last = max(found[root].last, found[v].last)
+                    found[v] = found[root]
+                    free.remove((a, root))
                     break
     return found
+
+
+def _is_all_of(a: Variable, root: Variable) -> bool:
+    """Whether a view shows all elements of an array, in the order in which they lie there."""
+    return a is root or (a.size == root.size and is_contiguous(a) and is_contiguous(root))
 
 
 def place(blocks: Iterable[Block]) -> int:

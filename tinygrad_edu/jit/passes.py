@@ -6,6 +6,7 @@ draw random numbers or look at values (kinds "random" and "effect") stay, in the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,7 +17,7 @@ import numpy
 from ..autograd import primitives
 from ..kernels.loops import COLUMNS, DTYPES
 from ..kernels.registry import is_contiguous
-from .fusion import pattern_of, product_of
+from .fusion import is_view, pattern_of, product_of
 from .program import Call, Program, Variable, typed
 from .sparse import by_rows
 
@@ -26,7 +27,7 @@ KEPT = ("random", "effect")
 def optimize(program: Program, join: bool) -> Program:
     """All passes, in their order. `join`: whether there is machine code, in which arrays are made in their places in a
     joined one, and read by rows."""
-    program = without_dead_code(without_repetitions(lowered(program)))
+    program = frugal(without_dead_code(without_repetitions(lowered(program))))
     return joined(by_rows(program)) if join else program
 
 
@@ -81,6 +82,31 @@ def lowered(program: Program) -> Program:
     calls: list[Call] = []
     for call in program.calls:
         calls.extend(_LOWER.get(call.primitive.name, _unchanged)(call))
+    return replace(program, calls=calls)
+
+
+def frugal(program: Program) -> Program:
+    """Of two products of matrices that follow each other, such as the gradients of an input and of a weight, makes that
+    one first after which more memory is free: the other may lie there."""
+    calls, roots = list(program.calls), program.roots()
+    ends = {roots[end] for end in program.ends() if type(end) is Variable}
+    last = {roots[v]: call for call in calls for v in call.reads()}
+
+    def freed(call: Call, other: Call) -> int:
+        """The bytes of what nobody reads afterwards, nor the other."""
+        read = {roots[v] for v in call.reads()} - {roots[v] for v in other.reads()} - ends - program.inputs.keys()
+        return sum(v.nbytes for v in read if last[v] is call)
+
+    products = [i for i, call in enumerate(calls) if call.primitive.name == "_matmul"]
+    for i, j in itertools.pairwise(products):
+        first, second = calls[i], calls[j]
+        between = calls[i + 1 : j]
+        if (
+            all(call.outputs is not None and is_view(call) for call in between)
+            and all(roots[v] is not first.outputs for call in (*between, second) for v in call.reads())
+            and freed(second, first) > freed(first, second)
+        ):
+            calls[i : j + 1] = [*between, second, first]
     return replace(program, calls=calls)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from .gemm import rows_of
 from .language import exp, gemm, kernel, local, log
@@ -65,7 +65,8 @@ def hide(scores, mask, rows, columns, ld, masked, m_row, m_column, last):
 @kernel(writes=("y", "logs"))
 def attention(
     q, k, v, mask, y, logs, start, stop, scratch, queries, keys, depth, features, inner, scale, causal, rows, columns,
-    q_far, q_near, k_far, k_near, v_far, v_near, m_far, m_near, ldq, ldk, ldv, masked, m_row, m_column,
+    q_far, q_near, k_far, k_near, v_far, v_near, y_far, y_near, m_far, m_near, ldq, ldk, ldv, ldy, masked, m_row,
+    m_column,
 ):  # fmt: skip
     """softmax(q @ k.T * scale) @ v for stacks of matrices along two axes, and the logarithms of the sums of softmax,
     infinite where a query sees no key."""
@@ -81,7 +82,7 @@ def attention(
         place = number % blocks  # of the first and the last in turn: causal ones have less to do in the first
         first = (place // 2 if place % 2 == 0 else blocks - 1 - place // 2) * rows
         count = min(rows, queries - first)
-        to = y[(number // blocks * queries + first) * features :]
+        to = y[far * y_far + near * y_near + first * ldy :]
         last = first + keys - queries if causal else keys
         seen = max(0, min(keys, last + count))
         turn(q[far * q_far + near * q_near + first * ldq :], turned, count, depth, ldq, rows, scale)
@@ -113,25 +114,32 @@ def attention(
                     total[i] += weight
             value = v[far * v_far + near * v_near + j * ldv :]
             if j == 0:
-                gemm(scores, value, to, count, features, size, rows, ldv, features, True)
+                gemm(scores, value, to, count, features, size, rows, ldv, ldy, True)
             else:
                 for i in range(count):
                     for c in range(features):
-                        to[i * features + c] *= before[i]
-                gemm(scores, value, to, count, features, size, rows, ldv, features, True, False, 1.0)
+                        to[i * ldy + c] *= before[i]
+                gemm(scores, value, to, count, features, size, rows, ldv, ldy, True, False, 1.0)
         for i in range(count):
             peak = largest[i] if abs(largest[i]) < math.inf else 0.0
             logs[number // blocks * queries + first + i] = peak + log(total[i]) if total[i] != 0.0 else math.inf
             share = 1.0 / total[i] if total[i] != 0.0 else 0.0
             for c in range(features):
-                to[i * features + c] = to[i * features + c] * share if seen > 0 else 0.0
+                to[i * ldy + c] = to[i * ldy + c] * share if seen > 0 else 0.0
+
+
+@kernel()
+def clear(x, rows, columns, ldx):
+    for i in range(rows):
+        for j in range(columns):
+            x[i * ldx + j] = 0.0
 
 
 @kernel(writes=("dq", "dk", "dv"))
 def attention_gradient(
     g, y, q, k, v, mask, logs, dq, dk, dv, start, stop, scratch, queries, keys, depth, features, inner, scale, causal,
-    rows, columns, q_far, q_near, k_far, k_near, v_far, v_near, m_far, m_near, g_far, g_near, ldq, ldk, ldv, ldg,
-    masked, m_row, m_column,
+    rows, columns, q_far, q_near, k_far, k_near, v_far, v_near, g_far, g_near, y_far, y_near, dq_far, dq_near, dk_far,
+    dk_near, dv_far, dv_near, m_far, m_near, ldq, ldk, ldv, ldg, ldy, lddq, lddk, lddv, masked, m_row, m_column,
 ):  # fmt: skip
     """The gradients of q, k and v: with the weights p and their gradients d = p * (g @ v.T - sum(g * y)), those are
     d @ k, d.T @ q and p.T @ g."""
@@ -144,31 +152,28 @@ def attention_gradient(
     for number in range(start, stop):
         far = number // inner
         near = number % inner
-        to_key = dk[number * keys * depth :]
-        to_value = dv[number * keys * features :]
-        for i in range(keys * depth):
-            to_key[i] = 0.0
-        for i in range(keys * features):
-            to_value[i] = 0.0
+        to_key = dk[far * dk_far + near * dk_near :]
+        to_value = dv[far * dv_far + near * dv_near :]
+        clear(to_key, keys, depth, lddk)
+        clear(to_value, keys, features, lddv)
         for first in range(0, queries, rows):
             count = min(rows, queries - first)
             last = first + keys - queries if causal else keys
             seen = max(0, min(keys, last + count))
             query = q[far * q_far + near * q_near + first * ldq :]
             slope = g[far * g_far + near * g_near + first * ldg :]
-            output = y[(number * queries + first) * features :]
-            to = dq[(number * queries + first) * depth :]
+            output = y[far * y_far + near * y_near + first * ldy :]
+            to = dq[far * dq_far + near * dq_near + first * lddq :]
             turn(query, turned, count, depth, ldq, rows, scale)
             turn(slope, turned_g, count, features, ldg, rows, 1.0)
             for i in range(count):
                 sum = 0.0
                 for c in range(features):
-                    sum += slope[i * ldg + c] * output[i * features + c]
+                    sum += slope[i * ldg + c] * output[i * ldy + c]
                 shared[i] = sum
                 logarithm[i] = logs[number * queries + first + i]
             if seen == 0:
-                for i in range(count * depth):
-                    to[i] = 0.0
+                clear(to, count, depth, lddq)
             for j in range(0, seen, columns):
                 size = min(columns, seen - j)
                 key = k[far * k_far + near * k_near + j * ldk :]
@@ -185,13 +190,12 @@ def attention_gradient(
                         share = exp(weight[i] - logarithm[i])
                         weight[i] = share
                         line[i] = (line[i] - shared[i]) * share * scale
-                to_values = to_value[j * features :]
-                gemm(weights, slope, to_values, size, features, count, rows, ldg, features, False, False, 1.0)
-                gemm(slopes, query, to_key[j * depth :], size, depth, count, rows, ldq, depth, False, False, 1.0)
+                gemm(weights, slope, to_value[j * lddv :], size, features, count, rows, ldg, lddv, False, False, 1.0)
+                gemm(slopes, query, to_key[j * lddk :], size, depth, count, rows, ldq, lddk, False, False, 1.0)
                 if j == 0:
-                    gemm(slopes, key, to, count, depth, size, rows, ldk, depth, True)
+                    gemm(slopes, key, to, count, depth, size, rows, ldk, lddq, True)
                 else:
-                    gemm(slopes, key, to, count, depth, size, rows, ldk, depth, True, False, 1.0)
+                    gemm(slopes, key, to, count, depth, size, rows, ldk, lddq, True, False, 1.0)
 
 
 # Recipes
@@ -244,8 +248,27 @@ def stacked(a: Any, b: Any) -> Recipe | None:
     return Recipe((made,), (Task(products, arrays, tuple(numbers.items()), count, 2 * count * m * n * k, traffic),))
 
 
+class _Form(NamedTuple):
+    """How an array lies in memory."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    strides: tuple[int, ...]
+
+
+def _new(shape: tuple[int, ...], dtype: Any) -> _Form:
+    """An array that is to be made, its elements in their order."""
+    return _Form(shape, dtype, tuple(dtype.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape))))
+
+
+def _by_heads(a: Any, time_first: bool) -> _Form:
+    """(batch, time, heads, depth) as (batch, heads, time, depth), where it lies; others as they are."""
+    order = [0, 2, 1, 3] if time_first else range(len(a.shape))
+    return _Form(tuple(a.shape[i] for i in order), a.dtype, tuple(a.strides[i] for i in order))
+
+
 def _numbers(mask: Any, scale: float, causal: bool, **stacks: Any) -> dict[str, float] | None:
-    """What the kernels of attention must know, for q, k, v and maybe g."""
+    """What the kernels of attention must know, for q, k, v and others."""
     q, v = stacks["q"], stacks["v"]
     shape = tuple(q.shape[:-2])
     if not shape or not are_floats(*stacks.values()):
@@ -273,14 +296,17 @@ def _numbers(mask: Any, scale: float, causal: bool, **stacks: Any) -> dict[str, 
 
 
 @strided
-def forward(q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> Recipe | None:
+def forward(q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, time_first: bool) -> Recipe | None:
     """Of `_attention`: y, the logarithms of the sums."""
-    numbers = _numbers(mask, scale, causal, q=q, k=k, v=v)
+    y = _new((*q.shape[:-1], v.shape[-1]), q.dtype)
+    forms = {name: _by_heads(a, time_first) for name, a in (("q", q), ("k", k), ("v", v), ("y", y))}
+    numbers = _numbers(mask, scale, causal, **forms)
     if numbers is None:
         return None
-    shape, dtype, (queries, depth), (keys, features) = q.shape[:-2], q.dtype.name, q.shape[-2:], v.shape[-2:]
+    shape, dtype = forms["q"].shape[:-1], q.dtype.name
+    queries, keys, depth, features = (int(numbers[name]) for name in ("queries", "keys", "depth", "features"))
     rows, columns = min(_QUERIES, queries), min(_KEYS, keys)
-    count = math.prod(shape)
+    count = math.prod(shape[:-1])
     task = Task(
         attention,
         tuple(_slots(mask, dtype, "q k v mask y logs")),
@@ -290,20 +316,24 @@ def forward(q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool) -> Re
         traffic=4 * count * (queries + keys) * (depth + features),
         scratch=(depth + columns) * rows,
     )
-    return Recipe((((*shape, queries, features), dtype), ((*shape, queries), dtype)), (task,))
+    return Recipe(((y.shape, dtype), (shape, dtype)), (task,))
 
 
 @strided
 def gradient(
-    g: Any, y: Any, q: Any, k: Any, v: Any, mask: Any, logs: Any, needs: tuple[bool, ...], scale: float, causal: bool
-) -> Recipe | None:
+    g: Any, y: Any, q: Any, k: Any, v: Any, mask: Any, logs: Any,
+    needs: tuple[bool, ...], scale: float, causal: bool, time_first: bool,
+) -> Recipe | None:  # fmt: skip
     """Of `_attention_gradient`: the gradients of q, k and v; there is none for that of a mask."""
-    numbers = _numbers(mask, scale, causal, q=q, k=k, v=v, g=g)
-    if numbers is None or needs[3] or not is_contiguous(y) or not is_contiguous(logs) or not are_floats(g, y, logs):
+    new = {name: _new(tuple(a.shape), a.dtype) for name, a in (("dq", q), ("dk", k), ("dv", v))}
+    given = {"g": g, "y": y, "q": q, "k": k, "v": v}
+    forms = {name: _by_heads(a, time_first) for name, a in (given | new).items()}
+    numbers = _numbers(mask, scale, causal, **forms)
+    if numbers is None or needs[3] or not is_contiguous(logs) or not are_floats(q, logs):
         return None
-    dtype, (queries, depth), (keys, features) = q.dtype.name, q.shape[-2:], v.shape[-2:]
+    dtype, count = q.dtype.name, math.prod(forms["q"].shape[:-2])
+    queries, keys, depth, features = (int(numbers[name]) for name in ("queries", "keys", "depth", "features"))
     rows, columns = min(_QUERIES // (1 + causal), queries), min(_KEYS, keys)
-    count = math.prod(q.shape[:-2])
     task = Task(
         attention_gradient,
         tuple(_slots(mask, dtype, "g y q k v mask logs dq dk dv")),
@@ -313,7 +343,7 @@ def gradient(
         traffic=8 * count * (queries + keys) * (depth + features),
         scratch=(depth + features + 2 * columns) * rows,
     )
-    return Recipe((*((tuple(a.shape), dtype) for a in (q, k, v)), None), (task,))
+    return Recipe((*((form.shape, dtype) for form in new.values()), None), (task,))
 
 
 def _slots(mask: Any, dtype: str, names: str) -> Iterator[tuple[str, str, int | None]]:

@@ -15,6 +15,7 @@ import numpy
 from .. import initializers, ops
 from ..autograd import Tensor, tensor
 from ..errors import ShapeError, check_bool, check_integer, check_number, choice, message
+from ..ops.attention import attention_of_heads
 from .base import Layer, check_shape, mask_of
 from .masks import as_broadcast_mask, as_mask
 
@@ -187,7 +188,7 @@ class HeadsAttention(Layer):
             raise TypeError(message(self.where, "a query and a value", "a query only", "attend to x by layer(x, x)."))
 
     def _heads_of(self, name: str, x: Any) -> Any:
-        """A projection, (batch, heads, time, depth)."""
+        """A projection, (batch, time, heads, depth)."""
         kernel, bias = getattr(self, f"{name}_kernel"), getattr(self, f"{name}_bias")
         features, heads, depth = kernel.shape
         if x.shape[-1] != features:
@@ -195,29 +196,31 @@ class HeadsAttention(Layer):
             raise ShapeError(message(self.where, f"{features} features of the {name}", f"shape {x.shape}"))
         bias = None if bias is None else ops.reshape(bias, (-1,))
         y = ops.linear(x, ops.reshape(kernel, (features, heads * depth)), bias)
-        return ops.transpose(ops.reshape(y, (*x.shape[:2], heads, depth)), (0, 2, 1, 3))
+        return ops.reshape(y, (*x.shape[:2], heads, depth))
 
     def _joined(self, y: Any) -> Any:
         """The output for what each head has found."""
-        batch, heads, time, depth = y.shape
+        batch, time, heads, depth = y.shape
         outputs = self.output_kernel.shape[2:]
-        rows = ops.reshape(ops.transpose(y, (0, 2, 1, 3)), (batch, time, heads * depth))
+        rows = ops.reshape(y, (batch, time, heads * depth))
         kernel = ops.reshape(self.output_kernel, (heads * depth, math.prod(outputs)))
         bias = None if self.output_bias is None else ops.reshape(self.output_bias, (-1,))
         return ops.reshape(ops.linear(rows, kernel, bias), (batch, time, *outputs))
 
     def _attend(self, q: Any, k: Any, v: Any, mask: Any, causal: bool, scores: bool, rate: float) -> tuple[Any, Any]:
         """What each head finds, and the scores if these are asked for."""
-        repeats = q.shape[1] // k.shape[1]
+        repeats = q.shape[2] // k.shape[2]
         if repeats > 1:  # heads share keys and values
-            k, v = ops.repeat(k, repeats, axis=1), ops.repeat(v, repeats, axis=1)
+            k, v = ops.repeat(k, repeats, axis=2), ops.repeat(v, repeats, axis=2)
         if not scores and not rate:
-            return ops.scaled_dot_product_attention(q, k, v, mask, causal=causal), None
+            return attention_of_heads(q, k, v, mask, causal), None
+        q, k, v = (ops.transpose(a, (0, 2, 1, 3)) for a in (q, k, v))
         if causal:
             seen = causal_mask(q.shape[2], k.shape[2], q.device)
             mask = seen if mask is None else ops.logical_and(mask, seen)
         weights = masked_softmax(ops.matmul(q * q.shape[-1] ** -0.5, ops.swapaxes(k, -1, -2)), mask)
-        return ops.matmul(ops.dropout(weights, rate, seed=self.seed), v), weights
+        y = ops.matmul(ops.dropout(weights, rate, seed=self.seed), v)
+        return ops.transpose(y, (0, 2, 1, 3)), weights
 
     def _mask(self, query: Any, key: Any, masks: dict[str, Any], attention_mask: Any, causal: bool) -> Any:
         """What all masks show, as one that broadcasts to (batch, heads, queries, keys), or None. Not the causal one

@@ -13,7 +13,7 @@ from ..errors import ShapeError, message
 from ..kernels.registry import compiled
 from .linalg import _matmul, product_to, swap_last, unbroadcast
 from .reductions import sum
-from .shape import check_arrays
+from .shape import _transpose, check_arrays
 
 
 def _scores(xp: Any, q: Array, k: Array, mask: Array | None, scale: float, causal: bool) -> Array:
@@ -56,13 +56,21 @@ _attention_weights.defvjp(
 )
 
 
+def _by_heads(time_first: bool, *arrays: Any) -> Any:
+    """(batch, time, heads, depth) as (batch, heads, time, depth) and the other way round; others as they are."""
+    return [_transpose(a, axes=(0, 2, 1, 3)) for a in arrays] if time_first else arrays
+
+
 @primitive("composite", saves=("q", "k", "v", "mask", "y"), residuals=True, label="scaled_dot_product_attention")
 @compiled("attention.forward", lambda y, logs: (y, (logs,)))
 def _attention(
-    xp: Any, q: Array, k: Array, v: Array, mask: Array | None, *, scale: float, causal: bool
+    xp: Any, q: Array, k: Array, v: Array, mask: Array | None, *, scale: float, causal: bool, time_first: bool
 ) -> tuple[Array, tuple[Array]]:
+    if time_first:
+        q, k, v = (xp.swapaxes(a, 1, 2) for a in (q, k, v))
     weights, logs = _softmax(xp, _scores(xp, q, k, mask, scale, causal))
-    return xp.matmul(weights, v), (logs,)
+    y = xp.matmul(weights, v)
+    return xp.swapaxes(y, 1, 2) if time_first else y, (logs,)
 
 
 @primitive("opaque", differentiable=False, label="gradient of scaled_dot_product_attention")
@@ -80,17 +88,23 @@ def _attention_gradient(
     needs: tuple[bool, ...],
     scale: float,
     causal: bool,
+    time_first: bool,
 ) -> tuple[Array | None, ...]:
     """The gradients of q, k, v and mask that are needed, from the logarithms of the sums of softmax."""
+    if time_first:
+        g, y, q, k, v = (xp.swapaxes(a, 1, 2) for a in (g, y, q, k, v))
     weights = xp.exp(_scores(xp, q, k, mask, scale, causal) - logs[..., None])
     slopes = weights * (xp.matmul(g, xp.swapaxes(v, -1, -2)) - (g * y).sum(axis=-1, keepdims=True))
-    found = (
+    parts = (
         lambda: (xp.matmul(slopes, k) * scale, q),
         lambda: (xp.matmul(xp.swapaxes(slopes, -1, -2), q) * scale, k),
         lambda: (xp.matmul(xp.swapaxes(weights, -1, -2), g), v),
         lambda: (slopes, mask),
     )
-    return tuple(_summed(xp, *part()) if needed else None for part, needed in zip(found, needs, strict=True))
+    found = [_summed(xp, *part()) if needed else None for part, needed in zip(parts, needs, strict=True)]
+    if time_first:
+        found[:3] = [a if a is None else xp.swapaxes(a, 1, 2) for a in found[:3]]
+    return tuple(found)
 
 
 def _summed(xp: Any, a: Array, like: Array) -> Array:
@@ -98,13 +112,19 @@ def _summed(xp: Any, a: Array, like: Array) -> Array:
 
 
 def _attention_rule(
-    needs: list[bool], residuals: Any, g: Any, y: Any, q: Any, k: Any, v: Any, mask: Any, *, scale: float, causal: bool
+    needs: list[bool], residuals: Any, g: Any, y: Any, q: Any, k: Any, v: Any, mask: Any, **attributes: Any
 ) -> list[Any]:
     if residuals:
-        found = _attention_gradient(g, y, q, k, v, mask, *residuals, needs=tuple(needs), scale=scale, causal=causal)
-        return list(found)
+        return list(_attention_gradient(g, y, q, k, v, mask, *residuals, needs=tuple(needs), **attributes))
+    return _differentiable_rule(needs, g, q, k, v, mask, **attributes)
+
+
+def _differentiable_rule(
+    needs: list[bool], g: Any, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, time_first: bool
+) -> list[Any]:
+    g, q, k, v = _by_heads(time_first, g, q, k, v)
     weights = _attention_weights(q, k, mask, scale=scale, causal=causal)
-    found = [None, None, None, None]
+    found: list[Any] = [None, None, None, None]
     if needs[2]:
         found[2] = product_to(v.shape, swap_last(weights), g)
     if needs[0] or needs[1] or needs[3]:
@@ -112,10 +132,16 @@ def _attention_rule(
         found[0] = product_to(q.shape, d, k) * scale if needs[0] else None
         found[1] = product_to(k.shape, swap_last(d), q) * scale if needs[1] else None
         found[3] = unbroadcast(d, mask.shape) if needs[3] else None
-    return found
+    return [*(a if a is None else _by_heads(time_first, a)[0] for a in found[:3]), found[3]]
 
 
 _attention.defjoint(_attention_rule)
+
+
+def attention_of_heads(query: Any, key: Any, value: Any, mask: Any, causal: bool) -> Any:
+    """scaled_dot_product_attention of (batch, time, heads, depth), without copies in another order. The mask broadcasts
+    to (batch, heads, queries, keys); shapes are not checked."""
+    return _attention(query, key, value, mask, scale=query.shape[-1] ** -0.5, causal=causal, time_first=True)
 
 
 def scaled_dot_product_attention(
@@ -157,4 +183,4 @@ def scaled_dot_product_attention(
         if mask.ndim > len(scores) or any(m not in (1, n) for m, n in pairs):
             raise ShapeError(message(where, f"a mask that broadcasts to {scores}", f"{mask.shape}"))
     scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
-    return _attention(query, key, value, mask, scale=scale, causal=causal)
+    return _attention(query, key, value, mask, scale=scale, causal=causal, time_first=False)
