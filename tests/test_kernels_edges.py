@@ -8,9 +8,8 @@ import math
 
 import numpy as np
 import pytest
-from test_kernels_registry import FAMILIES, RECIPES, TOLERANCE, small_calls_too
+from test_kernels_registry import FAMILIES, RECIPES, TOLERANCE, primitives, small_calls_too
 
-from tinygrad_edu.autograd.primitive import primitives
 from tinygrad_edu.kernels import pool, registry
 from tinygrad_edu.tree import leaves
 

@@ -57,7 +57,7 @@ def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Varia
     """The same, where an output of a group takes the place of an input that ends there and has the same layout."""
     found = dict(blocks)
     for i, unit in enumerate(fusion.units):
-        reads, taken = {a: fusion.root(a) for a in unit.reads()}, set(unit.takes())
+        reads, taken = {a: fusion.root(a) for a in unit.reads()}, unit.takes()
         once = [(a, root) for a, root in reads.items() if root in blocks and [*reads.values()].count(root) == 1]
         whole = [(a, root) for a, root in once if root not in homes and a.shape == unit.shape and _is_all_of(a, root)]
         free = [(a, root) for a, root in whole if found[root].first < i == found[root].last and a not in taken]
