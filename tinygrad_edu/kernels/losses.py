@@ -49,14 +49,15 @@ def cross_entropy_gradient(g, logits, ids, largest, total, y, start, stop, colum
     for row in range(start, stop):
         line = logits[row * columns :]
         to = y[row * columns :]
-        peak = largest[row]
-        share = g[row * step]
         if ignores and ids[row] == ignore:
-            share = 0.0
-        factor = share / total[row]
-        for c in range(columns):
-            to[c] = exp(line[c] - peak) * factor - share * (smoothing / columns)
-        if not ignores or ids[row] != ignore:
+            for c in range(columns):
+                to[c] = 0.0
+        else:
+            peak = largest[row]
+            share = g[row * step]
+            factor = share / total[row]
+            for c in range(columns):
+                to[c] = exp(line[c] - peak) * factor - share * (smoothing / columns)
             to[ids[row]] -= share * (1.0 - smoothing)
 
 
