@@ -231,3 +231,13 @@ def test_one_loop_for_all_lengths(threads, calls, monkeypatch):
         pool.set_threads(None)
     assert all(calls)
     assert len(made) == 2  # one for the values, one for the gradients
+
+
+def test_numbers_that_may_change_are_not_compiled(calls):
+    """A slope that is annealed would take a compilation at each call."""
+    x = tg.zeros((1 << 20,), requires_grad=True)
+    for slope in (0.1, 0.2):
+        tg.leaky_relu(x, negative_slope=slope).sum().backward()
+    assert not any(calls)
+    tg.gelu(x).sum().backward()
+    assert any(calls)

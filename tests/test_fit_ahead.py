@@ -183,6 +183,27 @@ def test_an_error_of_a_hook_or_ctrl_c_leaves_nothing_running(error):
     assert model.fit(X, Y, verbose=0).history["loss"]
 
 
+def test_after_an_error_nothing_more_is_made():
+    """The thread is in the third batch at most when the error comes; it has been asked for sixteen."""
+    goes_on, rows_made = threading.Event(), []
+
+    def slow(x, y):
+        rows_made.append(1)
+        if len(rows_made) > 2 * SIZE:
+            goes_on.wait(20)
+        return x, y
+
+    class Failing(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            threading.Timer(0.3, goes_on.set).start()
+            raise RuntimeError("enough")
+
+    data = rows().repeat(20).map(slow).batch(SIZE)
+    with pytest.raises(RuntimeError, match="enough"):
+        made().fit(data, callbacks=[Failing()], verbose=0)
+    assert len(rows_made) <= 3 * SIZE
+
+
 def test_evaluate_and_predict_end_their_thread_too():
     class Ends(Callback):
         def on_test_batch_end(self, batch, logs=None):

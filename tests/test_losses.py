@@ -32,6 +32,20 @@ def test_ignore_class_counts_neither_in_the_sum_nor_in_the_mean(from_logits):
     assert loss(np.full(6, -1), p).item() == 0.0
 
 
+@pytest.mark.parametrize("fast", ["1", "0"])
+@pytest.mark.parametrize("wrap", [lambda function: function, tg.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("hidden", [-np.inf, np.nan])
+def test_an_ignored_row_may_hold_anything(fast, wrap, hidden, monkeypatch):
+    """As where the logits of padding are -inf."""
+    monkeypatch.setenv("TINYGRAD_EDU_FAST", fast)
+    for rows in (2, 40_000):
+        logits = np.tile(np.float32([[hidden, 1, 2], [-np.inf, 0, 3]]), (rows // 2, 1))
+        ids = np.tile([0, 2], rows // 2)
+        loss = wrap(lambda x, ids: tg.cross_entropy(x, ids, ignore_index=0, reduction="none"))(tg.tensor(logits), ids)
+        np.testing.assert_allclose(loss.numpy()[:4:2], 0.0)
+        np.testing.assert_allclose(loss.numpy()[1::2], np.log1p(np.exp(-3.0)), rtol=1e-5)
+
+
 @pytest.mark.parametrize("extreme", [1e4, -1e4])
 def test_logits_never_overflow(extreme):
     x = tg.tensor([[extreme]], requires_grad=True)

@@ -181,3 +181,17 @@ def test_threads_may_predict_at_once(model):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_threads_that_predict_first_record_once(model):
+    start, found = threading.Barrier(8), []
+
+    def work():
+        start.wait()
+        found.append(model.predict_on_batch(X[:4]))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    times, _ = count(lambda: [*map(threading.Thread.start, threads), *map(threading.Thread.join, threads)])
+    assert times == 1
+    for y in found[1:]:
+        np.testing.assert_array_equal(y, found[0])

@@ -174,7 +174,8 @@ class Dataset:
             num_parallel_calls: how many threads call it, for functions that wait for files or compute in NumPy; the
                 order stays. None calls it in the thread that iterates.
 
-        Random numbers of this package that it draws come from a stream of each element.
+        Random numbers of this package that it draws come from a stream of each element. In `fit` a thread calls it for
+        batches to come, so it must not look at what is being trained; `from_generator` may.
 
         >>> list(Dataset.range(3).map(lambda n: n * 10, num_parallel_calls=2))
         [np.int64(0), np.int64(10), np.int64(20)]

@@ -20,13 +20,13 @@ def prefetched(
     source: Generator[Any, None, None],
     size: int,
     interrupt: Callable[[], None] = lambda: None,
-    completes: bool = False,
+    completes: Callable[[], bool] = lambda: False,
 ) -> Generator[Any, None, None]:
     """The elements of `source`, of which a thread makes up to `size` ahead, and which it closes.
 
     The thread ends when iteration does. If that is before the end, `interrupt` is called, to make a `source` that waits
-    return; with `completes` the thread first makes as many as it may, so that how many it makes is no matter of time.
-    An exception of `source` is raised here, as it is.
+    return; if `completes` says so, the thread first makes as many as it may, so that how many it makes is no matter of
+    time. An exception of `source` is raised here, as it is, unless nobody asks for that element any more.
     """
     results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
     places: SimpleQueue[bool] = SimpleQueue()  # True for each element that may be made, False at the end
@@ -55,7 +55,7 @@ def prefetched(
                 places.put(True)
                 yield found
     finally:
-        is_wanted = completes
+        is_wanted = completes()
         places.put(False)
         if goes_on:
             interrupt()

@@ -28,6 +28,8 @@ KINDS = ("elementwise", "reduction", "composite")
 OPERATIONS = 256
 """How many are kept in each thread, those used last."""
 FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+CONSTANT = ("epsilon", "smoothing")
+"""Attributes that are numbers which do not change from call to call."""
 FEW = 16
 """Elements of the arrays with which an element-wise function is recorded."""
 
@@ -75,7 +77,8 @@ def _run(
     primitive: Primitive, which: Any, function: Callable[..., Any], given: Sequence[Any], attributes: dict[str, Any]
 ) -> Any:
     parts = list(leaves(given))
-    if float in map(type, parts):  # which may be another one in each call
+    changing = (value for name, value in attributes.items() if name not in CONSTANT)
+    if float in map(type, (*parts, *changing)):  # which may be another one in each call
         return None
     arrays = [a for a in parts if type(a) is ndarray]
     any_length = primitive.kind == "elementwise" and _are_alike(arrays) and all(a.flags.c_contiguous for a in arrays)

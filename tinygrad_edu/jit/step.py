@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -40,6 +41,7 @@ class Jit:
         self.plans: list[Plan] = []
         self.name = getattr(function, "__name__", type(function).__name__)
         self._traced = 0
+        self._recording = threading.RLock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
         """The same function, of the copied object if it is a method, with nothing recorded."""
@@ -61,7 +63,9 @@ class Jit:
         if any(a is not b for a, b in zip(given, numbers, strict=True)):
             return self(*rebuild(args, iter(numbers)), **static)
         self._check(given, static)
-        return self._trace(args, static)
+        with self._recording:  # another thread may have made it meanwhile
+            result = self.replayed(args, static)
+            return self._trace(args, static) if result is NOT_RECORDED else result
 
     def replayed(self, args: tuple[Any, ...], static: dict[str, Any]) -> Any:
         """What a recording gives for these arguments; NOT_RECORDED if none was made of such."""

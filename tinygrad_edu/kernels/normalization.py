@@ -59,13 +59,14 @@ def put_together(means, squares, mean, variance, average, inverse, start, stop, 
         mean[j] = 0.0
         variance[j] = 0.0
     for number in range((rows + piece - 1) // piece):
-        before = float(number * piece)
+        share = float(min(rows - number * piece, piece)) / float(rows)
+        for j in range(start, stop):
+            mean[j] += means[number * columns + j] * share
+    for number in range((rows + piece - 1) // piece):
         count = float(min(rows - number * piece, piece))
-        share = count / (before + count)
         for j in range(start, stop):
             difference = means[number * columns + j] - mean[j]
-            mean[j] += difference * share
-            variance[j] += squares[number * columns + j] + difference * difference * before * share
+            variance[j] += squares[number * columns + j] + difference * difference * count
     for j in range(start, stop):
         variance[j] = variance[j] / float(rows)
         average[j] = mean[j]

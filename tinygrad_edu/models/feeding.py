@@ -181,6 +181,7 @@ class Feed:
         self.passes, self.skipped, self.generator_state = 0, 0, default_generator.state
         self._pass: Iterator[Any] | None = None
         self._thread: Generator[Any, None, None] | None = None  # what a thread makes of it
+        self._is_ending = False  # an epoch, for which the thread completes what it was asked for
         self._ahead: list[Any] = []  # the next batch, where it had to be looked at
         self._has_warned = False
         self._counts = Passes.counted()
@@ -232,13 +233,16 @@ class Feed:
         if isinstance(self.source, Dataset) and self.source.ahead:
             size = sum(leaf.nbytes for batch in self._ahead for leaf in leaves(batch)) or BYTES_AHEAD
             count = min(max(BYTES_AHEAD // size, LEAST_AHEAD), AHEAD)
-            batches = self._thread = prefetched((batch for batch in batches), count, completes=True)
+            made = prefetched((batch for batch in batches), count, completes=lambda: self._is_ending)
+            batches = self._thread = made
         self._ahead = []
         return batches if self.convert is None else map(self.convert, batches, itertools.count(done))
 
     def end(self, done: int, is_whole: bool) -> None:
         """Ends an epoch that had so many batches, and warns where a whole one had fewer than `steps`."""
+        self._is_ending = True
         self._join()
+        self._is_ending = False
         self.skipped += done
         if self.limit is None or done < self.limit:
             self.close()
@@ -268,7 +272,8 @@ class Feed:
             raise ValueError(message(self.where, f"at least {count} batches, which are done", f"{found}", hint))
 
     def close(self) -> None:
-        """Ends the pass under way. An iterator that the caller made stays as it is, for the caller to go on with."""
+        """Ends the pass under way, after an error without what a thread has yet to make. An iterator that the caller
+        made stays as it is, for the caller to go on with."""
         self._join()
         if self.renews and self._pass is not None:
             close = getattr(self._pass, "close", None)

@@ -131,7 +131,7 @@ def _cross_entropy_ids(
     y = xp.log(total) - (1.0 - smoothing) * xp.take_along_axis(rows, chosen[..., None], axis=-1)[..., 0]
     if smoothing:
         y -= smoothing * rows.mean(axis=-1)
-    return y if kept is None else y * kept, (largest[..., 0], total)
+    return y if kept is None else xp.where(kept, y, y.dtype.type(0)), (largest[..., 0], total)
 
 
 @primitive("composite", saves=("g", "logits", "ids"), promotes=False, label="cross_entropy")
