@@ -7,6 +7,7 @@ import operator
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import numpy
@@ -60,7 +61,7 @@ class Stepping(Prepared):
         searches = name == "train" and getattr(self.optimizer, "takes_function", False)  # which depends on the values
         if self._jit is False or searches:
             return step
-        key = name, *(vars(self).get(part) for part in STEPS)
+        key = (name, *(vars(self).get(part) for part in STEPS)) if name != "predict" else name
         if key not in self._steps:
             self._steps = _Steps({**self._steps, key: _Recording(self, name, weakly(step))})
         return self._steps[key]
@@ -72,9 +73,9 @@ class Stepping(Prepared):
     def _replayed(self, x: Any) -> Any:
         """The outputs for one batch, as arrays, by the recording of an earlier one; None if there is none. Inputs that
         such a recording takes as they are need no other check than for NaN and inf: all others have other forms."""
-        step = self._step("predict")
-        is_plain = type(x) is numpy.ndarray and x.dtype != object and self.input_dtype != "object"
-        if not is_plain or not isinstance(step, Jit) or (x.dtype.kind == "f" and not numpy.isfinite(x).all()):
+        step = self._steps.get("predict")
+        is_plain = type(x) is numpy.ndarray and self.input_dtype != "object"
+        if not isinstance(step, Jit) or not is_plain or not _is_finite(x):
             return None
         with Switch("grad_enabled", False):
             outputs = step.replayed((x,), {})
@@ -398,6 +399,13 @@ class _Recording(Jit):
         elif self.misses == 1:
             text = f"{self.name}: batches of more than {self.cache_size} shapes; most of the others run without jit"
             warnings.warn(f"{text}. Pad sequences to a few lengths, and drop or pad short batches.", stacklevel=6)
+
+
+def _is_finite(x: Any) -> bool:
+    """Whether all numbers are. If the sum of their squares is, which BLAS finds fastest, they are."""
+    if x.dtype.kind != "f":
+        return x.dtype != object
+    return bool(isfinite(numpy.vdot(x, x)) or numpy.isfinite(x).all())
 
 
 def _as_data(x: Any, y: Any, weight: Any) -> Any:
