@@ -169,10 +169,10 @@ def masks(rng, shape):
     return None
 
 
-def attention(rng, most):
-    """Arrays and attributes of attention over up to so many steps, and of its gradient."""
+def attention(rng, least, most):
+    """Arrays and attributes of attention over so many steps, and of its gradient."""
     batch, count = (int(n) for n in rng.integers(1, 4, 2))
-    queries, keys = (int(n) for n in rng.integers(1, most, 2))
+    queries, keys = (int(n) for n in rng.integers(least, most, 2))
     depth, features = (int(n) for n in rng.integers(1, 9, 2))
     sizes = ((queries, depth), (keys, depth), (keys, features), (queries, features))
     q, k, v, g = (heads(rng, batch, count, rows, columns) for rows, columns in sizes)
@@ -185,7 +185,7 @@ def attention(rng, most):
 
 
 def attentions(rng):
-    given, attributes, gradient = attention(rng, 300 if rng.random() < 0.4 else 20)
+    given, attributes, gradient = attention(rng, *((130, 300) if rng.random() < 0.4 else (1, 20)))
     batch, count, queries, keys, depth = (int(n) for n in rng.integers(1, 9, 5))
     a = heads(rng, batch, count, queries, depth)
     b = heads(rng, 1 if rng.random() < 0.2 else batch, count, depth, keys)

@@ -6,7 +6,6 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from ..kernels.memory import ALIGNMENT
-from ..kernels.registry import is_contiguous
 from .fusion import Fusion
 from .program import Program, Variable
 
@@ -59,7 +58,7 @@ def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Varia
     for i, unit in enumerate(fusion.units):
         reads, taken = {a: fusion.root(a) for a in unit.reads()}, unit.takes()
         once = [(a, root) for a, root in reads.items() if root in blocks and [*reads.values()].count(root) == 1]
-        whole = [(a, root) for a, root in once if root not in homes and a.shape == unit.shape and _is_all_of(a, root)]
+        whole = [(a, root) for a, root in once if root not in homes and a.shape == unit.shape and a.size == root.size]
         free = [(a, root) for a, root in whole if found[root].first < i == found[root].last and a not in taken]
         for v in unit.makes():
             if v not in found or v in homes or unit.forms.get(v) != "element":
@@ -71,11 +70,6 @@ def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Varia
                     free.remove((a, root))
                     break
     return found
-
-
-def _is_all_of(a: Variable, root: Variable) -> bool:
-    """Whether a view shows all elements of an array, in the order in which they lie there."""
-    return a is root or (a.size == root.size and is_contiguous(a) and is_contiguous(root))
 
 
 def place(blocks: Iterable[Block]) -> int:
