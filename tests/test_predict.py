@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
+from tinygrad_edu.data.arrays import is_finite
 from tinygrad_edu.layers import BatchNormalization, Dense, Dropout, Input, TextVectorization
-from tinygrad_edu.models import Model, Sequential, steps
+from tinygrad_edu.models import Model, Sequential
 from tinygrad_edu.models.trainer import MANY
 
 X = np.random.default_rng(0).standard_normal((2 * MANY + 1, 4)).astype(np.float32)
@@ -122,11 +123,11 @@ def test_bad_inputs_are_refused_after_a_recording_too(model):
 def test_large_numbers_are_finite(dtype):
     largest = np.finfo(dtype).max
     for x in (np.full((3, 4), largest), np.full((3, 4), -largest)[:, ::2], np.zeros((0, 3), dtype)):
-        assert steps._is_finite(x.astype(dtype))
+        assert is_finite(x.astype(dtype))
     for bad in (np.nan, np.inf, -np.inf):
         x = np.full((3, 4), largest, dtype)
         x[1, 2] = bad
-        assert not steps._is_finite(x)
+        assert not is_finite(x)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "int64", "bool"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,15 +39,19 @@ def as_rows(where: str, name: str, value: Any, dtype: Any = None) -> Any:
         raise TypeError(message(where, f"{name} to be an array of numbers", found, hint))
     if array.ndim == 0 or array.shape[0] == 0:
         raise ShapeError(message(where, f"{name} with at least one row", f"shape {array.shape}"))
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and not is_finite(array):
         finite = array_module(array).isfinite(array)
-        if not bool(finite.all()):
-            bad = int((~finite.reshape(len(array), -1).all(axis=1)).sum())
-            hint = "clean the data first, for example with numpy.nan_to_num."
-            raise ValueError(
-                message(where, f"{name} of finite numbers", f"NaN or inf in {bad} of {len(array)} rows", hint)
-            )
+        bad = int((~finite.reshape(len(array), -1).all(axis=1)).sum())
+        hint = "clean the data first, for example with numpy.nan_to_num."
+        raise ValueError(message(where, f"{name} of finite numbers", f"NaN or inf in {bad} of {len(array)} rows", hint))
     return array if dtype is None else check_cast(where, name, array, dtype)
+
+
+def is_finite(array: Any) -> bool:
+    """Whether all numbers are. If the sum of their squares is, which BLAS finds fastest, they are."""
+    if isinstance(array, numpy.ndarray) and math.isfinite(numpy.vdot(array, array)):
+        return True
+    return bool(array_module(array).isfinite(array).all())
 
 
 def check_lengths(where: str, **arrays: Any) -> None:

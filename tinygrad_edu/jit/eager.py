@@ -22,12 +22,12 @@ from ..kernels import pool
 from ..kernels.registry import has_compiler
 from ..state import Switch
 from ..tree import leaves, rebuild
+from .step import FAILURES
 
 KINDS = ("elementwise", "reduction", "composite")
 """Of primitives that become loops."""
 OPERATIONS = 256
 """How many are kept in each thread, those used last."""
-FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 CONSTANT = ("epsilon", "smoothing")
 """Attributes that are numbers which do not change from call to call."""
 FEW = 16

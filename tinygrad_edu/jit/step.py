@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 NOT_RECORDED = object()
-_FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""Of a function that is recorded, which may come from values that were not computed."""
 
 
 class Jit:
@@ -80,7 +81,7 @@ class Jit:
             self.plans = [plan, *(other for other in self.plans if other is not plan)]
         try:
             return plan(arguments)
-        except _FAILURES:
+        except FAILURES:
             self._fail(args, static)
             raise
 
@@ -112,7 +113,7 @@ class Jit:
         place = default_generator.state
         try:
             return Plan(self.function, args, static, self.fuse, exact)
-        except _FAILURES as error:
+        except FAILURES as error:
             if exact or isinstance(error, TraceError):
                 raise
             return None

@@ -7,7 +7,6 @@ import operator
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import Any
 
 import numpy
@@ -15,6 +14,7 @@ import numpy
 from .. import metrics as metrics_
 from ..autograd import Tensor
 from ..backend import to_host
+from ..data.arrays import is_finite
 from ..errors import GradientError, ShapeError, TraceError, message
 from ..jit import NOT_RECORDED, Jit, jit, weakly
 from ..layers.penalties import Penalties
@@ -75,7 +75,7 @@ class Stepping(Prepared):
         such a recording takes as they are need no other check than for NaN and inf: all others have other forms."""
         step = self._steps.get("predict")
         is_plain = type(x) is numpy.ndarray and self.input_dtype != "object"
-        if not isinstance(step, Jit) or not is_plain or not _is_finite(x):
+        if not isinstance(step, Jit) or not is_plain or (x.dtype.kind == "f" and not is_finite(x)):
             return None
         with Switch("grad_enabled", False):
             outputs = step.replayed((x,), {})
@@ -399,13 +399,6 @@ class _Recording(Jit):
         elif self.misses == 1:
             text = f"{self.name}: batches of more than {self.cache_size} shapes; most of the others run without jit"
             warnings.warn(f"{text}. Pad sequences to a few lengths, and drop or pad short batches.", stacklevel=6)
-
-
-def _is_finite(x: Any) -> bool:
-    """Whether all numbers are. If the sum of their squares is, which BLAS finds fastest, they are."""
-    if x.dtype.kind != "f":
-        return x.dtype != object
-    return bool(isfinite(numpy.vdot(x, x)) or numpy.isfinite(x).all())
 
 
 def _as_data(x: Any, y: Any, weight: Any) -> Any:
