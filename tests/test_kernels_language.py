@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinygrad_edu.kernels import llvm, native, pool
-from tinygrad_edu.kernels.language import exp, gemm, kernel, local, log, sqrt, tanh
+from tinygrad_edu.kernels.language import barrier, exp, gemm, kernel, local, log, sqrt, tanh
 from tinygrad_edu.kernels.tiles import tile
 
 pytestmark = pytest.mark.skipif(
@@ -162,6 +162,21 @@ def tiles(x, w, y, start, stop, deep, plane, spread, kind):
             tile(near, w, to, 3, ((2, 7, 10),), ((deep, 1, 5),), (1, 1), alike=True)
         if kind == "fold":
             tile(near, w, to, 18, ((3, 7, 2),), ((2, 14, 20),), (1, 1), fold=True)
+        if kind == "groups":
+            tile(near, w, to, 11, ((2, 7, 50),), ((deep, 1, 40),), groups=(3, 13, 12), add=True)
+            tile(near, w, to[70:], 3, ((2, 7, 15),), ((deep, 1, 40),), fold=True, groups=(3, 13, 12))
+
+
+@kernel(writes=("states",), exchanges=("states",))
+def exchange(x, states, start, stop, steps, columns):
+    """Each element from two of the step before, which other threads may have written."""
+    for j in range(start, stop):
+        states[j] = x[j]
+    for t in range(steps):
+        barrier()
+        old = states[t * columns :]
+        for j in range(start, stop):
+            states[(t + 1) * columns + j] = 0.5 * old[(j + 1) % columns] + 0.25 * old[columns - 1 - j]
 
 
 RNG = np.random.default_rng(0)
@@ -198,10 +213,15 @@ CASES = {
         {"rows": 12, "columns": 7, "filters": 3},
         1,
     ),
+    "exchange": (exchange, {"x": X, "states": np.zeros((2001, 84), "float32")}, {"steps": 2000, "columns": 84}, 84),
+    "exchange, few": (exchange, {"x": X[0, :2], "states": np.zeros((9, 2))}, {"steps": 8, "columns": 2}, 2),
 }
 
 
-for kind, spread in (("same", (0, 1)), ("spread", (1, 1)), ("spread", (3, 2)), ("alike", (1, 1)), ("fold", (1, 1))):
+for kind, spread in (
+    *(("same", (0, 1)), ("spread", (1, 1)), ("spread", (3, 2)), ("alike", (1, 1)), ("fold", (1, 1))),
+    ("groups", (0, 1)),
+):
     numbers = {"deep": 3, "plane": Plane(12, 7), "spread": spread, "kind": kind}
     CASES[f"tiles, {kind} {spread}"] = (tiles, TILES, numbers, 4)
 
@@ -269,6 +289,11 @@ def test_the_python_of_tiles_is_right():
     np.testing.assert_array_equal(y, 3 * x)
     tile(x, w, y, 4, ((3, 4, 1),), ((1, 0, 0),), (1, 1), fold=True)
     np.testing.assert_array_equal(y[:3], x.reshape(3, 4) @ w[:4])
+    y[:] = 0
+    tile(x, w, y, 2, ((3, 4, 4),), ((4, 1, 4),), groups=(2, 2, 2))
+    np.testing.assert_array_equal(y.reshape(3, 4), x.reshape(3, 4) @ w[:16].reshape(4, 4))
+    tile(x, w, y, 1, ((3, 4, 4),), ((4, 1, 4),), fold=True, groups=(2, 3, 9))
+    np.testing.assert_array_equal(y[::4], x.reshape(3, 4) @ w[:16].reshape(4, 4)[:, [0, 3]].sum(axis=1))
 
 
 def test_inner_loops_become_vectors():

@@ -348,7 +348,8 @@ def _text(
         "  ret void",
         "}",
     ]
-    parts = [_BOUND, waiting.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
+    waits = threads > 1 or any(isinstance(step, Task) and step.kernel.exchanges for step in steps)
+    parts = [_BOUND, waiting.barrier_text() if waits else "", blas.ONE_THREAD_TEXT if guarded else ""]
     steps_text = (_internal(text, name, len(steps) > _INLINED) for text, name in names.items())
     return _joined([*parts, *steps_text, "\n".join(main)])
 
@@ -401,8 +402,9 @@ def _call_task(code: llvm.Code, step: Task, name: str, who: str, slots: int) -> 
     before = code.value(f"mul i64 {thread}, {step.scratch_bytes}")
     scratch = code.value(f"getelementptr i8, ptr {_slot(code, slots + 3)}, i64 {before}")
     arrays = ("null" if slot is None else _slot(code, slot) for *_, slot in step.arrays)
-    places = [scratch, _slot(code, slots), _slot(code, slots + 1), *arrays]
-    code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(f'ptr {place}' for place in places)})")
+    places = [scratch, _slot(code, slots), _slot(code, slots + 1), "%shared"]
+    given = [*(f"ptr {place}" for place in places), who.partition(", ")[2], *(f"ptr {place}" for place in arrays)]
+    code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(given)})")
 
 
 def _joined(texts: Sequence[str]) -> str:
