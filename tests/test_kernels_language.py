@@ -296,6 +296,13 @@ def test_the_python_of_tiles_is_right():
     np.testing.assert_array_equal(y[::4], x.reshape(3, 4) @ w[:16].reshape(4, 4)[:, [0, 3]].sum(axis=1))
 
 
+def test_only_what_threads_exchange_may_change_by_others():
+    """LLVM would be free to keep what it read before a barrier."""
+    text = exchange.text("f", {"x": "float32", "states": "float32"}, {"steps": 2, "columns": 4})
+    assert "ptr noalias %x" in text
+    assert "ptr %states" in text
+
+
 def test_inner_loops_become_vectors():
     from tinygrad_edu.kernels import llvm
 
