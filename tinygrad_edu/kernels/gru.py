@@ -169,7 +169,7 @@ def gru(
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
     shapes = shapes if tracked else shapes[:2]
-    wide, granularity = divided(recurrent, batch)
+    wide, granularity = divided(x, recurrent)
     if wide:
         before, slots, between = prepared(x, kernel, recurrent, wide, reverse, 8, 6 + len(shapes))
     else:

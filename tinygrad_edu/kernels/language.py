@@ -541,18 +541,9 @@ class _Writer:
         blas.call(self.code, function, c.dtype, (transpose_a, transpose_b), (m, n, k), matrices, beta=beta)
 
     def _tile(
-        self,
-        a: Pointer,
-        b: Pointer,
-        c: Pointer,
-        columns: int,
-        rows: Any,
-        sums: Any,
-        spread: Any,
-        alike: bool,
-        groups: Any,
-        **how: Any,
-    ) -> None:
+        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, alike: bool,
+        groups: Any, **how: Any,
+    ) -> None:  # fmt: skip
         levels: list[tuple[Operand, Operand, Operand]] = []
         for count, *steps in reversed(sums):
             inner = levels[-1] if levels else None

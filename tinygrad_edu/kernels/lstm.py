@@ -181,7 +181,7 @@ def lstm(
     states, steps = (time + 1, batch, units), (time, batch, units)
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
     shapes = shapes if tracked else shapes[:3]
-    wide, granularity = divided(recurrent, batch)
+    wide, granularity = divided(x, recurrent)
     if wide:
         before, slots, between = prepared(x, kernel, recurrent, wide, reverse, 10, 7 + len(shapes))
     else:

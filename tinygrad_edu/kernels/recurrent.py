@@ -1,6 +1,5 @@
 """Recurrent networks: each thread takes some rows of the batch through all steps, so that none waits for another.
-Of a few rows it takes some units of each step: then the time is that of reading the weights, and each thread reads a
-part of them.
+Of few rows it takes some units of each step: their time is that of reading the weights, and each thread reads a part.
 
 A step multiplies by the same matrices as all others. They are packed once, in panels of a vector's width, and
 the products are tiles of our own. What lies between forward and backward pass is time-major, as `ops/recurrent.py` has
@@ -24,8 +23,8 @@ MOST = 3
 """Rows of the batch, at most, for which threads divide the units of each step."""
 SHARED = 1 << 15
 """Weights of a step from which on that is worth a barrier."""
-WIDE = 16
-"""Units of a tile there, at most."""
+WIDE, TALL = 16, 4
+"""Units of a tile there, at most; steps of a tile of x @ kernel."""
 DEPTH = 128
 """Rows of the matrices of a long sum of products that are multiplied at a time, while they are in the cache."""
 
@@ -251,18 +250,20 @@ def tiling(dtype: str, batch: int) -> Tiling:
 
 
 class Divided(NamedTuple):
-    """By how many of what threads divide a step: by so many units, if `wide` are one tile; by rows if that is 0."""
+    """What threads divide: the units of each step, if `wide` of them are one tile; rows of the batch if that is 0."""
 
     wide: int
     granularity: int
 
 
-def divided(recurrent: Any, batch: int) -> Divided:
-    units, dtype = recurrent.shape[0], recurrent.dtype.name
+def divided(x: Any, recurrent: Any) -> Divided:
+    """Threads divide the units of few rows; of a single one that is better even for one thread, since x @ kernel is
+    one product of all steps then, if there are some."""
+    (batch, time, _), units, dtype = x.shape, recurrent.shape[0], recurrent.dtype.name
     gates, large = recurrent.shape[1] // units, math.prod(recurrent.shape) >= SHARED
     held = gates * (batch + 1 if batch > 1 else 1)  # vectors in registers for each vector of units
     fitting = [n * lanes(dtype) for n in (4, 2, 1) if n * held < registers()[0] and n * lanes(dtype) <= WIDE]
-    if fitting and (batch == 1 or (batch <= MOST and large)):
+    if fitting and time >= TALL and (batch == 1 or (batch <= MOST and large)):
         return Divided(fitting[0], fitting[0] if large else units)
     return Divided(0, tiling(dtype, batch).tall)
 
@@ -276,7 +277,7 @@ def prepared(
     dtype, (batch, time, features), (units, columns) = x.dtype.name, x.shape, recurrent.shape
     width, packed, gates = 2 * lanes(dtype), batch * time > FEW, columns // units
     numbers = {"batch": batch, "time": time, "features": features, "columns": columns, "width": width}
-    numbers |= {"tall": min(time, 4), "x_row": stride(x, 0), "x_step": stride(x, 1)}
+    numbers |= {"tall": TALL, "x_row": stride(x, 0), "x_step": stride(x, 1)}
     numbers |= {"packed": packed, "reverse": reverse}
     projection = Task(
         project,
