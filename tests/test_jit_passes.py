@@ -1,7 +1,5 @@
 """The passes of jit, one by one: programs in, programs out; and plans against eager mode where they write in place."""
 
-import importlib.util
-
 import numpy
 import pytest
 from hypothesis import given
@@ -13,6 +11,7 @@ from tinygrad_edu.jit import fusion, memory, passes, planned
 from tinygrad_edu.jit.planned import Planned
 from tinygrad_edu.jit.program import Variable
 from tinygrad_edu.jit.trace import Trace
+from tinygrad_edu.kernels.registry import has_compiler
 from tinygrad_edu.tree import leaves
 
 RANDOM = numpy.random.default_rng(0)
@@ -105,7 +104,7 @@ def test_lowered(name):
     assert names(passes.lowered(recorded(function, X)).calls) == expected
 
 
-@pytest.mark.skipif(importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed: no machine code")
+@pytest.mark.skipif(not has_compiler(), reason="no machine code: small arrays are left to Python calls")
 def test_nothing_runs_for_the_parts_of_a_split():
     def function(x):
         first, rest = tg.split(tg.exp(x), [1], axis=1)
@@ -117,7 +116,6 @@ def test_nothing_runs_for_the_parts_of_a_split():
         for made, expected in zip(jitted(x), function(x), strict=True):
             numpy.testing.assert_allclose(made.numpy(), expected.numpy(), rtol=1e-6)
     replay = jitted.plans[0].replay
-    assert len(replay.codes) == 1
     assert not any(map(replay.is_python, replay.fusion.units))
 
 
