@@ -11,6 +11,7 @@ from tinygrad_edu.jit import fusion, memory, passes, planned
 from tinygrad_edu.jit.planned import Planned
 from tinygrad_edu.jit.program import Variable
 from tinygrad_edu.jit.trace import Trace
+from tinygrad_edu.kernels.registry import has_compiler
 from tinygrad_edu.tree import leaves
 
 RANDOM = numpy.random.default_rng(0)
@@ -93,6 +94,7 @@ LOWERED = {
     "mean of rows": (lambda x: x.mean(axis=1), ["sum", "divide"]),
     "largest of all": (lambda x: x.max(), ["max", "max"]),
     "sum of columns": (lambda x: x.sum(axis=0), ["sum"]),
+    "parts": (lambda x: tg.split(x, [1, 1], axis=1), ["part_of"] * 3),
 }
 
 
@@ -100,6 +102,21 @@ LOWERED = {
 def test_lowered(name):
     function, expected = LOWERED[name]
     assert names(passes.lowered(recorded(function, X)).calls) == expected
+
+
+@pytest.mark.skipif(not has_compiler(), reason="no machine code: small arrays are left to Python calls")
+def test_nothing_runs_for_the_parts_of_a_split():
+    def function(x):
+        first, rest = tg.split(tg.exp(x), [1], axis=1)
+        _, last = tg.split(rest * first, 2, axis=1)
+        return tg.tanh(last), rest
+
+    jitted, x = tg.jit(function), tg.tensor(X)
+    for _ in range(2):
+        for made, expected in zip(jitted(x), function(x), strict=True):
+            numpy.testing.assert_allclose(made.numpy(), expected.numpy(), rtol=1e-6)
+    replay = jitted.plans[0].replay
+    assert not any(map(replay.is_python, replay.fusion.units))
 
 
 JOINED = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinygrad_edu.kernels import llvm, native, pool
-from tinygrad_edu.kernels.language import exp, gemm, kernel, local, log, sqrt, tanh
+from tinygrad_edu.kernels.language import barrier, exp, gemm, kernel, local, log, sqrt, tanh
 from tinygrad_edu.kernels.tiles import tile
 
 pytestmark = pytest.mark.skipif(
@@ -166,6 +166,21 @@ def tiles(x, w, y, start, stop, deep, plane, spread, kind):
             tile(near, w, to, 19, ((2, 40, 50), (2, 10, 20)), ((2, 20, 60), (3, 5, 20), (deep, 1, 7)), within=(-5, 15))
             tile(near, w, to, 5, ((4, 5, 12),), ((3, 5, 20), (1, 1, 7)), add=True, within=(0, 15))
             tile(near[5:], w, to[40:], 7, ((4, 5, 12),), ((3, 5, 20), (deep, 1, 7)), (1, 2), within=(10, 40))
+        if kind == "groups":
+            tile(near, w, to, 11, ((2, 7, 50),), ((deep, 1, 40),), groups=(3, 13, 12), add=True)
+            tile(near, w, to[70:], 3, ((2, 7, 15),), ((deep, 1, 40),), fold=True, groups=(3, 13, 12))
+
+
+@kernel(writes=("states",), exchanges=("states",))
+def exchange(x, states, start, stop, steps, columns):
+    """Each element from two of the step before, which other threads may have written."""
+    for j in range(start, stop):
+        states[j] = x[j]
+    for t in range(steps):
+        barrier()
+        old = states[t * columns :]
+        for j in range(start, stop):
+            states[(t + 1) * columns + j] = 0.5 * old[(j + 1) % columns] + 0.25 * old[columns - 1 - j]
 
 
 RNG = np.random.default_rng(0)
@@ -202,6 +217,8 @@ CASES = {
         {"rows": 12, "columns": 7, "filters": 3},
         1,
     ),
+    "exchange": (exchange, {"x": X, "states": np.zeros((2001, 84), "float32")}, {"steps": 2000, "columns": 84}, 84),
+    "exchange, few": (exchange, {"x": X[0, :2], "states": np.zeros((9, 2))}, {"steps": 8, "columns": 2}, 2),
 }
 
 
@@ -212,6 +229,7 @@ KINDS = (
     ("alike", (1, 1)),
     ("fold", (1, 1)),
     ("within", (0, 1)),
+    ("groups", (0, 1)),
 )
 for kind, spread in KINDS:
     numbers = {"deep": 3, "plane": Plane(12, 7), "spread": spread, "kind": kind}
@@ -284,6 +302,18 @@ def test_the_python_of_tiles_is_right():
     tile(x[:6], w, y, 2, ((3, 2, 4),), ((3, 2, 6), (2, 1, 3)), within=(-2, 6))  # a row with zeros beside it
     row = np.concatenate(([0, 0], x[:6], [0, 0]))
     np.testing.assert_array_equal(y.reshape(3, 4)[:, 0], [row[2 * i : 2 * i + 6] @ w[:18:3] for i in range(3)])
+    y[:] = 0
+    tile(x, w, y, 2, ((3, 4, 4),), ((4, 1, 4),), groups=(2, 2, 2))
+    np.testing.assert_array_equal(y.reshape(3, 4), x.reshape(3, 4) @ w[:16].reshape(4, 4))
+    tile(x, w, y, 1, ((3, 4, 4),), ((4, 1, 4),), fold=True, groups=(2, 3, 9))
+    np.testing.assert_array_equal(y[::4], x.reshape(3, 4) @ w[:16].reshape(4, 4)[:, [0, 3]].sum(axis=1))
+
+
+def test_only_what_threads_exchange_may_change_by_others():
+    """LLVM would be free to keep what it read before a barrier."""
+    text = exchange.text("f", {"x": "float32", "states": "float32"}, {"steps": 2, "columns": 4})
+    assert "ptr noalias %x" in text
+    assert "ptr %states" in text
 
 
 def test_inner_loops_become_vectors():

@@ -853,6 +853,20 @@ def test_barriers_stand_where_steps_share_memory(share_all, places, expected):
 
 
 @needs_llvm
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_calls_many_steps_is_not_optimised(share_all, threads, monkeypatch):
+    monkeypatch.setattr(native, "_LONG", 3)
+    steps = [Launch(elementwise("a + 1", 1000), (i, i + 1)) for i in range(4)]
+    assert "optnone" not in native.program(steps[:3], threads).text
+    program = native.program(steps, threads)
+    assert "optnone" in program.text
+    arrays = [numpy.zeros(1000, "float32") for _ in range(5)]
+    run_on(program, arrays)
+    for i, a in enumerate(arrays):
+        numpy.testing.assert_array_equal(a, i)
+
+
+@needs_llvm
 def test_steps_too_small_to_share_are_left_to_the_first_thread(monkeypatch):
     monkeypatch.setattr(native, "_WORTH_WAKING", 0)
     pool.set_threads(3)

@@ -15,7 +15,7 @@ from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives as registered
 from tinygrad_edu.jit.fusion import LONGEST
 from tinygrad_edu.jit.sparse import sum_rows
-from tinygrad_edu.kernels import blas, convolution, forms, native, pool, pooling, registry, tiles
+from tinygrad_edu.kernels import blas, convolution, forms, native, pool, pooling, recurrent, registry, tiles
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -117,10 +117,10 @@ def resizings(rng):
     }
 
 
-def recurrence(rng, gates, states, extra, activation):
+def recurrence(rng, gates, states, extra, activation, size=None):
     """Arrays and attributes of a recurrent network, and of its gradient, whose residuals the definition makes."""
     large = [21, 20, 20, 40] if rng.random() < 0.25 else [9, 6, 5, 9]
-    batch, time, features, units = (int(k) for k in rng.integers(1, large))
+    batch, time, features, units = size or (int(k) for k in rng.integers(1, large))
     x, kernel, recurrent = (
         rng.normal(size=size) for size in ((batch, time, features), (features, gates * units), (units, gates * units))
     )
@@ -325,6 +325,32 @@ def test_the_kernels_do_what_the_definition_does(name, dtype):
                 scale = np.nanmax(np.abs(np.where(np.isfinite(defined), defined, 0)), initial=1.0)
                 tolerance = TOLERANCE[dtype] * scale
                 np.testing.assert_allclose(made, defined, TOLERANCE[dtype], tolerance, err_msg=str(attributes))
+    finally:
+        pool.set_threads(None)
+
+
+@pytest.mark.parametrize("registers", [(32, 64), (16, 32), (32, 16)], ids=["AVX-512", "AVX2", "NEON"])
+@pytest.mark.parametrize(("name", "gates", "states", "extra"), [("_lstm", 4, 2, ()), ("_gru", 3, 1, (2,))])
+def test_threads_divide_the_units_of_few_rows(name, gates, states, extra, registers, monkeypatch):
+    """The numbers are the same however many threads there are, also where one has nothing to do."""
+    for module in (recurrent, tiles):
+        monkeypatch.setattr(module, "registers", lambda: registers)
+    monkeypatch.setattr(recurrent, "SHARED", 0)
+    rng = np.random.default_rng(gates)
+    try:
+        for batch, time, features, units in [(1, 30, 37, 70), (1, 5, 5, 64), (2, 12, 16, 40), (3, 9, 3, 33)][
+            : 3 if registers[0] == 16 else 4
+        ]:
+            arrays, attributes = recurrence(rng, gates, states, extra, False, (batch, time, features, units))[name]
+            made = []
+            for threads in (1, 2, 3):
+                pool.set_threads(threads)
+                found, defined = both(name, arrays, attributes)
+                made.append(found)
+                for a, b, c in zip(found, defined, made[0], strict=True):
+                    np.testing.assert_allclose(a, b, 1e-12, 1e-12)
+                    np.testing.assert_array_equal(a, c)
+            assert registry.recipe(RECIPES[name], arrays, attributes).tasks[-1].length == units
     finally:
         pool.set_threads(None)
 

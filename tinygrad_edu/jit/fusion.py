@@ -167,11 +167,13 @@ class Fusion:
         return list(dict.fromkeys(self.maker[root] for root in roots if root in self.maker))
 
     def _add(self, unit: Unit, call: Call) -> Unit:
-        if not unit.calls:
-            self.units.append(unit)
-        for other in self._makers(call):
-            if other is not unit:
+        makers = [other for other in self._makers(call) if other is not unit]
+        if unit.calls:
+            for other in makers:
                 self.order(other, unit)
+        else:  # there is nothing below it yet
+            self.units.append(unit)
+            unit.above.update(makers, *(other.above for other in makers))
         unit.calls.append(call)
         self.maker |= dict.fromkeys(call.makes(), unit)
         return unit

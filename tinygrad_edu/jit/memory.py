@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
+import numpy
+
 from ..kernels.memory import ALIGNMENT
 from .fusion import Fusion
 from .program import Program, Variable
@@ -74,23 +76,17 @@ def shared(fusion: Fusion, blocks: dict[Variable, Block], homes: Container[Varia
 
 def place(blocks: Iterable[Block]) -> int:
     """Gives each block its offset, the largest first, each as low as it can be; returns the size of the buffer."""
-    placed: list[Block] = []
-    end = 0
-    for block in sorted({id(b): b for b in blocks}.values(), key=lambda b: (-b.size, b.first)):
+    order = sorted({id(b): b for b in blocks}.values(), key=lambda b: (-b.size, b.first))
+    first, last, begin, end = numpy.zeros((4, len(order)), numpy.int64)  # of those that have their place
+    for i, block in enumerate(order):
         size = _rounded(block.size)
-        offset = 0
-        for other in sorted((o for o in placed if o.first <= block.last and block.first <= o.last), key=_offset):
-            if offset + size <= other.offset:
-                break
-            offset = max(offset, other.offset + _rounded(other.size))
-        block.offset = offset
-        placed.append(block)
-        end = max(end, offset + size)
-    return end
-
-
-def _offset(block: Block) -> int:
-    return block.offset
+        others = numpy.flatnonzero((first[:i] <= block.last) & (block.first <= last[:i]))
+        others = others[begin[others].argsort()]
+        free = numpy.maximum.accumulate(numpy.append(0, end[others]))  # behind all those before one of them
+        fits = numpy.append(free[:-1] + size <= begin[others], True)
+        block.offset = int(free[fits.argmax()])
+        first[i], last[i], begin[i], end[i] = block.first, block.last, block.offset, block.offset + size
+    return int(end.max(initial=0))
 
 
 def _rounded(size: int) -> int:

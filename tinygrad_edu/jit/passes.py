@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import primitives
+from ..autograd import Primitive, primitives
 from ..kernels.loops import COLUMNS, DTYPES
 from ..kernels.registry import is_contiguous
 from .fusion import is_view, pattern_of, product_of
@@ -79,7 +79,8 @@ def _identity(call: Call) -> Any:
 
 
 def lowered(program: Program) -> Program:
-    """Replaces calls by simpler ones that fuse or go to BLAS: x @ w + b, and reductions over all axes of a matrix."""
+    """Replaces calls by simpler ones that fuse or go to BLAS: x @ w + b, reductions over all axes of a matrix, and
+    `split`, whose parts are places in memory that nothing has to run for."""
     calls: list[Call] = []
     for call in program.calls:
         calls.extend(_LOWER.get(call.primitive.name, _unchanged)(call))
@@ -217,9 +218,25 @@ def _lower_mean(call: Call) -> Iterable[Call]:
     return (*_lower_full_reduction(first), second)
 
 
+def _part_of(xp: Any, a: Any, *, start: int, stop: int, axis: int) -> Any:
+    return a[(slice(None),) * axis + (slice(start, stop),)]
+
+
+_part = Primitive(_part_of, "view")
+
+
+def _lower_split(call: Call) -> Iterable[Call]:
+    """Each part by itself."""
+    ends, axis = call.attributes["ends"], call.attributes["axis"]
+    for start, stop, part in zip((0, *ends[:-1]), ends, call.outputs, strict=True):
+        place = {"start": start, "stop": stop, "axis": axis}
+        yield Call(_part, call.operands, place, part, call.xp, scope=call.scope)
+
+
 _LOWER = {
     "_linear": _lower_linear,
     "_mean": _lower_mean,
+    "_split": _lower_split,
     **dict.fromkeys(("_sum", "_max", "_min"), _lower_full_reduction),
 }
 

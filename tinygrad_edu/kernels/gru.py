@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import kernel, tanh
+from .language import barrier, kernel, tanh
 from .native import Task
 from .recurrent import (
     Part,
     copy_rows,
+    copy_states,
+    divided,
     first_steps,
     gradient,
     packed_weights,
+    prepared,
     product,
     product_task,
     sigmoid,
     sizes,
     slots_of,
+    state_product,
     stride,
     sums_task,
     tiling,
@@ -26,61 +30,71 @@ from .recurrent import (
 from .registry import Recipe, are_floats, by_rows
 
 
-@kernel(writes=("y", "last", "gates", "h", "inner"))
+@kernel(writes=("y", "last", "gates", "h", "inner"), exchanges=("h",))
 def gru_forward(
     x, kernel, recurrent, bias, h0, mask, y, last, gates, h, inner,
-    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, packed, tracked,
-    reverse, has_bias, has_mask,
+    start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, packed, wide,
+    tracked, reverse, has_bias, has_mask,
 ):  # fmt: skip
-    """Unless `tracked` the last state is that of the step before, at all times."""
-    rows = stop - start
+    """Unless `tracked` the last state is that of the step before, at all times. If `wide`, threads divide the units, so
+    many at a time, `gates` are the projections, and h is kept, too."""
+    rows = batch if wide else stop - start
+    head = 0 if wide else start
+    begin = start if wide else 0
+    end = stop if wide else units
+    part = wide if wide else units
     projected = scratch  # the state's projection
     first = scratch[6 * rows * units :]  # the first step that changes the state
     if has_mask:
-        first_steps(first, mask, start, rows, time, reverse)
-    copy_rows(h0, h if tracked else last, start, stop, units, h0_row)
+        first_steps(first, mask, head, rows, time, reverse)
+    copy_states(h0, h if tracked or wide else last, head, head + rows, begin, end, units, h0_row)
     for t in range(time):
         at = time - 1 - t if reverse else t
-        before = (t * batch + start) * units
-        gate = gates[3 * before :] if tracked else scratch[3 * rows * units :]
-        old = h[before:] if tracked else last[start * units :]
-        new = h[before + batch * units :] if tracked else last[start * units :]
-        product(
-            x[start * x_row + at * x_step :], kernel, gate, rows, 3 * units, features, x_row, 3 * units,
-            width, packed, tall, rest,
-        )  # fmt: skip
-        product(old, recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest)
+        before = (t * batch + head) * units
+        gate = gates[3 * before :] if tracked or wide else scratch[3 * rows * units :]
+        old = h[before:] if tracked or wide else last[head * units :]
+        new = h[before + batch * units :] if tracked or wide else last[head * units :]
+        if wide:
+            barrier()
+            state_product(old, recurrent, projected, start, stop, rows, 3, units, wide, packed, False)
+        else:
+            product(
+                x[start * x_row + at * x_step :], kernel, gate, rows, 3 * units, features, x_row, 3 * units,
+                width, packed, tall, rest,
+            )  # fmt: skip
+            product(old, recurrent, projected, rows, 3 * units, units, units, 3 * units, width, packed, tall, rest)
         for b in range(rows):
             keep = True
             seen = True
             if has_mask:
-                keep = mask[(start + b) * time + at]
+                keep = mask[(head + b) * time + at]
                 seen = first[b] <= float(t)
-            for u in range(units):
-                z = gate[b * 3 * units + u] + projected[b * 3 * units + u]
-                r = gate[b * 3 * units + units + u] + projected[b * 3 * units + units + u]
-                candidate = gate[b * 3 * units + 2 * units + u]
-                within = projected[b * 3 * units + 2 * units + u]
-                if has_bias:
-                    z += bias[u] + bias[3 * units + u]
-                    r += bias[units + u] + bias[4 * units + u]
-                    candidate += bias[2 * units + u]
-                    within += bias[5 * units + u]
-                z = sigmoid(z)
-                r = sigmoid(r)
-                candidate = tanh(candidate + r * within)
-                state = old[b * units + u]
-                state = (state - candidate) * z + candidate if keep else state
-                if tracked:
-                    gate[b * 3 * units + u] = z
-                    gate[b * 3 * units + units + u] = r
-                    gate[b * 3 * units + 2 * units + u] = candidate
-                    inner[before + b * units + u] = within
-                new[b * units + u] = state
-                y[((start + b) * time + t) * units + u] = state if seen else 0.0
-    if tracked:
-        for k in range(start * units, stop * units):
-            last[k] = h[time * batch * units + k]
+            for p in range(begin, end, part):
+                for j in range(part if units % part == 0 else min(part, units - p)):
+                    u = p + j
+                    z = gate[b * 3 * units + u] + projected[b * 3 * units + u]
+                    r = gate[b * 3 * units + units + u] + projected[b * 3 * units + units + u]
+                    candidate = gate[b * 3 * units + 2 * units + u]
+                    within = projected[b * 3 * units + 2 * units + u]
+                    if has_bias:
+                        z += bias[u] + bias[3 * units + u]
+                        r += bias[units + u] + bias[4 * units + u]
+                        candidate += bias[2 * units + u]
+                        within += bias[5 * units + u]
+                    z = sigmoid(z)
+                    r = sigmoid(r)
+                    candidate = tanh(candidate + r * within)
+                    state = old[b * units + u]
+                    state = (state - candidate) * z + candidate if keep else state
+                    if tracked:
+                        gate[b * 3 * units + u] = z
+                        gate[b * 3 * units + units + u] = r
+                        gate[b * 3 * units + 2 * units + u] = candidate
+                        inner[before + b * units + u] = within
+                    new[b * units + u] = state
+                    y[((head + b) * time + t) * units + u] = state if seen else 0.0
+    if tracked or wide:
+        copy_states(h[time * batch * units :], last, head, head + rows, begin, end, units, units)
 
 
 @kernel(writes=("dx", "dh0", "d", "inputs"))
@@ -155,8 +169,18 @@ def gru(
     shapes = [(batch, time, units), (batch, units), (time, batch, 3 * units)]
     shapes += [(time + 1, batch, units), (time, batch, units)]
     shapes = shapes if tracked else shapes[:2]
-    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
-    flags = {"packed": bool(before), "tracked": tracked, "reverse": reverse, "h0_row": stride(h0, 0)}
+    wide, granularity = divided(x, recurrent)
+    if wide:
+        before, slots, between = prepared(x, kernel, recurrent, wide, reverse, 8, 6 + len(shapes))
+    else:
+        before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 6 + len(shapes))
+    flags: dict[str, int] = {
+        "wide": wide,
+        "packed": "recurrent" in slots,
+        "tracked": tracked,
+        "reverse": reverse,
+        "h0_row": stride(h0, 0),
+    }
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
     names = ("x", "kernel", "recurrent", "bias", "h0", "mask", "y", "last", "gates", "h", "inner")
     places = dict.fromkeys(names) | dict(zip(names, range(6 + len(shapes)), strict=False)) | slots
@@ -164,10 +188,10 @@ def gru(
         gru_forward,
         slots_of(dtype, **places),
         sizes(x, recurrent, **flags),
-        batch,
-        6 * batch * time * units * (features + units),
+        units if wide else batch,
+        6 * batch * time * units * ((0 if wide else features) + units),
         4 * sum(map(math.prod, shapes)),
-        tiling(dtype, batch).tall,
+        granularity,
         batch * (6 * units + 1),
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)

@@ -19,6 +19,7 @@ known lengths, and LLVM makes vectors of the inner ones. What the language has:
     local(n)              n floats of its own, on the stack
     gemm(...)             a product of matrices, by BLAS
     tile(...)             sums of products in registers, see `tiles.py`
+    barrier()             waits for all threads; each of them has to come by, also one whose share is empty
     (a, b)   plane.rows   tuples; what a named tuple among the constants knows
     other kernels         written in line; `return` at their end
 
@@ -74,6 +75,10 @@ def gemm(
     result[...] = left @ right + (beta * result if beta else 0)
 
 
+def barrier() -> None:
+    """Waits for the other threads, which then see what this one wrote to the arrays that the kernel `exchanges`."""
+
+
 FUNCTIONS = {"exp": math.exp, "log": math.log, "sqrt": math.sqrt, "tanh": math.tanh}
 exp, log, sqrt, tanh = FUNCTIONS.values()
 
@@ -81,9 +86,10 @@ exp, log, sqrt, tanh = FUNCTIONS.values()
 class Kernel:
     """A function of this language; see the module."""
 
-    def __init__(self, function: Callable[..., Any], writes: Sequence[str]):
+    def __init__(self, function: Callable[..., Any], writes: Sequence[str], exchanges: Sequence[str]):
         functools.update_wrapper(self, function)
-        self.function, self.name, self.writes = function, function.__name__, tuple(writes)
+        self.function, self.name = function, function.__name__
+        self.writes, self.exchanges = tuple(writes), tuple(exchanges)
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
         assert isinstance(definition, ast.FunctionDef)
         self.definition = definition
@@ -97,16 +103,18 @@ class Kernel:
         return self.function(*arguments, **named)
 
     def text(self, name: str, arrays: Mapping[str, str], numbers: Mapping[str, float]) -> str:
-        """LLVM code of `void name(i64 start, i64 stop, ptr scratch, ptr sgemm, ptr dgemm, ptr of each array)`.
+        """LLVM code of `void name(i64 start, i64 stop, ptr scratch, ptr sgemm, ptr dgemm, ptr shared, i64 threads, ptr
+        of each array)`; `shared` and `threads` are what a barrier takes.
 
         `arrays` are the dtypes of the parameters that are arrays, in their order, `numbers` the values of the others.
         """
         return _Writer(self, arrays, numbers).text(name)
 
 
-def kernel(writes: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Kernel]:
-    """Makes a function a kernel; `writes` names the arrays that it writes."""
-    return lambda function: Kernel(function, writes)
+def kernel(writes: Sequence[str] = (), exchanges: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Kernel]:
+    """Makes a function a kernel; `writes` names the arrays that it writes, `exchanges` those of them in which a thread
+    reads, after a barrier, what others have written."""
+    return lambda function: Kernel(function, writes, exchanges)
 
 
 # Compilation
@@ -196,8 +204,10 @@ class _Writer:
 
     def text(self, name: str) -> str:
         self._function(self.kernel.definition)
-        parameters = [f"ptr noalias %{array}" for array in self.arrays]
-        head = ["i64 %start", "i64 %stop", "ptr noalias %scratch", "ptr %sgemm", "ptr %dgemm", *parameters]
+        shared = self.kernel.exchanges
+        parameters = [f"ptr {'' if array in shared else 'noalias '}%{array}" for array in self.arrays]
+        head = ["i64 %start", "i64 %stop", "ptr noalias %scratch", "ptr %sgemm", "ptr %dgemm"]
+        head += ["ptr %shared", "i64 %threads", *parameters]
         lines = [*sorted(self.code.declared), f"define void @{name}({', '.join(head)}) #0 {{", "entry:"]
         end = ["  ret void", "}", 'attributes #0 = { nounwind "prefer-vector-width"="512" }']
         notes = [f"!{k} = distinct !{{!{k}, {_VECTORS_FIRST}}}" for k in range(self.short_loops)]
@@ -483,6 +493,9 @@ class _Writer:
             bound = inspect.signature(tile).bind(*arguments, **named)
             bound.apply_defaults()
             return self._tile(**bound.arguments)
+        if name == "barrier":
+            self.code.add("call void @barrier(ptr %shared, i64 %threads)")
+            return None
         if name in ("min", "max"):
             return functools.reduce(functools.partial(self._extreme, name), arguments)
         if name == "float":
@@ -528,17 +541,9 @@ class _Writer:
         blas.call(self.code, function, c.dtype, (transpose_a, transpose_b), (m, n, k), matrices, beta=beta)
 
     def _tile(
-        self,
-        a: Pointer,
-        b: Pointer,
-        c: Pointer,
-        columns: int,
-        rows: Any,
-        sums: Any,
-        spread: Any,
-        alike: bool,
-        **how: Any,
-    ) -> None:
+        self, a: Pointer, b: Pointer, c: Pointer, columns: int, rows: Any, sums: Any, spread: Any, alike: bool,
+        groups: Any, **how: Any,
+    ) -> None:  # fmt: skip
         levels: list[tuple[Operand, Operand, Operand]] = []
         apart = 2 if how["within"] else 0  # the last of the sums, which stay as they are
         for count, *steps in reversed(sums):
@@ -548,4 +553,4 @@ class _Writer:
             elif count != 1 or len(levels) < apart:
                 levels.append((count, *steps))
         counts = [[self._as(value, "i64") for value in level] for level in reversed(levels)]
-        Tile(self.code, c.dtype, columns, spread, alike).write(a.name, b.name, c.name, rows, counts, **how)
+        Tile(self.code, c.dtype, columns, spread, alike, groups).write(a.name, b.name, c.name, rows, counts, **how)

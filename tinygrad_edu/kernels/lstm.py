@@ -5,19 +5,23 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .language import kernel, tanh
+from .language import barrier, kernel, tanh
 from .native import Task
 from .recurrent import (
     Part,
     copy_rows,
+    copy_states,
+    divided,
     first_steps,
     gradient,
     packed_weights,
+    prepared,
     product,
     product_task,
     sigmoid,
     sizes,
     slots_of,
+    state_product,
     stride,
     sums_task,
     tiling,
@@ -26,70 +30,81 @@ from .recurrent import (
 from .registry import Recipe, are_floats, by_rows
 
 
-@kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"))
+@kernel(writes=("y", "last_h", "last_c", "gates", "h", "c", "tanh_c"), exchanges=("h",))
 def lstm_forward(
     x, kernel, recurrent, bias, h0, c0, mask, y, last_h, last_c, gates, h, c, tanh_c,
     start, stop, scratch, batch, time, features, units, width, tall, rest, x_row, x_step, h0_row, c0_row,
-    packed, tracked, reverse, has_bias, has_mask,
+    packed, wide, tracked, reverse, has_bias, has_mask,
 ):  # fmt: skip
-    """Unless `tracked` the last states are those of the step before, at all times."""
-    rows = stop - start
+    """Unless `tracked` the last states are those of the step before, at all times. If `wide`, threads divide the units,
+    so many at a time, `gates` are the projections, and h is kept, too."""
+    rows = batch if wide else stop - start
+    head = 0 if wide else start
+    begin = start if wide else 0
+    end = stop if wide else units
+    part = wide if wide else units
     first = scratch[4 * rows * units :]  # the first step that changes the state
     if has_mask:
-        first_steps(first, mask, start, rows, time, reverse)
-    copy_rows(h0, h if tracked else last_h, start, stop, units, h0_row)
-    copy_rows(c0, c if tracked else last_c, start, stop, units, c0_row)
+        first_steps(first, mask, head, rows, time, reverse)
+    copy_states(h0, h if tracked or wide else last_h, head, head + rows, begin, end, units, h0_row)
+    copy_states(c0, c if tracked else last_c, head, head + rows, begin, end, units, c0_row)
     for t in range(time):
         at = time - 1 - t if reverse else t
-        before = (t * batch + start) * units
+        before = (t * batch + head) * units
         after = before + batch * units
-        gate = gates[4 * before :] if tracked else scratch
-        old_h = h[before:] if tracked else last_h[start * units :]
-        old_c = c[before:] if tracked else last_c[start * units :]
-        new_h = h[after:] if tracked else last_h[start * units :]
-        new_c = c[after:] if tracked else last_c[start * units :]
-        product(
-            x[start * x_row + at * x_step :], kernel, gate, rows, 4 * units, features, x_row, 4 * units,
-            width, packed, tall, rest,
-        )  # fmt: skip
-        product(old_h, recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, True)
+        gate = gates[4 * before :] if tracked or wide else scratch
+        old_h = h[before:] if tracked or wide else last_h[head * units :]
+        old_c = c[before:] if tracked else last_c[head * units :]
+        new_h = h[after:] if tracked or wide else last_h[head * units :]
+        new_c = c[after:] if tracked else last_c[head * units :]
+        if wide:
+            barrier()
+            state_product(old_h, recurrent, gate, start, stop, rows, 4, units, wide, packed, True)
+        else:
+            product(
+                x[start * x_row + at * x_step :], kernel, gate, rows, 4 * units, features, x_row, 4 * units,
+                width, packed, tall, rest,
+            )  # fmt: skip
+            product(old_h, recurrent, gate, rows, 4 * units, units, units, 4 * units, width, packed, tall, rest, True)
         for b in range(rows):
             keep = True
             seen = True
             if has_mask:
-                keep = mask[(start + b) * time + at]
+                keep = mask[(head + b) * time + at]
                 seen = first[b] <= float(t)
-            for u in range(units):
-                i = gate[b * 4 * units + u]
-                f = gate[b * 4 * units + units + u]
-                candidate = gate[b * 4 * units + 2 * units + u]
-                o = gate[b * 4 * units + 3 * units + u]
-                if has_bias:
-                    i += bias[u]
-                    f += bias[units + u]
-                    candidate += bias[2 * units + u]
-                    o += bias[3 * units + u]
-                i = sigmoid(i)
-                f = sigmoid(f)
-                candidate = tanh(candidate)
-                o = sigmoid(o)
-                state = f * old_c[b * units + u] + i * candidate
-                state = state if keep else old_c[b * units + u]
-                bent = tanh(state)
-                output = o * bent if keep else old_h[b * units + u]
-                if tracked:
-                    gate[b * 4 * units + u] = i
-                    gate[b * 4 * units + units + u] = f
-                    gate[b * 4 * units + 2 * units + u] = candidate
-                    gate[b * 4 * units + 3 * units + u] = o
-                    tanh_c[before + b * units + u] = bent
-                new_c[b * units + u] = state
-                new_h[b * units + u] = output
-                y[((start + b) * time + t) * units + u] = output if seen else 0.0
+            for p in range(begin, end, part):
+                for j in range(part if units % part == 0 else min(part, units - p)):
+                    u = p + j
+                    i = gate[b * 4 * units + u]
+                    f = gate[b * 4 * units + units + u]
+                    candidate = gate[b * 4 * units + 2 * units + u]
+                    o = gate[b * 4 * units + 3 * units + u]
+                    if has_bias:
+                        i += bias[u]
+                        f += bias[units + u]
+                        candidate += bias[2 * units + u]
+                        o += bias[3 * units + u]
+                    i = sigmoid(i)
+                    f = sigmoid(f)
+                    candidate = tanh(candidate)
+                    o = sigmoid(o)
+                    state = f * old_c[b * units + u] + i * candidate
+                    state = state if keep else old_c[b * units + u]
+                    bent = tanh(state)
+                    output = o * bent if keep else old_h[b * units + u]
+                    if tracked:
+                        gate[b * 4 * units + u] = i
+                        gate[b * 4 * units + units + u] = f
+                        gate[b * 4 * units + 2 * units + u] = candidate
+                        gate[b * 4 * units + 3 * units + u] = o
+                        tanh_c[before + b * units + u] = bent
+                    new_c[b * units + u] = state
+                    new_h[b * units + u] = output
+                    y[((head + b) * time + t) * units + u] = output if seen else 0.0
+    if tracked or wide:
+        copy_states(h[time * batch * units :], last_h, head, head + rows, begin, end, units, units)
     if tracked:
-        for k in range(start * units, stop * units):
-            last_h[k] = h[time * batch * units + k]
-            last_c[k] = c[time * batch * units + k]
+        copy_states(c[time * batch * units :], last_c, head, head + rows, begin, end, units, units)
 
 
 @kernel(writes=("dx", "dh0", "dc0", "d", "inputs"))
@@ -166,8 +181,12 @@ def lstm(
     states, steps = (time + 1, batch, units), (time, batch, units)
     shapes = [(batch, time, units), (batch, units), (batch, units), (time, batch, 4 * units), states, states, steps]
     shapes = shapes if tracked else shapes[:3]
-    before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 7 + len(shapes))
-    flags: dict[str, int] = {"packed": bool(before), "tracked": tracked, "reverse": reverse}
+    wide, granularity = divided(x, recurrent)
+    if wide:
+        before, slots, between = prepared(x, kernel, recurrent, wide, reverse, 10, 7 + len(shapes))
+    else:
+        before, slots, between = packed_weights(x, kernel, recurrent, (1, 2), 7 + len(shapes))
+    flags: dict[str, int] = {"wide": wide, "packed": "recurrent" in slots, "tracked": tracked, "reverse": reverse}
     flags |= {"h0_row": stride(h0, 0), "c0_row": stride(c0, 0)}
     flags |= {"has_bias": bias is not None, "has_mask": mask is not None}
     names = (
@@ -191,10 +210,10 @@ def lstm(
         lstm_forward,
         slots_of(dtype, **places),
         sizes(x, recurrent, **flags),
-        batch,
-        8 * batch * time * units * (features + units),
+        units if wide else batch,
+        8 * batch * time * units * ((0 if wide else features) + units),
         4 * sum(map(math.prod, shapes)),
-        tiling(dtype, batch).tall,
+        granularity,
         batch * (4 * units + 1),
     )
     return Recipe(tuple((shape, dtype) for shape in shapes), (*before, task), between)

@@ -30,6 +30,7 @@ _TRANSCENDENTAL = 20  # additions in the time of one such function
 _WORTH_SHARING = 4_000.0  # of one step: beyond, all threads share it
 _WORTH_WAKING = 30_000.0  # saved in all: beyond, a program uses the pool, whose workers may have to be woken
 _INLINED = 40  # steps of a program; beyond, they are functions apart: LLVM's time grows faster than a function
+_LONG = 400  # steps of a program; beyond, what calls them is not optimised, which takes longer than it saves
 MANY = 1 << 24  # elements of a loop that gets its length when it runs: so many that it is worth sharing
 _BRIEF = 20_000.0  # of a whole program: within, Python's lock is kept, for another thread may hold it for 5 ms
 
@@ -339,8 +340,9 @@ def _text(
         code.add(f"call void @one_thread(ptr {state}, i64 -1)")
     tables = [len(step.arrays) for step in steps if isinstance(step, Launch)]
     numbers = [len(step.scalars) for step in steps if isinstance(step, Launch)]
+    plain = " optnone noinline" if len(steps) > _LONG else ""
     main = [
-        "define void @program(i64 %thread, i64 %threads, ptr %arrays, ptr %scalars, ptr %shared) {",
+        f"define void @program(i64 %thread, i64 %threads, ptr %arrays, ptr %scalars, ptr %shared){plain} {{",
         f"  %table = alloca [{max(tables, default=1)} x ptr]",
         f"  %numbers = alloca [{max(numbers, default=1)} x double]",
         "  %first = icmp eq i64 %thread, 0",
@@ -348,7 +350,8 @@ def _text(
         "  ret void",
         "}",
     ]
-    parts = [_BOUND, waiting.barrier_text() if threads > 1 else "", blas.ONE_THREAD_TEXT if guarded else ""]
+    waits = threads > 1 or any(isinstance(step, Task) and step.kernel.exchanges for step in steps)
+    parts = [_BOUND, waiting.barrier_text() if waits else "", blas.ONE_THREAD_TEXT if guarded else ""]
     steps_text = (_internal(text, name, len(steps) > _INLINED) for text, name in names.items())
     return _joined([*parts, *steps_text, "\n".join(main)])
 
@@ -401,8 +404,9 @@ def _call_task(code: llvm.Code, step: Task, name: str, who: str, slots: int) -> 
     before = code.value(f"mul i64 {thread}, {step.scratch_bytes}")
     scratch = code.value(f"getelementptr i8, ptr {_slot(code, slots + 3)}, i64 {before}")
     arrays = ("null" if slot is None else _slot(code, slot) for *_, slot in step.arrays)
-    places = [scratch, _slot(code, slots), _slot(code, slots + 1), *arrays]
-    code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(f'ptr {place}' for place in places)})")
+    places = [scratch, _slot(code, slots), _slot(code, slots + 1), "%shared"]
+    given = [*(f"ptr {place}" for place in places), who.partition(", ")[2], *(f"ptr {place}" for place in arrays)]
+    code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(given)})")
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
 """Recurrent networks: each thread takes some rows of the batch through all steps, so that none waits for another.
+Of few rows it takes some units of each step: their time is that of reading the weights, and each thread reads a part.
 
 A step multiplies by the same matrices as all others. They are packed once, in panels of a vector's width, and
 the products are tiles of our own. What lies between forward and backward pass is time-major, as `ops/recurrent.py` has
@@ -7,16 +8,23 @@ it; so are the cotangents that the backward pass leaves for the gradients of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .language import kernel, local, tanh
 from .native import Task
 from .registry import Made, Recipe
-from .tiles import lanes, tile
+from .tiles import lanes, registers, tile
 
 FEW = 16
 """Rows of all steps up to which it is not worth to pack a matrix."""
+MOST = 3
+"""Rows of the batch, at most, for which threads divide the units of each step."""
+SHARED = 1 << 15
+"""Weights of a step from which on that is worth a barrier."""
+WIDE, TALL = 16, 4
+"""Units of a tile there, at most; steps of a tile of x @ kernel."""
 DEPTH = 128
 """Rows of the matrices of a long sum of products that are multiplied at a time, while they are in the cache."""
 
@@ -44,6 +52,14 @@ def copy_rows(x, y, start, stop, columns, row):
             y[b * columns + j] = x[b * row + j]
 
 
+@kernel()
+def copy_states(x, y, start, stop, first, last, units, row):
+    """Those units of those rows of x, which are `row` elements apart, as neighbours."""
+    for b in range(start, stop):
+        for u in range(first, last):
+            y[b * units + u] = x[b * row + u]
+
+
 # Products
 
 
@@ -66,6 +82,18 @@ def pack_transposed(matrix, packed, start, stop, rows, columns, width, first):
                 packed[(p * rows + k) * width + j] = matrix[(p * width + j) * rows + of]
 
 
+@kernel(writes=("packed",))
+def pack_units(matrix, packed, start, stop, units, gates, wide):
+    """The columns of some units, those of each gate, as neighbours."""
+    for p in range(start, stop):
+        for k in range(units):
+            for gate in range(gates):
+                for j in range(wide if units % wide == 0 else min(wide, units - p * wide)):
+                    packed[((p * units + k) * gates + gate) * wide + j] = matrix[
+                        (k * gates + gate) * units + p * wide + j
+                    ]
+
+
 @kernel()
 def product(a, b, c, m, n, k, lda, ldc, width, packed, tall, rest, add=False):
     """c = a @ b for m rows, `tall` at a time and, if there are more, `rest`; if `add`, it is added to c."""
@@ -84,6 +112,61 @@ def product_of_rows(a, b, c, rows, n, k, lda, ldc, width, packed, add):
         tile(a, b[j * k if packed else j :], c[j:], width, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
     if whole < n:
         tile(a, b[whole * k if packed else whole :], c[whole:], n - whole, ((rows, lda, ldc),), ((k, 1, ldb),), add=add)
+
+
+@kernel(writes=("gates",))
+def project(
+    x, kernel, gates, start, stop, scratch, batch, time, features, columns, width, tall, x_row, x_step, packed, reverse
+):  # fmt: skip
+    """gates = x @ kernel for all steps, time-major. Each thread makes some panels of columns."""
+    step = -x_step if reverse else x_step
+    for p in range(start, stop):
+        first = p * width
+        panel = scratch if packed else kernel[first:]
+        if packed:
+            for k in range(features):
+                for j in range(width if columns % width == 0 else min(width, columns - first)):
+                    scratch[k * width + j] = kernel[k * columns + first + j]
+        for b in range(batch):
+            begin = x[b * x_row + ((time - 1) * x_step if reverse else 0) :]
+            to = gates[b * columns + first :]
+            if columns % width == 0 or p < columns // width:
+                panel_product(
+                    begin, panel, to, time, width, features, step, width if packed else columns, batch * columns, tall
+                )
+            else:
+                panel_product(
+                    begin, panel, to, time, columns % width, features, step, width if packed else columns,
+                    batch * columns, tall,
+                )  # fmt: skip
+
+
+@kernel()
+def panel_product(a, b, c, m, n, k, lda, ldb, ldc, tall):
+    """c = a @ b for m rows, `tall` at a time, and as many columns as a tile has."""
+    whole = m // tall * tall
+    for i in range(0, whole, tall):
+        tile(a[i * lda :], b, c[i * ldc :], n, ((tall, lda, ldc),), ((k, 1, ldb),))
+    if whole < m:
+        tile(a[whole * lda :], b, c[whole * ldc :], n, ((m - whole, lda, ldc),), ((k, 1, ldb),))
+
+
+@kernel()
+def state_product(h, recurrent, gate, start, stop, rows, gates, units, wide, packed, add):
+    """gate = h @ recurrent, of all gates those units, `wide` at a time; if `add`, it is added to gate."""
+    row = gates * wide if packed else gates * units
+    for u in range(start, stop, wide):
+        if units % wide == 0 or u + wide <= units:
+            tile(
+                h, recurrent[u * units * gates if packed else u :], gate[u:], wide, ((rows, units, gates * units),),
+                ((units, 1, row),), groups=(gates, wide if packed else units, units), add=add,
+            )  # fmt: skip
+        else:
+            tile(
+                h, recurrent[u * units * gates if packed else u :], gate[u:], units % wide,
+                ((rows, units, gates * units),), ((units, 1, row),),
+                groups=(gates, wide if packed else units, units), add=add,
+            )  # fmt: skip
 
 
 @kernel(writes=("y",))
@@ -134,6 +217,9 @@ def column_sums(a, y, start, stop, count, columns, first, of, to):
 # Recipes
 
 
+Slots: TypeAlias = dict[str, int | None]
+
+
 class Part(NamedTuple):
     """Some columns of the cotangents, of as many in all, and where the gradients by them belong in a row of as many."""
 
@@ -163,9 +249,65 @@ def tiling(dtype: str, batch: int) -> Tiling:
     return Tiling(lanes(dtype) * (4 if tall < 3 else 2), tall, batch % tall)
 
 
+class Divided(NamedTuple):
+    """What threads divide: the units of each step, if `wide` of them are one tile; rows of the batch if that is 0."""
+
+    wide: int
+    granularity: int
+
+
+def divided(x: Any, recurrent: Any) -> Divided:
+    """Threads divide the units of few rows; of a single one that is better even for one thread, since x @ kernel is
+    one product of all steps then, if there are some."""
+    (batch, time, _), units, dtype = x.shape, recurrent.shape[0], recurrent.dtype.name
+    gates, large = recurrent.shape[1] // units, math.prod(recurrent.shape) >= SHARED
+    held = gates * (batch + 1 if batch > 1 else 1)  # vectors in registers for each vector of units
+    fitting = [n * lanes(dtype) for n in (4, 2, 1) if n * held < registers()[0] and n * lanes(dtype) <= WIDE]
+    if fitting and time >= TALL and (batch == 1 or (batch <= MOST and large)):
+        return Divided(fitting[0], fitting[0] if large else units)
+    return Divided(0, tiling(dtype, batch).tall)
+
+
+def prepared(
+    x: Any, kernel: Any, recurrent: Any, wide: int, reverse: bool, at: int, free: int
+) -> tuple[list[Task], Slots, tuple[Made, ...]]:
+    """Tasks for threads that divide the units: x @ kernel of all steps, into the slot `at`, and the packed recurrent
+    kernel; where each array is, with h behind `at`, and what is made in between, from the slot `free` on: also the
+    first two, unless outputs lie there."""
+    dtype, (batch, time, features), (units, columns) = x.dtype.name, x.shape, recurrent.shape
+    width, packed, gates = 2 * lanes(dtype), batch * time > FEW, columns // units
+    numbers = {"batch": batch, "time": time, "features": features, "columns": columns, "width": width}
+    numbers |= {"tall": TALL, "x_row": stride(x, 0), "x_step": stride(x, 1)}
+    numbers |= {"packed": packed, "reverse": reverse}
+    projection = Task(
+        project,
+        slots_of(dtype, x=0, kernel=1, gates=at),
+        tuple(numbers.items()),
+        -(-columns // width),
+        2 * batch * time * features * columns,
+        4 * (batch * time * (features + columns) + features * columns),
+        scratch=features * width * packed,
+    )
+    slots: Slots = {"x": None, "kernel": None, "gates": at, "h": at + 1}
+    made: list[Made] = [((time, batch, columns), dtype), ((time + 1, batch, units), dtype)] if free == at else []
+    if not packed:
+        return [projection], slots, tuple(made)
+    slots["recurrent"] = free + len(made)
+    count, parts = units * columns, -(-units // wide)
+    packing = Task(
+        pack_units,
+        slots_of(dtype, matrix=2, packed=slots["recurrent"]),
+        (("units", units), ("gates", gates), ("wide", wide)),
+        parts,
+        2 * count,
+        8 * count,
+    )
+    return [projection, packing], slots, (*made, ((parts, units, gates, wide), dtype))
+
+
 def packed_weights(
     x: Any, kernel: Any, recurrent: Any, given: tuple[int, int], slot: int
-) -> tuple[list[Task], dict[str, int], tuple[Made, ...]]:
+) -> tuple[list[Task], Slots, tuple[Made, ...]]:
     """Tasks that pack the weights, into slots from that one on, where each is, and what they make; no tasks if as few
     rows are multiplied by them that it is not worth it."""
     batch, time, _ = x.shape

@@ -32,28 +32,31 @@ def tile(
     alike: bool = False,
     fold: bool = False,
     within: tuple[int, int] | None = None,
+    groups: tuple[int, int, int] = (1, 0, 0),
 ) -> None:
     """c[row, column] = sum over k of a[row, k] * b[k, column], of neighbouring columns.
 
     `rows` says for each of one or more axes of the rows how many there are, and the elements from one to the next in a
     and in c; `sums` the same of k, in a and in b. With a spread (channels, filters), `filters` columns after the other
     share an element of a, and the next share the one `channels` elements later. If `alike`, all columns share that of
-    b. If `add`, the sum is added to c; if `fold`, c gets only the sum of all columns.
+    b. If `add`, the sum is added to c; if `fold`, c gets only the sum of all columns. Of `groups` (count, step in b,
+    step in c) there are so many, each of `columns`, which begin so many elements after each other.
 
     With `within` (first, size), elements of a lie `first` later, and of their places along the last axis of the rows
     and the last but one of the sums, which add up, those that are not in range(size) count as zeros and are not read.
     """
     first, size = within or (0, 0)
+    places = [tuple(group * step + f for step in groups[1:]) for group in range(groups[0]) for f in range(columns)]
     for row in itertools.product(*(range(count) for count, _, _ in rows)):
         at_a, at_c = (sum(i * level[which] for i, level in zip(row, rows, strict=True)) for which in (1, 2))
-        total = [0.0] * columns
+        total = [0.0] * len(places)
         for k in itertools.product(*(range(count) for count, _, _ in sums)):
             if within and not 0 <= first + row[-1] * rows[-1][1] + k[-2] * sums[-2][1] < size:
                 continue
             k_a, k_b = (sum(i * level[which] for i, level in zip(k, sums, strict=True)) for which in (1, 2))
-            for f in range(columns):
-                total[f] += a[first + at_a + k_a + f // spread[1] * spread[0]] * b[k_b + (0 if alike else f)]
-        for f, value in enumerate([sum(total)] if fold else total):
+            for i, (f, _) in enumerate(places):
+                total[i] += a[first + at_a + k_a + f // spread[1] * spread[0]] * b[k_b + (0 if alike else f)]
+        for (_, f), value in zip(places, [sum(total)] if fold else total, strict=not fold):
             c[at_c + f] = c[at_c + f] + value if add else value
 
 
@@ -95,13 +98,23 @@ def _inner_sums(
 class Tile:
     """Writes the code of one."""
 
-    def __init__(self, code: Code, dtype: str, columns: int, spread: tuple[int, int], alike: bool):
+    def __init__(
+        self, code: Code, dtype: str, columns: int, spread: tuple[int, int], alike: bool,
+        groups: tuple[int, int, int],
+    ):  # fmt: skip
         self.code, self.number, self.alike = code, llvm.TYPES[dtype], alike
         self.channels, self.filters = spread
         self.lanes = lanes(dtype)
         self.align = llvm.SIZES[dtype]
         step = self.lanes // self.filters * self.filters if self.channels else self.lanes
-        self.parts = [(first, min(step, columns - first)) for first in range(0, columns, step)]
+        self.parts, self.results = (  # where each vector of a row begins in b and in c, and how much of it there is
+            [
+                (group * apart + first, min(step, columns - first))
+                for group in range(groups[0])
+                for first in range(0, columns, step)
+            ]
+            for apart in groups[1:]
+        )
         self.vector = f"<{self.lanes} x {self.number}>"
 
     def write(
@@ -142,7 +155,7 @@ class Tile:
             if fold:
                 self._store_sum([next(totals) for _ in self.parts], self._at(c, str(at)))
                 continue
-            for first, count in self.parts:
+            for first, count in self.results:
                 place, total = self._at(c, str(at + first)), next(totals)
                 if add:
                     total = code.value(f"fadd {self.vector} {total}, {self._load(place, count)}")

@@ -21,8 +21,9 @@ SEMAPHORE, _SLEPT = 5, 6
 # A worker's states. AWAY: in Python. IDLE: looks for work. ASLEEP: waits for its semaphore. CLAIMED: about to be given
 # the job. BUSY: has it. LEAVE: is to go back to Python.
 AWAY, _IDLE, _ASLEEP, _CLAIMED, _BUSY, _LEAVE = range(6)
-# Turns of waiting: so many within the thread, about 3 us, then so many that offer the core to others, about 1 ms
-_SPINS, _YIELDS = 100, 2000
+# Turns of waiting: so many within the thread, about 1 us, then so many that offer the core to others, about 1 ms: more
+# of the first cost more where threads share a core, and gain nothing where they do not
+_SPINS, _YIELDS = 40, 2000
 PATIENCE = 200  # turns that a worker looks for the next job before it sleeps: tens of microseconds
 
 _PAUSE = {"x86_64": "call void @llvm.x86.sse2.pause()", "aarch64": "call void @llvm.aarch64.hint(i32 1)"}
