@@ -6,7 +6,7 @@ functions made for the arguments, tensors and results of the recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from types import CodeType
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, without_graph
+from ..autograd import Tensor, changes, tells_changes, without_graph
 from ..backend import device_of
 from ..state import state
 from .arguments import is_array, is_number, plain
 from .program import typed
-from .trace import Trace, layout_of
+from .trace import Settings, Trace, layout_of
 
 Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
 """From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None
@@ -121,18 +121,58 @@ class Text:
             gradient = f"{self.object(tensor)}._grad"
             known = f"layout_of({gradient}) == {self.object(layout)}"
             self.need(f"{gradient} is None" if layout is None else f"{gradient} is not None and {known}")
-        for reference, _, read, values, arrays in trace.settings.values():
-            owner = self.name()
-            self.lines.append(f"{owner} = {self.object(reference)}()")
-            self.need(f"{owner} is not None", f"{self.object(read)}({owner}) == {self.object(values)}")
-            for name, array in arrays.items():
-                self.need(f"getattr({owner}, {name!r}) is {self.object(array)}")
+        self.settings([*trace.settings.values()])
+
+    def settings(self, found: Sequence[Settings]) -> None:
+        """Those of objects that tell when an attribute is set are looked at only after that, but for collections."""
+        telling = [settings for settings in found if tells_changes(settings.owner())]
+        for settings in telling:
+            owner = f"{self.object(settings.owner)}()"
+            self.need(f"{owner} is not None")
+            for name, value in zip(settings.names, settings.values[1:], strict=True):
+                if _can_change(value):
+                    self.need(f"getattr({owner}, {name!r}) == {self.object(value)}")
+        if telling:
+            seen = self.object(Unchanged(telling))
+            self.need(f"({self.object(changes)}.latest is {seen}.latest or {seen}())")
+        for settings in found:
+            if settings not in telling:
+                self.need(f"{self.object(Unchanged([settings]))}()")
 
     def python(self, variables: Variables) -> None:
         """Python variables must hold what they held."""
         for name, (holder, value) in variables.items():
             where = f".get({name!r})" if isinstance(holder, dict) else ".cell_contents"
             self.need(f"{self.object(holder)}{where} is {self.object(value)}")
+
+
+class Unchanged:
+    """Whether settings are as they were.
+
+    Attributes:
+        latest: the change that came last when they were found to be so.
+    """
+
+    def __init__(self, found: Sequence[Settings]):
+        self._found, self.latest = found, object()
+
+    def __call__(self) -> bool:
+        latest = changes.latest
+        for reference, _, read, values, arrays in self._found:
+            owner = reference()
+            if (
+                owner is None
+                or read(owner) != values
+                or any(getattr(owner, name) is not a for name, a in arrays.items())
+            ):
+                return False
+        self.latest = latest
+        return True
+
+
+def _can_change(value: Any) -> bool:
+    """Whether it is a list or dict, or holds one."""
+    return isinstance(value, (list, dict)) or (isinstance(value, tuple) and any(map(_can_change, value)))
 
 
 Variables = dict[Any, tuple[Any, Any]]
@@ -156,14 +196,17 @@ def variables_of(function: Any) -> Variables:
     return found
 
 
-def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace, variables: Variables) -> Guard:
-    """The guard of a recording that was made with these arguments, while the variables were like this."""
+def guard_of(
+    args: tuple[Any, ...], static: dict[str, Any], modes: Sequence[str], trace: Trace, variables: Variables
+) -> Guard:
+    """The guard of a recording that was made with these arguments, in these modes, while the variables were like
+    this."""
     text = Text()
     text.tree("args", args)
     known = {name: typed(value) for name, value in static.items()}
     now = "{name: typed(value) for name, value in static.items()}"
     text.need(f"{now} == {text.object(known)}" if known else "not static")
-    for name in ("grad_enabled", "training"):
+    for name in modes:
         text.need(f"state.{name} is {getattr(state, name)}")
     for name in ("dtype", "device"):
         text.need(f"state.{name} == {text.object(getattr(state, name))}")

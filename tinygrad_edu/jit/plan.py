@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .entry import guard_of, packing_of, variables_of
@@ -27,7 +27,8 @@ class Plan:
         args: tuple[Any, ...],
         static: dict[str, Any],
         fuse: bool,
-        exact: bool = False,
+        exact: bool,
+        modes: Sequence[str],
     ):
         trace, before = Trace(exact), variables_of(function)
         kinds = trace.run(function, args, static)
@@ -35,7 +36,7 @@ class Plan:
         variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}
         self.program = trace.program
         self.replay = (Planned if fuse else Replay)(self.program)
-        self.guard = guard_of(args, static, trace, variables)
+        self.guard = guard_of(args, static, modes, trace, variables)
         self._packed = packing_of(kinds)
         self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]
         self._overwritten, self._positions = trace.overwritten, trace.overwritten_arguments

@@ -8,7 +8,7 @@ from operator import index
 from typing import Any, SupportsIndex
 
 from .. import ops
-from ..autograd import Tensor, check_array, settled, tensor
+from ..autograd import Owner, Tensor, check_array, settled, tensor
 from ..backend import array_module
 from ..errors import ShapeError, check_cast, choice, message
 from ..ops.shape import normalize_axis
@@ -150,7 +150,7 @@ def as_axis(where: str, axis: Any) -> int:
     return index(axis)
 
 
-class Loss:
+class Loss(Owner):
     """The base class. A subclass defines `call(y_true, y_pred)`, a value per row, and may sharpen `prepare`, the
     checks.
 
