@@ -13,6 +13,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives as registered
+from tinygrad_edu.jit.checks import outside
 from tinygrad_edu.jit.fusion import LONGEST
 from tinygrad_edu.jit.sparse import sum_rows
 from tinygrad_edu.kernels import blas, convolution, forms, native, pool, registry, tiles
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 assert ops  # which defines the primitives
-primitives = registered | {sum_rows.name: sum_rows}
+primitives = registered | {p.name: p for p in (sum_rows, outside)}
 
 
 def cast(a, dtype):
@@ -253,7 +254,22 @@ def cross_entropies(rng):
     }
 
 
+def ranges(rng):
+    """Arrays in any order, and bounds that hold for them, or which some values are outside of, or NaN."""
+    shape = rng.integers(1, [9, 40])
+    x = rng.integers(0, 200, shape) if rng.random() < 0.5 else rng.normal(size=shape)
+    low, high = x.min().item(), x.max().item()
+    wrong = [low - 1, high + 1, *([math.nan, math.inf, -math.inf] if x.dtype.kind == "f" else [])]
+    if rng.random() < 0.6:
+        x[tuple(rng.integers(0, shape))] = rng.choice(wrong)
+    x = x.astype(rng.choice(["int32", "int64", "uint8"])) if x.dtype.kind == "i" and low > 0 and high < 255 else x
+    x = [x, x.T, x[:, ::3], x[0], x[:, 0], np.broadcast_to(x, (3, *x.shape))][rng.integers(6)]
+    slack = 1e-3 if x.dtype.kind == "f" else 0
+    return {"_outside": ((x,), {"low": low - slack, "high": high + slack})}
+
+
 FAMILIES = {
+    "_outside": ranges,
     **dict.fromkeys(("_scatter", "_sum_rows"), tables),
     **dict.fromkeys(("_cross_entropy_ids", "_cross_entropy_ids_gradient"), cross_entropies),
     **dict.fromkeys(("_attention", "_attention_gradient", "_matmul", "_reshape"), attentions),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class _Changes:
@@ -26,16 +26,20 @@ class Owner:
     """The base of what a jitted function takes settings from (see `settled`). Where no attribute of any such object was
     set since the last call, nobody needs to look whether they are as they were."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-        if name[0] != "_" or name in changes.private:
-            changes.latest = object()
+    if not TYPE_CHECKING:  # to which these would say that any name may be set
 
-    def __delattr__(self, name: str) -> None:
-        object.__delattr__(self, name)
-        changes.latest = object()
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name[0] != "_" or name in changes.private:
+                changes.latest = object()
+
+        def __delattr__(self, name: str) -> None:
+            super().__delattr__(name)
+            changes.latest = object()
 
 
 def tells_changes(owner: Any) -> bool:
-    kind = type(owner)
-    return isinstance(owner, Owner) and (kind.__setattr__, kind.__delattr__) == (Owner.__setattr__, Owner.__delattr__)
+    """Whether `changes` knows when an attribute of this object is set: a class may have a way of its own to do so."""
+    kind: Any = type(owner)
+    own = kind.__setattr__ is Owner.__setattr__ and kind.__delattr__ is Owner.__delattr__
+    return isinstance(owner, Owner) and own

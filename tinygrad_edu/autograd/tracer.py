@@ -233,8 +233,8 @@ def check_array(array: Array, look: Callable[[Array], None]) -> None:
 
 
 def check_range(array: Array, low: float, high: float, look: Callable[[Array], None]) -> None:
-    """The same for a `look` that raises nothing if all values are from `low` to `high`. What a jitted function calls
-    again is then a quick test, and `look` only where that fails."""
+    """The same for a `look` that raises if, and only if, a value is not from `low` to `high`. What a jitted function
+    does again is a quick test, and only where that fails it is called with all values, for `look` to raise."""
     if state.trace is None:
         look(array)
     else:

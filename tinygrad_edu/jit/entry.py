@@ -19,7 +19,7 @@ from ..backend import device_of
 from ..state import state
 from .arguments import is_array, is_number, plain
 from .program import typed
-from .trace import Settings, Trace, layout_of
+from .trace import Settings, Trace, layout_of, owner_of
 
 Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
 """From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None
@@ -33,7 +33,9 @@ class Text:
         self.lines: list[str] = []
         self.objects: dict[str, Any] = {"Tensor": Tensor, "state": state, "typed": typed, "is_number": is_number}
         self.objects |= {"layout_of": layout_of, "device_of": device_of, "without_graph": without_graph, "plain": plain}
+        self.objects["owner_of"] = owner_of
         self.found: list[str] = []  # the names of the flattened arguments
+        self.overwritten: set[int] = set()  # the ids of arrays that arguments must not lie in
         self._numbers = count()
 
     def name(self) -> str:
@@ -93,7 +95,14 @@ class Text:
         if not isinstance(array, numpy.ndarray):
             kinds.append(f"device_of({name}) == {self.object(device_of(array))}")
         self.need(*kinds, *layout)
+        if self.overwritten:
+            self.apart(name)
         self.found.append(name)
+
+    def apart(self, array: str) -> None:
+        """The array must lie in none that is overwritten; where one does, a new recording refuses it."""
+        owner = f"{array} if {array}.base is None else owner_of({array})"
+        self.need(f"id({owner}) not in {self.object(self.overwritten)}")
 
     def packed(self, kinds: Any, numbers: Iterator[int]) -> str:
         """A tree of the values of a list, from left to right."""
@@ -117,10 +126,13 @@ class Text:
         for tensor, data, requires_grad in trace.watched.values():
             name = self.object(tensor)
             self.need(f"{name}.data is {self.object(data)}", f"{name}.requires_grad is {requires_grad}")
+        read = set(map(id, trace.program.gradients()))
         for tensor, layout in trace.gradients.values():
             gradient = f"{self.object(tensor)}._grad"
             known = f"layout_of({gradient}) == {self.object(layout)}"
             self.need(f"{gradient} is None" if layout is None else f"{gradient} is not None and {known}")
+            if id(tensor) in read and trace.overwritten:
+                self.apart(f"{gradient}.data")
         self.settings([*trace.settings.values()])
 
     def settings(self, found: Sequence[Settings]) -> None:
@@ -202,6 +214,7 @@ def guard_of(
     """The guard of a recording that was made with these arguments, in these modes, while the variables were like
     this."""
     text = Text()
+    text.overwritten = trace.overwritten
     text.tree("args", args)
     known = {name: typed(value) for name, value in static.items()}
     now = "{name: typed(value) for name, value in static.items()}"

@@ -166,6 +166,7 @@ class Trace:
         self.overwritten = {id(m.array) for m in written if type(m.target) is Captured}
         self.overwritten_arguments = [m.target.position for m in written if type(m.target) is Argument]
         arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(arguments)]
+        arrays += [tensor._grad.data for tensor in self.program.gradients() if tensor._grad is not None]
         check_apart(self.overwritten, self.overwritten_arguments, arrays)
         self._forget_passing_owners()
         return kinds
@@ -401,8 +402,8 @@ class Trace:
             self._scope = outer
 
     def inspect(self, array: Array, look: Callable[[Array], None], *bounds: float) -> None:
-        """Notes that `look(array)` is to be called. With bounds, within which it raises nothing, a recording only finds
-        out whether a value is outside: then the function is called again, with all values, to raise what it does."""
+        """Notes that `look(array)` is to be called. With bounds, outside of which it raises, a recording only finds out
+        whether there is such a value: then the function is traced with all values, so that it does."""
         tracer = self.lift(array)
         if bounds and not self.exact:
             limits = dict(zip(("low", "high"), bounds, strict=True))

@@ -29,7 +29,7 @@ def outside(x, y, start, stop, rows, columns, down, across, low, high):
 def are_outside(a: Any, low: float, high: float) -> Recipe | None:
     """Of `outside`."""
     size, dtype = a.dtype.itemsize, a.dtype.name
-    if dtype not in SIZES or any(step % size for step in a.strides):
+    if dtype not in SIZES or dtype == "bool" or any(step % size for step in a.strides):
         return None
     axes = merged(a.shape, [step // size for step in a.strides])
     if len(axes) > 2:

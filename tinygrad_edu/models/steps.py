@@ -66,9 +66,9 @@ class Stepping(Prepared):
         return self._steps[key]
 
     def _predict_batch(self, x: Any) -> Any:
-        """The outputs for one batch, as arrays."""
+        """The outputs for one batch, as arrays. A recording looks for NaN and inf itself; see `_replayed`."""
         with Switch("grad_enabled", False):
-            for a in leaves(x):
+            for a in leaves(x) if state.trace is not None else ():
                 if a.dtype.kind == "f":
                     largest = float(numpy.finfo(a.dtype).max)
                     check_range(a, -largest, largest, functools.partial(as_rows, "predict_on_batch", "x"))
