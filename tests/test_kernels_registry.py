@@ -376,6 +376,18 @@ def test_tiles_for_other_processors(registers, monkeypatch):
                 np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_outside_of_all_bounds(dtype, bad):
+    largest = float(np.finfo(dtype).max)
+    for i in (0, 17, 36):
+        x = np.full(37, largest, dtype)
+        bounds = {"low": -largest, "high": largest}
+        assert registry.run(RECIPES["_outside"], (x,), bounds) == [False]
+        x[i] = bad
+        assert registry.run(RECIPES["_outside"], (x,), bounds) == [True]
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_to_nan_and_infinity(causal):
     """As defined, but for what no query of a block sees: that reaches nothing, where the definition has 0 * inf."""
