@@ -137,8 +137,12 @@ class Text:
 
     def settings(self, found: Sequence[Settings]) -> None:
         """Those of objects that tell when an attribute is set are looked at only after that, but for collections."""
-        telling = [settings for settings in found if tells_changes(settings.owner())]
-        for settings in telling:
+        telling: list[Settings] = []
+        for settings in found:
+            if not tells_changes(settings.owner()):
+                self.need(f"{self.object(Unchanged([settings]))}()")
+                continue
+            telling.append(settings)
             owner = f"{self.object(settings.owner)}()"
             self.need(f"{owner} is not None")
             for name, value in zip(settings.names, settings.values[1:], strict=True):
@@ -147,9 +151,6 @@ class Text:
         if telling:
             seen = self.object(Unchanged(telling))
             self.need(f"({self.object(changes)}.latest is {seen}.latest or {seen}())")
-        for settings in found:
-            if settings not in telling:
-                self.need(f"{self.object(Unchanged([settings]))}()")
 
     def python(self, variables: Variables) -> None:
         """Python variables must hold what they held."""
@@ -172,11 +173,9 @@ class Unchanged:
         latest = changes.latest
         for reference, _, read, values, arrays in self._found:
             owner = reference()
-            if (
-                owner is None
-                or read(owner) != values
-                or any(getattr(owner, name) is not a for name, a in arrays.items())
-            ):
+            if owner is None or read(owner) != values:
+                return False
+            if any(getattr(owner, name) is not array for name, array in arrays.items()):
                 return False
         self.latest = latest
         return True

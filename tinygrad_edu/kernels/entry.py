@@ -1,4 +1,5 @@
-"""Entry: a program as a builtin function of Python, which is called in a twentieth of the time that ctypes takes."""
+"""Entry: a program as a builtin function of Python. A call takes 0.02 us; by ctypes it takes 0.4, and 0.3 more to find
+out the address of each array and to put it into its place."""
 
 from __future__ import annotations
 
