@@ -233,6 +233,64 @@ def test_one_loop_for_all_lengths(threads, calls, monkeypatch):
     assert len(made) == 2  # one for the values, one for the gradients
 
 
+BY_ROWS = {
+    "softmax": lambda x: tg.softmax(x),
+    "log_softmax": lambda x: tg.log_softmax(x),
+    "bias": lambda x: x + tg.tensor(np.linspace(-1, 1, x.shape[-1], dtype="float32")),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_one_loop_for_any_number_of_rows(name, threads, always, monkeypatch):
+    """Also where there are as many rows as columns, which is made apart, for then a bias looks like a column."""
+    made, program = [], native.program
+    monkeypatch.setattr(native, "program", lambda *args, **options: made.append(args) or program(*args, **options))
+    pool.set_threads(threads)
+    try:
+        for rows, columns in [(1500, 240), (1001, 240), (2222, 240), (240, 240)]:
+            a = np.random.default_rng(rows).normal(size=(rows, columns)).astype("float32")
+            found = []
+            for fast in ("1", "0"):
+                x = tg.tensor(a, requires_grad=True)
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setenv("TINYGRAD_EDU_FAST", fast)
+                    y = BY_ROWS[name](x)
+                    y.backward(tg.tensor(np.cos(np.arange(y.size, dtype="float32")).reshape(y.shape)))
+                found.append((y.detach().numpy(), x.grad.numpy()))
+            for mine, defined in zip(*found, strict=True):
+                np.testing.assert_allclose(mine, defined, rtol=2e-5, atol=2e-6)
+            if rows == 1500:
+                first = len(made)
+            elif rows != columns:
+                assert len(made) == first
+    finally:
+        pool.set_threads(None)
+    assert any(always)
+    assert first > 0
+
+
+RULES = {
+    "a number": lambda g, y, a: g * a / a.shape[0],
+    "a number beside": lambda g, y, a: g * a + 1.0 / len(a),
+    "over the rows": lambda g, y, a: g * tg.ops.max(a, axis=0, keepdims=True),
+    "over all": lambda g, y, a: g * a / tg.ops.sum(a),
+    "in pairs": lambda g, y, a: (g * a).reshape(-1, 2, 6)[:, ::-1].reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_depends_on_the_number_of_rows_is_not_made_for_any(name, always):
+    own = tg.autograd.Primitive(lambda xp, a: a * a, "composite", ("a",))
+    own.defvjp(RULES[name])
+    for rows in (4, 6, 12):
+        a, g = np.random.default_rng(rows).normal(size=(2, rows, 6)).astype("float32")
+        x = tg.tensor(a, requires_grad=True)
+        own(x).backward(tg.tensor(g))
+        expected = RULES[name](*map(tg.tensor, (g, a * a, a))).numpy()
+        np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
 def test_numbers_that_may_change_are_not_compiled(calls):
     """A slope that is annealed would take a compilation at each call."""
     x = tg.zeros((1 << 20,), requires_grad=True)

@@ -121,6 +121,48 @@ JOINED = {
 }
 
 
+IMAGES = RANDOM.standard_normal((2, 5, 6, 3))
+FILTERS = tg.tensor(RANDOM.standard_normal((3, 2, 3, 4)), requires_grad=True)
+AROUND = ((0, 0), (1, 0), (2, 1), (0, 0))
+
+
+def convolved_twice(x):
+    x = tg.pad(x, AROUND)
+    return tg.conv2d(x, FILTERS, padding=(1, (0, 2))), x.mean()
+
+
+def gradients(x):
+    x = x.detach().requires_grad_()
+    FILTERS.grad = None
+    tg.square(tg.conv2d(tg.pad(x, AROUND), FILTERS, strides=2)).sum().backward()
+    made, FILTERS.grad = FILTERS.grad, None
+    return made, x.grad
+
+
+BORDERS = {
+    "zeros": (lambda x: tg.conv2d(tg.pad(x, AROUND), FILTERS, strides=2, padding="same"), ["conv"]),
+    "numbers": (lambda x: tg.conv2d(tg.pad(x, AROUND, 1.0), FILTERS), ["pad", "conv"]),
+    "of channels, too": (lambda x: tg.conv2d(tg.pad(x[..., :1], (*AROUND[:-1], (1, 1))), FILTERS), ["pad", "conv"]),
+    "of the batch, too": (lambda x: tg.conv2d(tg.pad(x, ((0, 1), *AROUND[1:])), FILTERS), ["pad", "conv"]),
+    "twice": (lambda x: tg.conv2d(tg.pad(tg.pad(x, AROUND), AROUND), FILTERS), ["pad", "conv"]),
+    "that are needed": (convolved_twice, ["pad", "conv"]),
+    "gradients": (gradients, ["conv", "conv_transpose", "conv_kernel"]),
+}
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_zeros_around_images(name):
+    function, expected = BORDERS[name]
+    program = recorded(function, IMAGES)
+    found = names(passes.optimize(program, join=True).calls)
+    assert [call for call in found if call in ("pad", "conv", "conv_kernel", "conv_transpose")] == expected
+    assert names(passes.optimize(program, join=False).calls).count("pad") == max(1, names(program.calls).count("pad"))
+    pytest.importorskip("llvmlite")
+    pairs = zip(leaves(tg.jit(function)(Tensor(IMAGES))), leaves(function(Tensor(IMAGES))), strict=True)
+    for made, defined in pairs:
+        numpy.testing.assert_allclose(made.detach().numpy(), defined.detach().numpy(), 1e-11, 1e-11)
+
+
 def wide(x):
     return tg.broadcast_to(x.reshape((4, 3, 1)), (4, 3, 16))
 

@@ -571,7 +571,7 @@ def test_products_of_tiles_equal_numpys(monkeypatch, share_all, threads, dtype):
     pool.set_threads(3)
     cases = []
     for product, arrays, _ in gemm_cases(
-        [(5, 17, 3), (64, 1, 30), (130, 67, 45), (1, 300, 200), (90, 150, 130)], dtype, seed=4
+        [(5, 17, 3), (64, 1, 30), (130, 67, 45), (1, 300, 200), (90, 150, 130), (30, 45, 90)], dtype, seed=4
     ):
         if product.batch == 1 and not (product.transpose_a and product.transpose_b):
             a, b, c = range(3 * len(cases), 3 * len(cases) + 3)

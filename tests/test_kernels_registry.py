@@ -16,7 +16,7 @@ from tinygrad_edu.autograd.primitive import primitives as registered
 from tinygrad_edu.jit.checks import outside
 from tinygrad_edu.jit.fusion import LONGEST
 from tinygrad_edu.jit.sparse import sum_rows
-from tinygrad_edu.kernels import blas, convolution, forms, native, pool, registry, tiles
+from tinygrad_edu.kernels import blas, convolution, forms, native, pool, pooling, registry, tiles
 from tinygrad_edu.ops.convolution import Geometry
 from tinygrad_edu.ops.pooling import Windows
 from tinygrad_edu.tree import leaves
@@ -268,8 +268,17 @@ def ranges(rng):
     return {"_outside": ((x,), {"low": low - slack, "high": high + slack})}
 
 
+def sums(rng):
+    shape = tuple(int(n) for n in rng.integers(1, [5, 4, 9, 6, 40]))[: int(rng.integers(2, 6))]
+    first, last = sorted(int(axis) for axis in rng.choice(len(shape) + 1, 2, replace=False))
+    a = rng.normal(size=shape)
+    a[rng.random(shape) < 0.01] = rng.choice([math.nan, math.inf, -math.inf])
+    return {"_sum": ((a,), {"axes": tuple(range(first, last)), "keepdims": bool(rng.random() < 0.5)})}
+
+
 FAMILIES = {
     "_outside": ranges,
+    "_sum": sums,
     **dict.fromkeys(("_scatter", "_sum_rows"), tables),
     **dict.fromkeys(("_cross_entropy_ids", "_cross_entropy_ids_gradient"), cross_entropies),
     **dict.fromkeys(("_attention", "_attention_gradient", "_matmul", "_reshape"), attentions),
@@ -362,6 +371,28 @@ def test_kernels_of_many_filters_are_put_in_order(monkeypatch):
     for filters in (64, 77, 5):
         x, kernel = rng.normal(size=(2, 5, 5, 3)), rng.normal(size=(3, 2, 3, filters))
         for made, defined in zip(*both("_conv", (x, kernel), {"output": (5, 5), "geometry": geometry}), strict=True):
+            np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max())
+
+
+def test_sums_without_a_kernel():
+    a = np.ones((2, 3, 4, 5), "float32")
+    assert pooling.over_pixels(a, (1, 2), False) is not None
+    assert pooling.over_pixels(a, (1, 3), False) is None
+    assert pooling.over_pixels(a.astype("int64"), (1, 2), False) is None
+    assert pooling.over_pixels(np.ones((2, 200, 200, 5), "float32"), (1, 2), False) is None  # would lose digits
+
+
+@pytest.mark.parametrize(("strides", "before", "after", "dilation"), [
+    (1, 1, 1, 1), (1, 0, 2, 1), (2, 2, 0, 1), (2, 1, 2, 1), (3, 1, 2, 1), (1, 2, 4, 2),
+    (1, 20, 0, 10), (1, 0, 20, 10),  # more than a tile
+])  # fmt: skip
+def test_convolutions_of_rows_of_many_tiles(strides, before, after, dilation):
+    rng = np.random.default_rng(strides + 2 * before)
+    geometry = Geometry((1, strides), ((0, 1), (before, after)), (1, dilation), 1)
+    for width, channels, filters in ((37, 3, 70), (64, 2, 5), (90, 5, 33), (90, 4, 1)):
+        x, kernel = rng.normal(size=(2, 3, width, channels)), rng.normal(size=(2, 3, channels, filters))
+        output = (3, (width + before + after - 2 * dilation - 1) // strides + 1)
+        for made, defined in zip(*both("_conv", (x, kernel), {"output": output, "geometry": geometry}), strict=True):
             np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max())
 
 

@@ -96,7 +96,7 @@ def test_squareplus_of_large_numbers(dtype, large):
     y = tg.squareplus(x, 16.0)
     y.sum().backward()
     eps = numpy.finfo(dtype).eps
-    numpy.testing.assert_allclose(y.detach().numpy(), x.dtype.type([0.0, 2.0, 4.0, large]), rtol=4 * eps)
+    numpy.testing.assert_allclose(y.detach().numpy(), x.dtype.type([4.0 / large, 2.0, 4.0, large]), rtol=4 * eps)
     numpy.testing.assert_allclose(x.grad.numpy(), [0.0, 0.5, 0.8, 1.0], rtol=4 * eps)
 
 
@@ -286,3 +286,40 @@ def test_the_gradient_of_take_adds_what_repeats(shape, repeats):
         expected = numpy.zeros(shape)
         numpy.add.at(expected, (slice(None),) * axis + (kept,), weights)
         numpy.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-13, atol=1e-13)
+
+
+# The same in every way
+
+
+WAYS = {
+    "small": lambda f, a: f(tg.tensor(a)).numpy(),
+    "large": lambda f, a: f(tg.tensor(numpy.tile(a, 1 << 17))).numpy()[: len(a)],
+    "jit": lambda f, a: tg.jit(f)(tg.tensor(a)).numpy(),
+}
+EDGES = [0.0, -0.0, INF, -INF, NAN, 1e-30, -1e-30, 1e17, -1e17, -100.0, 100.0, -3.0, 5.0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("b", [0.0, 1e-3, 4.0, 1e6])
+def test_squareplus_far_out(b, dtype, way):
+    """By 80 bits: its root less x, where x is below 0, as b over their sum."""
+    a = numpy.array(EDGES, dtype)
+    x, root = a.astype("longdouble"), numpy.sqrt(numpy.longdouble(b))
+    with numpy.errstate(all="ignore"):
+        hypotenuse = numpy.hypot(x, root)
+        expected = numpy.where(x < 0, b / (hypotenuse - x), hypotenuse + x) / 2
+    found = WAYS[way](lambda x: tg.squareplus(x, b), a)
+    numpy.testing.assert_allclose(found, expected.astype(dtype), rtol=4 * numpy.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("exponent", [0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 3, -1, -2, -3])
+def test_powers_of_signed_zeros_and_infinities(exponent, way):
+    """As C's pow has them, and so NumPy; but x ** 0.5 is the root of x, here as there."""
+    a = numpy.array(EDGES)
+    with numpy.errstate(all="ignore"):
+        found = WAYS[way](lambda x: x**exponent, a)
+        expected = numpy.sqrt(a) if exponent == 0.5 else numpy.float_power(a, exponent)
+    numpy.testing.assert_allclose(found, expected, rtol=1e-15)
+    numpy.testing.assert_array_equal(numpy.signbit(found[:4]), numpy.signbit(expected[:4]))

@@ -129,7 +129,7 @@ def _run_backward(
     present = next(part for part in g if part is not None)
     first_order = type(present) is not Tensor
     xp = array_module(present if first_order else present.data)
-    parts = [xp.zeros(*spec) if part is None else part for part, spec in zip(g, specs, strict=True)]
+    parts = [xp.zeros(spec.shape, spec.dtype) if part is None else part for part, spec in zip(g, specs, strict=True)]
     saved = [y[entry] if isinstance(entry, int) else entry for entry in layout]
     ctx.save_for_backward(*(a if type(a) is Tensor else Tensor(a) for a in saved))
     ctx.needs_input_grad = tuple(needs)

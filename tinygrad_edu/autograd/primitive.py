@@ -7,7 +7,7 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy
 from numpy import ndarray
@@ -26,11 +26,13 @@ LARGE = 1 << 16
 """Elements from which on it is asked whether an operation or a gradient rule can run as fused loops."""
 
 
-class Spec(NamedTuple):
+class Spec:
     """What is kept of an argument whose values the gradient does not need."""
 
-    shape: tuple[int, ...]
-    dtype: numpy.dtype[Any]
+    __slots__ = ("dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: numpy.dtype[Any]):
+        self.shape, self.dtype = shape, dtype
 
     @property
     def ndim(self) -> int:

@@ -2,13 +2,14 @@
 
 NumPy runs `g * (1 - y * y)` as three loops, each through memory, and has no vector code for `erf`. Such a function is
 recorded once, as a whole step is under `jit`, and becomes machine code: what is element-wise for arrays of any length,
-all else for its shapes, dtypes and strides. LLVM takes some tens of milliseconds for that (the disk keeps the result),
-so there must be enough work to be worth the wait. This depends on the shapes alone, never on how often a call was
-made: equal calls give equal bits, also after a resumption.
+what does the same with each row for any number of rows, all else for its shapes, dtypes and strides. LLVM takes some
+tens of milliseconds for that (the disk keeps the result), so there must be enough work to be worth the wait. This
+depends on the shapes alone, never on how often a call was made: equal calls give equal bits, also after a resumption.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,26 +18,28 @@ from typing import Any
 import numpy
 from numpy import ndarray
 
-from ..autograd import Primitive
+from ..autograd import Primitive, Spec
 from ..kernels import pool
 from ..kernels.registry import has_compiler
 from ..state import Switch
-from ..tree import leaves, rebuild
+from ..tree import leaves, mapped, rebuild
+from .program import Program, typed
 from .step import FAILURES
 
 KINDS = ("elementwise", "reduction", "composite")
 """Of primitives that become loops."""
 OPERATIONS = 256
-"""How many are kept in each thread, those used last."""
+"""How many are kept in each thread, those used last; and of how many it is known that they are left to NumPy."""
+FORMED = (ndarray, Spec)
+"""What has a shape and a dtype."""
 CONSTANT = ("epsilon", "smoothing")
 """Attributes that are numbers which do not change from call to call."""
-FEW = 16
-"""Elements of the arrays with which an element-wise function is recorded."""
 
 
 class _Here(threading.local):
     def __init__(self) -> None:
-        self.operations: OrderedDict[Any, Callable[[list[Any]], Any] | None] = OrderedDict()
+        self.operations: OrderedDict[Any, Callable[[list[Any]], Any]] = OrderedDict()
+        self.refused: OrderedDict[Any, None] = OrderedDict()
 
 
 _here = _Here()
@@ -70,7 +73,7 @@ def rules(
 
 
 def _are_alike(parts: Sequence[Any]) -> bool:
-    return len({a.shape for a in parts if hasattr(a, "shape")}) == 1
+    return len({a.shape for a in parts if type(a) in FORMED}) == 1
 
 
 def _run(
@@ -80,42 +83,79 @@ def _run(
     changing = (value for name, value in attributes.items() if name not in CONSTANT)
     if float in map(type, (*parts, *changing)):  # which may be another one in each call
         return None
-    arrays = [a for a in parts if type(a) is ndarray]
-    any_length = primitive.kind == "elementwise" and _are_alike(arrays) and all(a.flags.c_contiguous for a in arrays)
-    forms = [a if type(a) is not ndarray else a.dtype if any_length else (a.shape, a.strides, a.dtype) for a in parts]
-    key = (which, pool.threads(), any_length, *forms, *attributes.items())
-    operations = _here.operations
+    arrays, shape = [a for a in parts if type(a) is ndarray], None
+    in_order = all(a.flags.c_contiguous for a in arrays)
+    if in_order and primitive.kind == "elementwise" and _are_alike(parts):
+        shape = arrays[0].shape  # all of them are as good
+        parts = [_flat(a) if type(a) in FORMED else a for a in parts]
+        arrays = [a for a in parts if type(a) is ndarray]
+    length = max((a.ndim, *a.shape[:1]) for a in arrays)[-1] if in_order else 0
+
+    def recorded(parts: Sequence[Any]) -> tuple[Program, Any] | None:
+        return _recorded(function, given, parts, attributes)
+
+    operation = _operation(which, parts, attributes, length, recorded) if length > 1 else None
+    operation = operation or _operation(which, parts, attributes, 0, recorded)
+    made = None if operation is None else operation(arrays)
+    return made if shape is None else mapped(lambda y: None if y is None else y.reshape(shape), made)
+
+
+def _flat(a: Any) -> Any:
+    return a.reshape(-1) if type(a) is ndarray else Spec((math.prod(a.shape),), a.dtype)
+
+
+def _operation(
+    which: Any, parts: Sequence[Any], attributes: dict[str, Any], length: int, recorded: Callable[[Sequence[Any]], Any]
+) -> Callable[[list[Any]], Any] | None:
+    """What does it for such arrays, made now or kept from an earlier call: if there is a `length`, for all that differ
+    in this length of their first axis only. None if nothing does."""
+    from . import operation
+
+    key = (
+        which,
+        pool.threads(),
+        *(_form(a, length) if type(a) in FORMED else typed(a) for a in parts),
+        *map(typed, attributes.items()),
+    )
+    operations, refused = _here.operations, _here.refused
     try:
-        operation = operations[key]
-        operations.move_to_end(key)
-    except KeyError:
-        operation = operations[key] = _recorded(any_length, function, given, attributes)
-        if len(operations) > OPERATIONS:
-            operations.popitem(last=False)
+        if key in operations:
+            operations.move_to_end(key)
+            return operations[key]
+        if key in refused:
+            refused.move_to_end(key)
+            return None
     except TypeError:  # something that cannot be hashed
         return None
-    return None if operation is None else operation(arrays)
+    made = operation.of_any_length(parts, length, recorded) if length else operation.of_one_shape(recorded(parts))
+    kept: OrderedDict[Any, Any] = refused if made is None else operations
+    kept[key] = made
+    if len(kept) > OPERATIONS:
+        kept.popitem(last=False)
+    return made
+
+
+def _form(a: Any, length: int) -> tuple[Any, ...]:
+    """What two arrays have in common that are treated alike."""
+    shape = (..., *a.shape[1:]) if length and a.shape[:1] == (length,) else a.shape
+    return type(a), shape, a.dtype, None if length or type(a) is Spec else a.strides
 
 
 def _recorded(
-    any_length: bool, function: Callable[..., Any], given: Sequence[Any], attributes: dict[str, Any]
-) -> Callable[[list[Any]], Any] | None:
-    """The function as loops; None if there are none, or they are not worth it."""
-    from . import operation
+    function: Callable[..., Any], given: Sequence[Any], parts: Sequence[Any], attributes: dict[str, Any]
+) -> tuple[Program, Any] | None:
+    """The function of these parts of what is given as a program, with the form of what it returns; None if it looks at
+    values, which are not the real ones, or the parts are wrong: the function itself says how."""
     from .trace import Trace
 
     def of_arrays(*tracers: Any) -> Any:
         rest = iter(tracers)
-        parts = (next(rest) if type(a) is ndarray else a for a in leaves(given))
-        return function(*rebuild(given, parts), **attributes)
+        return function(*rebuild(given, (next(rest) if type(a) is ndarray else a for a in parts)), **attributes)
 
-    arrays = [a for a in leaves(given) if type(a) is ndarray]
-    if any_length:
-        arrays = [numpy.zeros(FEW, a.dtype) for a in arrays]
     trace = Trace()
     try:
         with Switch("grad_enabled", False), numpy.errstate(all="ignore"):
-            kinds = trace.run(of_arrays, tuple(arrays), {})
-    except FAILURES:  # it looks at values, which are not the real ones: the function itself says what is wrong
+            kinds = trace.run(of_arrays, tuple(a for a in parts if type(a) is ndarray), {})
+    except FAILURES:
         return None
-    return (operation.of_any_length if any_length else operation.of_one_shape)(trace.program, kinds)
+    return trace.program, kinds

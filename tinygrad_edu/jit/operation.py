@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
 
+from ..autograd import Spec
 from ..kernels import native
-from ..kernels.loops import REDUCTIONS, SOURCES, TRANSCENDENTAL, Loops
+from ..kernels.loops import REDUCTIONS, SOURCES, TRANSCENDENTAL, Loops, split
 from ..kernels.memory import address, scratch
 from ..tree import rebuild
-from .fusion import Fusion, Kernel, loops_of
+from .fusion import Fusion, loops_of
 from .passes import optimize
 from .planned import Planned
 from .program import Argument, Program
@@ -23,6 +25,8 @@ WORTH = 1 << 22
 wait."""
 WORTH_ANY = 1 << 19
 """The same for a loop of any length, which is made once."""
+FEW = (17, 35)
+"""Rows with which a function is recorded to see whether it does the same with each."""
 _SLOW = 8
 """Steps in the time of a function that NumPy has no vector code for."""
 _VECTOR_CODE = ("exp", "log", "tanh")
@@ -39,35 +43,55 @@ class Operation:
         return rebuild(self._kinds, iter(self._run(arrays)))
 
 
-class Elementwise:
-    """A function that does the same to each element of arrays of one shape, as one loop of any length.
+@dataclass(frozen=True)
+class Rows:
+    """A function that does the same with each row of its arrays, as one loop for any number of rows.
 
-    It returns None for arrays that are not worth it.
+    Attributes:
+        loops: those of many rows.
+        inputs: which of the arrays the loops read.
+        outputs: of one row of each that they write, shape and dtype.
+        results: which outputs are returned, in the form `kinds`.
+        counted: an array whose rows say how many there are.
+        per: how many pieces of the loops' work belong to one row.
     """
 
-    def __init__(self, results: list[Any], kinds: Any, positions: list[int], kernel: Kernel):
-        self._results, self._kinds, self._positions, self._kernel = results, kinds, positions, kernel
-        self._least = WORTH_ANY / max(1, steps_of(kernel.loops))
+    loops: Loops
+    inputs: tuple[int, ...]
+    outputs: tuple[tuple[tuple[int, ...], Any], ...]
+    results: tuple[int | None, ...]
+    kinds: Any
+    counted: int
+    per: int
 
     @functools.cached_property
     def _program(self) -> native.Program:
-        loops = replace(self._kernel.loops, shape=(native.MANY,))
-        slots = tuple(range(len(loops.inputs) + len(loops.outputs)))
-        return native.program([native.Launch(loops, slots, length=len(slots))])
+        slots = tuple(range(len(self.inputs) + len(self.outputs)))
+        return native.program([native.Launch(self.loops, slots, length=len(slots))])
+
+    @functools.cached_property
+    def _least(self) -> float:
+        """The rows from which on it is worth it."""
+        steps, is_flat = max(1, steps_of(self.loops)), len(self.loops.shape) == 1
+        return WORTH_ANY / (self.per * steps) if is_flat else WORTH / (self.per * self.loops.columns * steps)
 
     def __call__(self, arrays: list[Any]) -> Any:
-        shape, size = arrays[0].shape, arrays[0].size
-        if size < self._least:
+        """What the function returns; None for arrays that are not worth it."""
+        rows = arrays[self.counted].shape[0]
+        if rows < self._least:
             return None
-        made = {v: numpy.empty(shape, v.dtype) for v in self._kernel.outputs}
-        places = [address(a) for a in (*(arrays[i] for i in self._positions), *made.values())]
-        self._program.pointers[:] = [*places, size]
+        made = [numpy.empty((rows, *shape), dtype) for shape, dtype in self.outputs]
+        places = [address(a) for a in (*(arrays[i] for i in self.inputs), *made)]
+        self._program.pointers[:] = [*places, rows * self.per]
         self._program.run()
-        return rebuild(self._kinds, (v and made[v] for v in self._results))
+        return rebuild(self.kinds, (None if i is None else made[i] for i in self.results))
 
 
-def of_one_shape(program: Program, kinds: Any) -> Operation | None:
+def of_one_shape(recorded: tuple[Program, Any] | None) -> Operation | None:
     """What was recorded as a plan, if all of it becomes loops of so many steps that NumPy takes much longer."""
+    if recorded is None:
+        return None
+    program, kinds = recorded
     fusion = Fusion(optimize(program, join=True))
     if any(unit.shape is None for unit in fusion.units):
         return None
@@ -76,19 +100,55 @@ def of_one_shape(program: Program, kinds: Any) -> Operation | None:
     return Operation(program, kinds) if work >= WORTH else None
 
 
-def of_any_length(program: Program, kinds: Any) -> Elementwise | None:
-    """What was recorded with a few elements, if all of it becomes one loop through all arrays."""
-    program = optimize(program, join=True)
-    fusion, results = Fusion(program), [v for v in program.results if v is not None]
+def of_any_length(parts: Sequence[Any], length: int, record: Callable[[Sequence[Any]], Any]) -> Rows | None:
+    """What is recorded with such arrays among its parts, for any length of their first axis where it is `length` now:
+    if it is one loop, and the same, but for its length, in a recording with few rows and in one with others."""
+
+    def cut(a: Any, rows: int) -> Any:
+        if getattr(a, "shape", ())[:1] != (length,):
+            return a
+        shape = rows, *a.shape[1:]
+        return Spec(shape, a.dtype) if type(a) is Spec else numpy.zeros(shape, a.dtype)
+
+    found = None
+    arrays = [a for a in parts if type(a) is numpy.ndarray]
+    counted = next(i for i, a in enumerate(arrays) if a.shape[:1] == (length,))
+    for rows in FEW:
+        made = _by_rows(record([cut(a, rows) for a in parts]), counted, rows)
+        if made is None or found not in (None, made):
+            return None
+        found = made
+    return found
+
+
+def _by_rows(recorded: tuple[Program, Any] | None, counted: int, rows: int) -> Rows | None:
+    """What was recorded with so many rows, if all of it becomes one loop through them."""
+    if recorded is None:
+        return None
+    program, kinds = optimize(recorded[0], join=True), recorded[1]
+    fusion, results = Fusion(program), program.results
     unit = fusion.units[0] if len(fusion.units) == 1 else None
-    if unit is None or unit.shape is None or len(set(results)) < len(results) or not set(results) <= {*unit.makes()}:
+    wanted = [v for v in results if v is not None]
+    if unit is None or unit.shape is None or not set(wanted) <= {*unit.makes()}:
         return None
-    kernel = loops_of(unit, set(results), fusion.root)
-    positions = [source.position for v in kernel.inputs if type(source := program.inputs.get(v)) is Argument]
-    alike = all(operand.strides == (1,) for operand in (*kernel.loops.inputs, *kernel.loops.outputs))
-    if kernel.scalars or len(positions) < len(kernel.inputs) or not alike:
+    kernel = loops_of(unit, set(wanted), fusion.root)
+    inputs = [source.position for v in kernel.inputs if type(source := program.inputs.get(v)) is Argument]
+    loops, (what, pieces, _) = kernel.loops, split(kernel.loops)
+    if kernel.scalars or len(inputs) < len(kernel.inputs):
         return None
-    return Elementwise(program.results, kinds, positions, kernel)
+    if (what == "columns" and len(loops.shape) > 1) or loops.shape[0] % rows or pieces % rows:
+        return None
+    if len(set(wanted)) < len(wanted) or any(v.shape[:1] != (rows,) for v in wanted):
+        return None
+    return Rows(
+        replace(loops, shape=(native.MANY, *loops.shape[1:])),
+        tuple(inputs),
+        tuple((v.shape[1:], v.dtype) for v in kernel.outputs),
+        tuple(None if v is None else kernel.outputs.index(v) for v in results),
+        kinds,
+        counted,
+        pieces // rows,
+    )
 
 
 def steps_of(loops: Loops) -> int:

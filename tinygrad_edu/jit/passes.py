@@ -26,8 +26,9 @@ KEPT = ("random", "effect")
 
 def optimize(program: Program, join: bool) -> Program:
     """All passes, in their order. `join`: whether there is machine code, in which arrays are made in their places in a
-    joined one, and read by rows."""
-    program = frugal(without_dead_code(without_repetitions(lowered(program))))
+    joined one, and read by rows, and convolutions need no zeros around their images."""
+    program = without_repetitions(lowered(program))
+    program = frugal(without_dead_code(without_borders(program) if join else program))
     return joined(by_rows(program)) if join else program
 
 
@@ -83,6 +84,29 @@ def lowered(program: Program) -> Program:
     for call in program.calls:
         calls.extend(_LOWER.get(call.primitive.name, _unchanged)(call))
     return replace(program, calls=calls)
+
+
+def without_borders(program: Program) -> Program:
+    """Convolves images, and not images with zeros around them: the convolution's own padding is larger by these."""
+    makers = {v: call for call in program.calls for v in call.makes()}
+    calls: list[Call] = []
+    for call in program.calls:
+        before = makers.get(call.operands[0]) if call.primitive.name in ("_conv", "_conv_kernel") else None
+        if before is not None and _adds_zeros(before):
+            geometry, widths = call.attributes["geometry"], before.attributes["widths"][1:-1]
+            padding = tuple((a + c, b + d) for (a, b), (c, d) in zip(widths, geometry.padding, strict=True))
+            attributes = call.attributes | {"geometry": geometry._replace(padding=padding)}
+            call = replace(call, operands=(*before.operands, call.operands[1]), attributes=attributes)
+        calls.append(call)
+    return replace(program, calls=calls)
+
+
+def _adds_zeros(call: Call) -> bool:
+    """Whether a call puts zeros around images."""
+    if call.primitive.name != "_pad" or type(call.attributes["value"]) not in (int, float):
+        return False
+    first, *_, last = call.attributes["widths"]
+    return call.attributes["value"] == 0 and first == last == (0, 0)
 
 
 def frugal(program: Program) -> Program:

@@ -85,40 +85,70 @@ def with_border(x, copy, n, z, first, last, planes, rows, columns, form):
 
 
 @kernel()
-def convolve_rows(near, kernel, y, n, z, first, last, f, wide, planes, rows, columns, form):
-    """Tile after tile of rows, for the filters f to f + wide."""
-    row = form.line * form.channels
-    pitch = wide if form.packed else form.filters
-    element = form.deep * pitch if form.packed else form.element
+def convolve_tile(near, part, y, at, w, wide, deep, high, planes, rows, columns, form, within=None):
+    """Some neighbouring columns of a phase by some filters; `at` is where the first of them begins."""
+    element = form.deep * wide if form.packed else form.element
+    tile(
+        near[at:],
+        part[first_tap(columns, w) * element :],
+        y,
+        wide,
+        ((form.tile, columns.stride * form.channels, columns.phases * form.filters),),
+        (
+            (deep, form.plane, rows.window * columns.window * element),
+            (high, rows.step * form.line * form.channels, columns.window * element),
+            (taps(columns, w), columns.step * form.channels, element),
+            (form.deep, 1, wide if form.packed else form.filters),
+        ),
+        form.spread,
+        fold=form.single,
+        within=within,
+    )
+
+
+@kernel()
+def convolve_edge(near, part, y, at, v, wide, deep, high, planes, rows, columns, form):
+    """A tile of which some windows leave the image at its sides: what lies there is not looked at."""
+    within = (source(columns, v) * form.channels, columns.size * form.channels)
+    convolve_tile(near, part, y[v * form.filters :], at, 0, wide, deep, high, planes, rows, columns, form, within)
+
+
+@kernel()
+def convolve_rows(near, base, kernel, y, n, z, first, last, f, wide, planes, rows, columns, form):
+    """Tile after tile of rows, for the filters f to f + wide; what the rows read begins at `base`."""
+    element = form.deep * wide if form.packed else form.element
     part = kernel[f * (planes.window * rows.window * columns.window * form.deep if form.packed else 1) :]
     front = before(planes, source(planes, z))
     deep = inside(planes, source(planes, z), taps(planes, z)) - front
+    low = columns.low if form.bordered else 0
     for h in range(first, last):
         line = source(rows, h)
         over = before(rows, line)  # what lies above or below is not looked at
         high = inside(rows, line, taps(rows, h)) - over
-        start = line - lowest(rows, first) + over * rows.step
-        for phase in range(columns.phases):
+        start = (line - lowest(rows, first) + over * rows.step) * form.line * form.channels
+        at = base + front * form.plane + start + f // form.group * form.deep
+        met = (first_tap(planes, z) + front) * rows.window + first_tap(rows, h) + over
+        weights = part[met * columns.window * element :]
+        to = y[((n * planes.output + z) * rows.output + h) * columns.output * form.filters + f :]
+        for phase in range(0 if form.edges else columns.phases):
             w = (phase + columns.before * (columns.phases - 1)) % columns.phases
             count = (columns.output - w + columns.phases - 1) // columns.phases
-            met = (first_tap(planes, z) + front) * rows.window + first_tap(rows, h) + over
             for t in range((count + form.tile - 1) // form.tile):
                 v = w + min(t * form.tile, count - form.tile) * columns.phases  # the last may repeat some
-                at = start * form.line + source(columns, v) - columns.low
-                tile(
-                    near[front * form.plane + at * form.channels + f // form.group * form.deep :],
-                    part[(met * columns.window + first_tap(columns, w)) * element :],
-                    y[(((n * planes.output + z) * rows.output + h) * columns.output + v) * form.filters + f :],
-                    wide,
-                    ((form.tile, columns.stride * form.channels, columns.phases * form.filters),),
-                    (
-                        (deep, form.plane, rows.window * columns.window * element),
-                        (high, rows.step * row, columns.window * element),
-                        (taps(columns, w), columns.step * form.channels, element),
-                        (form.deep, 1, pitch),
-                    ),
-                    form.spread,
-                    fold=form.single,
+                convolve_tile(
+                    near, weights, to[v * form.filters :], at + (source(columns, v) - low) * form.channels, w,
+                    wide, deep, high, planes, rows, columns, form,
+                )  # fmt: skip
+        if form.edges:
+            convolve_edge(near, weights, to, at, 0, wide, deep, high, planes, rows, columns, form)
+            for v in range(form.tile, columns.output - form.tile, form.tile):
+                convolve_tile(
+                    near, weights, to[v * form.filters :], at + source(columns, v) * form.channels, 0,
+                    wide, deep, high, planes, rows, columns, form,
+                )  # fmt: skip
+            if columns.output > form.tile:
+                convolve_edge(
+                    near, weights, to, at, columns.output - form.tile, wide, deep, high, planes, rows, columns, form
                 )
 
 
@@ -131,20 +161,22 @@ def convolve(x, kernel, y, start, stop, scratch, planes, rows, columns, form):
         z = number // blocks % planes.output
         first = number % blocks * form.block
         last = min(first + form.block, rows.output)
-        inside = ((n * planes.size + source(planes, z)) * rows.size + lowest(rows, first)) * columns.size + columns.low
-        near = scratch if form.bordered else x[inside * form.channels :]
+        plane = (n * planes.size + source(planes, z)) * rows.size + lowest(rows, first)
+        base = 0 if form.bordered else plane * columns.size * form.channels
+        near = scratch if form.bordered else x
         if form.bordered:
             with_border(x, scratch, n, z, first, last, planes, rows, columns, form)
         for group in range(form.kinds):
             f = group * form.span
             for part in range(form.span // form.wide):
                 convolve_rows(
-                    near, kernel, y, n, z, first, last, f + part * form.wide, form.wide, planes, rows, columns, form
-                )
+                    near, base, kernel, y, n, z, first, last, f + part * form.wide, form.wide,
+                    planes, rows, columns, form,
+                )  # fmt: skip
             rest = form.span % form.wide
             if rest:
                 convolve_rows(
-                    near, kernel, y, n, z, first, last, f + form.span - rest, rest, planes, rows, columns, form
+                    near, base, kernel, y, n, z, first, last, f + form.span - rest, rest, planes, rows, columns, form
                 )
 
 

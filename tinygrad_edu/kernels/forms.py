@@ -10,6 +10,8 @@ _BORDERED = 1 << 14
 """Elements of images with a border that are made at a time: they stay in the processor's cache."""
 _PIECES = 16
 """How many pieces a convolution is cut into at least, for threads to share."""
+_SIDES = 64
+"""Of how many products one at least is with a zero beside the image, where code is written that leaves these out."""
 _SPREAD = 64
 """Channels that a vector of filters reads at most, where each group has few filters."""
 
@@ -75,6 +77,7 @@ class Form(NamedTuple):
         block: rows of results at a time.
         images: how many at a time, for the gradient of the kernel.
         bordered: whether what is read is copied first, with zeros around.
+        edges: whether instead the first and the last tile of a row leave out what lies beside the image.
         line: columns of what is read.
         plane, image: elements from the plane of one element of the window to the next, and from image to image.
     """
@@ -95,6 +98,7 @@ class Form(NamedTuple):
     block: int
     images: int
     bordered: bool
+    edges: bool
     line: int
     plane: int
     image: int
@@ -134,15 +138,12 @@ def _vectors() -> int:
 
 def _form(axes: list[Axis], channels: int, filters: int, groups: int, dtype: str) -> tuple[Form, int]:
     """The form of a convolution without `tile`, `wide` and what follows of them, and the filters of a vector."""
-    planes, rows, columns = axes
     vector = lanes(dtype)
     single = filters == groups == 1 and 1 < channels <= _vectors() * vector
     deep, group = (1, 1) if single else (channels // groups, filters // groups)
     spreads = single or (groups > 1 and 3 * group <= vector and vector // group * deep <= _SPREAD)
     lane = vector // group * group if spreads else vector
     span = channels if single else filters if spreads or groups == 1 else group
-    bordered = any(axis.leaves for axis in axes)
-    line = columns.reach if bordered else columns.size
     form = Form(
         channels, filters, deep, group,
         element=channels if single else deep * filters,
@@ -151,31 +152,38 @@ def _form(axes: list[Axis], channels: int, filters: int, groups: int, dtype: str
         packed=False,
         kinds=1 if single else filters // span,
         span=span,
-        whole=columns.step == 1 and groups == 1 and not single,
-        bordered=bordered,
-        line=line,
-        plane=0 if bordered else planes.step * rows.size * line * channels,
-        image=0 if bordered else planes.size * rows.size * line * channels,
-        tile=0, wide=0, block=0, images=1,
+        whole=axes[-1].step == 1 and groups == 1 and not single,
+        bordered=False, edges=False, line=0, plane=0, image=0, tile=0, wide=0, block=0, images=1,
     )  # fmt: skip
     return form, lane
 
 
-def _blocked(form: Form, axes: list[Axis], block: int) -> tuple[Form, int]:
-    """With so many rows of results at a time, and the elements of scratch that these take."""
-    planes, rows, _ = axes
+def _blocked(form: Form, axes: list[Axis], most: int) -> tuple[Form, int]:
+    """With as many rows of results at a time as read no more than `_BORDERED` elements, and the elements of scratch
+    that these take."""
+    planes, rows, columns = axes
+    line = columns.reach if form.bordered else columns.size
+    size = planes.most * line * form.channels
+    block = max((n for n in range(1, most + 1) if rows.across(n) * size <= _BORDERED), default=1)
+    form = form._replace(line=line, block=block)
     if not form.bordered:
-        return form._replace(block=block), 0
-    plane = rows.across(block) * form.line * form.channels
-    return form._replace(block=block, plane=plane, image=planes.most * plane), planes.most * plane
+        plane = rows.size * line * form.channels
+        return form._replace(plane=planes.step * plane, image=planes.size * plane), 0
+    plane = rows.across(block) * line * form.channels
+    return form._replace(plane=plane, image=planes.most * plane), planes.most * plane
 
 
-def _rows_at_a_time(form: Form, axes: list[Axis], most: int) -> int:
-    """As many as read no more than `_BORDERED` elements."""
-    planes, rows, _ = axes
-    line = planes.most * form.line * form.channels
-    fit = [n for n in range(1, most + 1) if rows.across(n) * line <= _BORDERED]
-    return max(fit, default=1)
+def _has_edges(columns: Axis, tile: int) -> bool:
+    """Whether windows leave the image at its sides, but only those of the first and the last tile of a row; and so
+    often that it is worth the larger code."""
+    if columns.phases > 1:
+        return False
+    places = [at * columns.stride + columns.low for at in range(columns.output)]
+    taps = range(0, columns.window * columns.step, columns.step)
+    outside = sum(not 0 <= place + tap < columns.size for place in places for tap in taps)
+    inner = range(tile, columns.output - tile, tile)
+    stays = not inner or (places[tile] >= 0 and places[inner[-1] + tile - 1] + taps[-1] < columns.size)
+    return stays and outside * _SIDES >= columns.output * columns.window
 
 
 def convolution(axes: list[Axis], n: int, channels: int, filters: int, groups: int, dtype: str) -> dict[str, Any]:
@@ -187,7 +195,9 @@ def convolution(axes: list[Axis], n: int, channels: int, filters: int, groups: i
     fit = [size for size in fit if size[1] == form.span or not form.single]
     tile, wide = min(fit, key=lambda size: -(-count // size[0]) * _cycles(size[0], form.span, size[1], lane))
     most = max(1, min(rows.output, n * planes.output * rows.output // _PIECES))
-    form, scratch = _blocked(form._replace(tile=tile, wide=wide), axes, _rows_at_a_time(form, axes, most))
+    edges = groups == 1 and form.deep > 1 and _has_edges(columns, tile)
+    form = form._replace(tile=tile, wide=wide, edges=edges, bordered=columns.leaves and not edges)
+    form, scratch = _blocked(form, axes, most)
     return {"form": form, "scratch": scratch, "length": n * planes.output * -(-rows.output // form.block)}
 
 
@@ -214,8 +224,8 @@ def correlation(axes: list[Axis], n: int, channels: int, filters: int, groups: i
     sizes = _sizes(lane, form.span)
     shared = [size for size in sizes if pieces(*size) > 1]  # by two threads at least
     size, wide = min(shared or sizes, key=lambda size: cycles(*size))
-    form = form._replace(tile=cut(size), wide=wide)
-    form, scratch = _blocked(form, axes, _rows_at_a_time(form, axes, rows.output))
+    form = form._replace(tile=cut(size), wide=wide, bordered=any(axis.leaves for axis in axes))
+    form, scratch = _blocked(form, axes, rows.output)
     if planes.output == 1 and form.block == rows.output:
         images = max(1, min(n, _BORDERED // (rows.output * columns.output * max(channels, filters))))
         form, scratch = form._replace(images=images), scratch * images

@@ -540,11 +540,12 @@ class _Writer:
         **how: Any,
     ) -> None:
         levels: list[tuple[Operand, Operand, Operand]] = []
+        apart = 2 if how["within"] else 0  # the last of the sums, which stay as they are
         for count, *steps in reversed(sums):
-            inner = levels[-1] if levels else None
+            inner = levels[-1] if len(levels) > apart else None
             if inner and [self._binary(ast.Mult, inner[0], step) for step in inner[1:]] == steps:
                 levels[-1] = (self._binary(ast.Mult, count, inner[0]), *inner[1:])  # lie as one with those
-            elif count != 1:
+            elif count != 1 or len(levels) < apart:
                 levels.append((count, *steps))
         counts = [[self._as(value, "i64") for value in level] for level in reversed(levels)]
         Tile(self.code, c.dtype, columns, spread, alike).write(a.name, b.name, c.name, rows, counts, **how)

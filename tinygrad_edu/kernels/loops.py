@@ -428,8 +428,12 @@ class Builder:
         if floating and not (size <= 8 and 2 * size == int(2 * size)):  # each product rounds once more
             return self._step("power", a.dtype, a, self.constant(exponent, a.dtype))
         whole, root = int(size), size != int(size)
-        factors = [self.apply("sqrt", a)] if root else []
-        square = a
+        positive = a
+        if root and exponent != 0.5:  # which is a root; the others are powers, of -0.0 and -inf as of 0.0 and inf
+            is_infinite = self.apply("equal", a, -math.inf)
+            positive = self.apply("where", is_infinite, math.inf, self.apply("add", a, 0.0))
+        factors = [self.apply("sqrt", positive)] if root else []
+        square = positive
         while whole:
             if whole % 2:
                 factors.append(square)
@@ -463,6 +467,8 @@ _DERIVED = {
     "square": "a * a",
     "reciprocal": "1 / a",
     "logaddexp": "where(a == b, a + 0.6931471805599453, maximum(a, b) + log1p(exp(-absolute(a - b))))",
+    "hypot": "where(absolute(a) < absolute(b), _hypot(b, a), where(a == 0, 0.0, _hypot(a, b)))",
+    "_hypot": "absolute(a) * sqrt(1.0 + square(b / a))",  # of |a| >= |b|
     "heaviside": "where(a == 0, b, where(a > 0, 1.0, where(a < 0, 0.0, a)))",
 }
 

@@ -92,7 +92,21 @@ def sum_unpool(g, y, start, stop, height, width, channels, out_height, out_width
                             ]
 
 
+@kernel(writes=("y",))
+def sum_middle(x, y, start, stop, middle, inner):
+    """The sums over the middle one of three axes."""
+    for i in range(start, stop):
+        for c in range(inner):
+            y[i * inner + c] = 0.0
+        for k in range(middle):
+            for c in range(inner):
+                y[i * inner + c] += x[(i * middle + k) * inner + c]
+
+
 # Recipes
+
+LONGEST = 1 << 14
+"""Elements that are added up one after the other, at most."""
 
 
 def _plane(values: Any, one: Any = 1) -> tuple[Any, ...]:
@@ -148,3 +162,16 @@ def total(x: Any, output: Any, window: Any, strides: Any) -> Recipe | None:
 def total_transpose(g: Any, image: Any, window: Any, strides: Any) -> Recipe | None:
     """Of `_sum_unpool`."""
     return _recipe(sum_unpool, "g y", (g,), (g.shape[0], *image, g.shape[-1]), g.shape, window, strides)
+
+
+def over_pixels(a: Any, axes: tuple[int, ...], keepdims: bool) -> Recipe | None:
+    """Of `_sum`, over neighbouring axes between others: the pixels of images."""
+    first, last, dtype = min(axes, default=0), max(axes, default=0) + 1, a.dtype.name
+    outer, middle, inner = (math.prod(a.shape[part]) for part in (slice(first), slice(first, last), slice(last, None)))
+    if not are_floats(a) or len(axes) != last - first or middle > LONGEST:
+        return None
+    shape = (*a.shape[:first], *((1,) * len(axes) if keepdims else ()), *a.shape[last:])
+    numbers = (("middle", middle), ("inner", inner))
+    count = math.prod(a.shape)
+    task = Task(sum_middle, (("x", dtype, 0), ("y", dtype, 1)), numbers, outer, count, 4 * count)
+    return Recipe(((shape, dtype),), (task,))

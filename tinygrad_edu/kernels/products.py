@@ -17,8 +17,8 @@ _CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """What OpenBLAS calls the processors for which it has kernels for small matrices."""
 _LIMIT = 1_000_000
 """Multiplications in a tile, at most: OpenBLAS's own bound for what is small."""
-_WIDE, _DEEP = 64, 256
-"""The columns of a tile, and how many products are added up in it at a time."""
+_WIDE, _DEEP = 64, 240
+"""The columns of a tile, and how many products are added up in it at a time: 64 rows of it are within the limit."""
 _SIDE = 128
 """The rows and columns of a tile where the left matrix is transposed."""
 _LARGE = 1 << 29
@@ -105,7 +105,8 @@ def task(product: Gemm) -> Task:
         high, wide = min(m, _SIDE), min(n, _SIDE)
         deep = min(k, _LIMIT // (high * wide))
     else:
-        wide, deep = min(n, _WIDE), min(k, _DEEP)
+        wide = n if n <= 2 * _WIDE and m < _ROWS else min(n, _WIDE)  # so that a long matrix is read once, as it lies
+        deep = min(k, _DEEP * _WIDE // max(wide, _WIDE))
         high = min(m, _LIMIT // (wide * deep) // 4 * 4)
     if product.transpose_a:
         copies = product.lda * SIZES[product.dtype] % _ALIASES == 0

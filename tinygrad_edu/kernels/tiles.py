@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import llvm
 from .polynomials import Code
@@ -31,6 +31,7 @@ def tile(
     add: bool = False,
     alike: bool = False,
     fold: bool = False,
+    within: tuple[int, int] | None = None,
 ) -> None:
     """c[row, column] = sum over k of a[row, k] * b[k, column], of neighbouring columns.
 
@@ -38,16 +39,57 @@ def tile(
     and in c; `sums` the same of k, in a and in b. With a spread (channels, filters), `filters` columns after the other
     share an element of a, and the next share the one `channels` elements later. If `alike`, all columns share that of
     b. If `add`, the sum is added to c; if `fold`, c gets only the sum of all columns.
+
+    With `within` (first, size), elements of a lie `first` later, and of their places along the last axis of the rows
+    and the last but one of the sums, which add up, those that are not in range(size) count as zeros and are not read.
     """
+    first, size = within or (0, 0)
     for row in itertools.product(*(range(count) for count, _, _ in rows)):
         at_a, at_c = (sum(i * level[which] for i, level in zip(row, rows, strict=True)) for which in (1, 2))
         total = [0.0] * columns
         for k in itertools.product(*(range(count) for count, _, _ in sums)):
+            if within and not 0 <= first + row[-1] * rows[-1][1] + k[-2] * sums[-2][1] < size:
+                continue
             k_a, k_b = (sum(i * level[which] for i, level in zip(k, sums, strict=True)) for which in (1, 2))
             for f in range(columns):
-                total[f] += a[at_a + k_a + f // spread[1] * spread[0]] * b[k_b + (0 if alike else f)]
+                total[f] += a[first + at_a + k_a + f // spread[1] * spread[0]] * b[k_b + (0 if alike else f)]
         for f, value in enumerate([sum(total)] if fold else total):
             c[at_c + f] = c[at_c + f] + value if add else value
+
+
+class _Sum(NamedTuple):
+    """An innermost loop: some rows of a tile, where each begins in a, where all do in b, and the steps from there."""
+
+    rows: list[int]
+    a: list[int]
+    b: int
+    length: str
+    step_a: str
+    step_b: str
+
+
+def _inner_sums(
+    near: Sequence[int], along: Sequence[int], sums: Sequence[Sequence[str]], within: tuple[int, int]
+) -> list[_Sum]:
+    """The last two sums, where `within` leaves out some, of rows that begin at `near` and at `along` on that axis.
+
+    Neighbours that meet the same rows are one loop, if they lie as one.
+    """
+    first, size = within
+    (taps, far_a, far_b), (count, step_a, step_b) = (map(int, level) for level in sums)
+    one = (count * step_a, count * step_b) == (far_a, far_b)
+
+    def met(tap: int) -> list[int]:
+        return [i for i, place in enumerate(along) if 0 <= first + tap * far_a + place < size]
+
+    found = []
+    for rows, group in itertools.groupby(range(taps), met):
+        alike = list(group)
+        length = count * len(alike) if one else count
+        for tap in (alike[:1] if one else alike) if rows else ():
+            starts = [first + tap * far_a + near[i] for i in rows]
+            found.append(_Sum(rows, starts, tap * far_b, str(length), str(step_a), str(step_b)))
+    return found
 
 
 class Tile:
@@ -71,17 +113,24 @@ class Tile:
         sums: Sequence[Sequence[str]],
         add: bool,
         fold: bool,
+        within: tuple[int, int] | None,
     ) -> None:
-        code = self.code
+        code, at_rows = self.code, list(itertools.product(*(range(count) for count, _, _ in rows)))
         places = [
             tuple(sum(i * level[which] for i, level in zip(row, rows, strict=True)) for which in (1, 2))
-            for row in itertools.product(*(range(count) for count, _, _ in rows))
+            for row in at_rows
         ]
+        near = [place for place, _ in places]
+        if within:
+            outer, along = sums[:-2], [row[-1] * rows[-1][1] for row in at_rows]
+            inner = _inner_sums(near, along, sums[-2:], within)
+        else:
+            outer, inner = sums[:-1], [_Sum(list(range(len(near))), near, 0, *(sums[-1] if sums else ("1", "0", "0")))]
 
         def level(depth: int, a: str, b: str, totals: Sequence[str]) -> Sequence[str]:
-            if depth == len(sums):
-                return self._products(a, b, [place for place, _ in places], totals)
-            count, step_a, step_b = sums[depth]
+            if depth == len(outer):
+                return functools.reduce(lambda totals, part: self._add_sum(part, a, b, totals), inner, totals)
+            count, step_a, step_b = outer[depth]
 
             def body(k: str, totals: Sequence[str]) -> Sequence[str]:
                 return level(depth + 1, self._at(a, k, step_a), self._at(b, k, step_b), totals)
@@ -98,6 +147,22 @@ class Tile:
                 if add:
                     total = code.value(f"fadd {self.vector} {total}, {self._load(place, count)}")
                 self._store(total, place, count)
+
+    def _add_sum(self, part: _Sum, a: str, b: str, totals: Sequence[str]) -> Sequence[str]:
+        """The totals with an innermost loop added to those of its rows."""
+        which = [row * len(self.parts) + i for row in part.rows for i in range(len(self.parts))]
+        b = self._at(b, str(part.b))
+
+        def body(k: str, totals: Sequence[str]) -> Sequence[str]:
+            return self._products(self._at(a, k, part.step_a), self._at(b, k, part.step_b), part.a, totals)
+
+        mine = [totals[i] for i in which]
+        if part.length == "1":
+            found = body("0", mine)
+        else:
+            found = loop(self.code, "0", part.length, 1, body, [(self.vector, total) for total in mine])
+        changed = dict(zip(which, found, strict=True))
+        return [changed.get(i, total) for i, total in enumerate(totals)]
 
     def _products(self, a: str, b: str, places: Sequence[int], totals: Sequence[str]) -> list[str]:
         if self.alike:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy
+
 from ..autograd import primitive
 from ..backend import Array, special_functions
 from ..errors import ShapeError, check_number, message
@@ -276,14 +278,16 @@ def sparse_plus(x: Any) -> Any:
 
 @primitive(
     "elementwise",
-    expression="0.5 * a + 0.5 * maximum(absolute(a), 1) * sqrt((a / maximum(absolute(a), 1)) * (a / maximum(absolute("
-    "a), 1)) + width / maximum(absolute(a), 1) / maximum(absolute(a), 1))",
+    expression="where(a < 0, 0.25 * width / (0.5 * hypot(a, sqrt(width)) - 0.5 * a), "
+    "0.5 * hypot(a, sqrt(width)) + 0.5 * a)",
     saves=("a", "y"),
 )
 def _squareplus(xp: Any, a: Array, *, width: float, out: Any = None) -> Any:
     y = xp.hypot(a, math.sqrt(width), out=empty_float(xp, a) if out is None else out)
     y *= 0.5
-    y += xp.multiply(a, 0.5)
+    y += xp.multiply(xp.absolute(a), 0.5)
+    below = 0.25 * width / xp.maximum(y, numpy.finfo(y.dtype).tiny)  # as (root + a) / 2, which would lose digits
+    y[...] = xp.where(xp.less(a, 0), below, y)
     return y
 
 
