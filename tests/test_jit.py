@@ -1181,6 +1181,68 @@ def test_an_attribute_that_is_given_another_tensor():
     assert traces(function) == 4
 
 
+class Stubborn(Scaled):
+    """Sets its attributes in its own way."""
+
+    def __setattr__(self, name, value):
+        self.__dict__[name] = value
+
+
+@pytest.mark.parametrize("kind", [Scaled, Stubborn])
+def test_settings_are_looked_at_whenever_one_may_have_changed(kind):
+    layer = kind()
+    layer.factor, layer.sizes, layer.names = 1.0, [2.0], ({"a": 3.0}, 1)
+
+    class Reading(tg.layers.Layer):
+        def call(self, x):
+            return layer(x) * layer.sizes[0] * layer.names[0]["a"]
+
+    reading = Reading()
+    function, found = jit(lambda x: reading(x)), []
+    expected = [12.0, 10.0, 15.0, 45.0]
+    changes = [
+        lambda: None,
+        lambda: setattr(layer, "factor", layer.factor * 5.0 / 6.0),
+        lambda: layer.sizes.__setitem__(0, 3.0),
+        lambda: layer.names[0].update(a=9.0),
+    ]
+    for change, y in zip(changes, expected, strict=True):
+        change()
+        found += [function(t(1)).tolist() == pytest.approx([y]) for _ in range(3)]
+    assert all(found)
+    assert traces(function) == 4
+    layer._trainable = False
+    function(t(1))
+    assert traces(function) == 5
+
+
+def test_settings_are_not_looked_at_while_none_is_set():
+    class Watchful:
+        looked = 0
+
+        def __call__(self, x):
+            return x
+
+        def __eq__(self, other):
+            Watchful.looked += 1
+            return type(other) is Watchful
+
+        __hash__ = None
+
+    layer, other = Scaled(), Scaled()
+    layer.rule = Watchful()
+    function = jit(lambda x: layer(x))
+    function(t(1))
+    layer.rule = Watchful()  # an equal one
+    for times in range(1, 5):
+        other.note = times
+        for _ in range(3):
+            function(t(1))
+            other._note = times  # no setting
+            assert Watchful.looked == times
+    assert traces(function) == 1
+
+
 ALTERED = {
     "number": lambda layer: setattr(layer, "note", 1.0),
     "list": lambda layer: setattr(layer, "note", [1.0]),

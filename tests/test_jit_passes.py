@@ -43,8 +43,8 @@ def in_checkpoint(x):
     return w.grad
 
 
-def checked(x):
-    tg.cross_entropy(x, tg.tensor(IDS))
+def checked(x, **options):
+    tg.cross_entropy(x, tg.tensor(IDS), **options)
     return x + 1.0
 
 
@@ -52,7 +52,8 @@ DEAD = {
     "unused": (lambda x: (tg.exp(x), x + 1.0)[1], ["add"]),
     "used by what is unused": (lambda x: (tg.exp(x) * 2.0, x + 1.0)[1], ["add"]),
     "draws stay": (lambda x: (tg.uniform((2,)), x + 1.0)[1], ["draw", "add"]),
-    "checks stay": (checked, ["convert", "look_at", "add"]),
+    "ranges stay": (checked, ["convert", "outside", "refuse_if", "add"]),
+    "checks stay": (lambda x: checked(x, ignore_index=0), ["convert", "look_at", "add"]),
     "what is written stays": (lambda x: (B.assign_(B * 2.0), x)[1], ["multiply"]),
 }
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import gc
 import importlib.util
 import itertools
 import linecache
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 
 import numpy
 import pytest
@@ -729,6 +731,42 @@ def test_a_program_of_two_steps():
     program.scalars[0] = 5.0
     program.run()
     numpy.testing.assert_array_equal(c, 2 * (a + b) - 5)
+
+
+@needs_llvm
+@pytest.mark.parametrize(("size", "threads"), [(40, 1), (1 << 20, 1), (1 << 20, 2)])
+def test_a_program_that_is_given_arrays(size, threads):
+    """All kinds: one that is brief, one that is not, one of two threads; parts of an array, and one array twice."""
+    steps = [Launch(elementwise("a + b", size, 2), (0, 1, 3)), Launch(elementwise("s * a", size, 1, 1), (2, 4), (0,))]
+    program = native.program(steps, threads, given=[[(0, 0), (2, 4 * size)], [(3, 0)]])
+    assert (program.threads, program.is_brief) == (threads, size == 40)
+    weight, twice = numpy.arange(size, dtype="float32"), numpy.empty(size, "float32")
+    program.pointers[[1, 4]], program.scalars[0] = [address(weight), address(twice)], 2.0
+    for _ in range(2):
+        x, total = numpy.random.default_rng(0).random((2, size), "float32"), numpy.empty(size, "float32")
+        program.run(x, total)
+        numpy.testing.assert_array_equal(total, x[0] + weight)
+        numpy.testing.assert_array_equal(twice, 2 * x[1])
+
+
+@needs_llvm
+def test_the_builtin_function_of_a_program_holds_what_it_needs():
+    program = native.program([Launch(elementwise("s * a", 8, 1, 1), (0, 1), (0,))], 1, given=[[(0, 0)], [(1, 0)]])
+    program.scalars[0] = 3.0
+    enter, table = program.enter, program._table
+    x, y = numpy.arange(8, dtype="float32"), numpy.empty(8, "float32")
+    counts = [sys.getrefcount(a) for a in (x, y, table)]
+    for _ in range(1000):
+        enter(x, y)
+    assert [sys.getrefcount(a) for a in (x, y, table)] == counts
+    gone, code = weakref.ref(program), weakref.ref(enter.__module__[1])
+    del program
+    assert gone() is None
+    gc.collect()
+    enter(x, y)
+    numpy.testing.assert_array_equal(y, 3 * x)
+    del enter
+    assert code() is None
 
 
 @needs_llvm

@@ -13,6 +13,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import ops
 from tinygrad_edu.autograd.primitive import primitives as registered
+from tinygrad_edu.jit.checks import outside
 from tinygrad_edu.jit.fusion import LONGEST
 from tinygrad_edu.jit.sparse import sum_rows
 from tinygrad_edu.kernels import blas, convolution, forms, native, pool, pooling, recurrent, registry, tiles
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 assert ops  # which defines the primitives
-primitives = registered | {sum_rows.name: sum_rows}
+primitives = registered | {p.name: p for p in (sum_rows, outside)}
 
 
 def cast(a, dtype):
@@ -253,6 +254,20 @@ def cross_entropies(rng):
     }
 
 
+def ranges(rng):
+    """Arrays in any order, and bounds that hold for them, or which some values are outside of, or NaN."""
+    shape = rng.integers(1, [9, 40])
+    x = rng.integers(0, 200, shape) if rng.random() < 0.5 else rng.normal(size=shape)
+    low, high = x.min().item(), x.max().item()
+    wrong = [low - 1, high + 1, *([math.nan, math.inf, -math.inf] if x.dtype.kind == "f" else [])]
+    if rng.random() < 0.6:
+        x[tuple(rng.integers(0, shape))] = rng.choice(wrong)
+    x = x.astype(rng.choice(["int32", "int64", "uint8"])) if x.dtype.kind == "i" and low > 0 and high < 255 else x
+    x = [x, x.T, x[:, ::3], x[0], x[:, 0], np.broadcast_to(x, (3, *x.shape))][rng.integers(6)]
+    slack = 1e-3 if x.dtype.kind == "f" else 0
+    return {"_outside": ((x,), {"low": low - slack, "high": high + slack})}
+
+
 def sums(rng):
     shape = tuple(int(n) for n in rng.integers(1, [5, 4, 9, 6, 40]))[: int(rng.integers(2, 6))]
     first, last = sorted(int(axis) for axis in rng.choice(len(shape) + 1, 2, replace=False))
@@ -262,6 +277,7 @@ def sums(rng):
 
 
 FAMILIES = {
+    "_outside": ranges,
     "_sum": sums,
     **dict.fromkeys(("_scatter", "_sum_rows"), tables),
     **dict.fromkeys(("_cross_entropy_ids", "_cross_entropy_ids_gradient"), cross_entropies),
@@ -417,6 +433,18 @@ def test_tiles_for_other_processors(registers, monkeypatch):
                 np.testing.assert_allclose(made, defined, 1e-12, 1e-12 * np.abs(defined).max(), err_msg=name)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_outside_of_all_bounds(dtype, bad):
+    largest = float(np.finfo(dtype).max)
+    for i in (0, 17, 36):
+        x = np.full(37, largest, dtype)
+        bounds = {"low": -largest, "high": largest}
+        assert registry.run(RECIPES["_outside"], (x,), bounds) == [False]
+        x[i] = bad
+        assert registry.run(RECIPES["_outside"], (x,), bounds) == [True]
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_to_nan_and_infinity(causal):
     """As defined, but for what no query of a block sees: that reaches nothing, where the definition has 0 * inf."""
@@ -485,7 +513,8 @@ def test_cross_entropy_of_more_classes_than_loops_add_up():
         targets = 0.9 * np.eye(LONGEST + 5)[ids] + 0.1 / (LONGEST + 5)
         np.testing.assert_allclose(loss.item(), -(targets * np.log(p)).sum(axis=1).mean(), rtol=1e-6)
         np.testing.assert_allclose(g.numpy(), (p - targets) / 6, rtol=1e-5, atol=1e-9)
-    assert len(step.plans[0].replay.tasks) == 2
+    kernels = {unit.calls[0].primitive.name for unit in step.plans[0].replay.tasks}
+    assert kernels == {"_outside", "_cross_entropy_ids", "_cross_entropy_ids_gradient"}
 
 
 def test_what_has_no_recipe_runs_as_defined():

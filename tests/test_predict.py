@@ -10,6 +10,7 @@ from tinygrad_edu.data.arrays import is_finite
 from tinygrad_edu.layers import BatchNormalization, Dense, Dropout, Input, TextVectorization
 from tinygrad_edu.models import Model, Sequential
 from tinygrad_edu.models.trainer import MANY
+from tinygrad_edu.state import Switch
 
 X = np.random.default_rng(0).standard_normal((2 * MANY + 1, 4)).astype(np.float32)
 
@@ -117,6 +118,44 @@ def test_bad_inputs_are_refused_after_a_recording_too(model):
             model.predict_on_batch(x)
     with pytest.raises(tg.errors.ShapeError, match="expected 4 input features"):
         model.predict_on_batch(X[:2, :3])
+
+
+def test_modes_do_not_matter(model):
+    first = model.predict_on_batch(X[:2])
+    for mode in (tg.no_grad(), Switch("training", True)):
+        with mode:
+            times, second = count(model.predict_on_batch, X[:2])
+        assert times == 0
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_refused_inputs_change_nothing(jit):
+    model = Sequential([Input(batch_shape=(2, 3, 4)), tg.layers.SimpleRNN(5, stateful=True)])
+    model.compile("sgd", "mse", jit=jit)
+    x = X[:6].reshape(2, 3, 4)
+    model.predict_on_batch(x)
+    before, generator = model.layers[0].states[0].numpy().copy(), tg.backend.default_generator.state
+    for _ in range(2):
+        with pytest.raises(ValueError, match="predict_on_batch: expected x of finite numbers"):
+            model.predict_on_batch(np.where(x == x[1, 1, 1], np.inf, x))
+    np.testing.assert_array_equal(model.layers[0].states[0].numpy(), before)
+    assert tg.backend.default_generator.state == generator
+    model.predict_on_batch(x)
+    assert np.abs(model.layers[0].states[0].numpy() - before).max() > 0
+
+
+def test_ids_are_looked_at_each_time():
+    x = Input((3,), dtype="int64")
+    model = Model(x, tg.layers.Embedding(5, 2, name="table")(x[:, 1:]))
+    ids = np.array([[9, 4, 0], [-1, 2, 1]])
+    first = model.predict_on_batch(ids)
+    (plan,) = model._steps["predict"].plans
+    for wrong in (5, -1, 2**40):
+        with pytest.raises(IndexError, match=rf"Embedding 'table'.*indices from 0 to 4, received {wrong}"):
+            model.predict_on_batch(np.where(ids == 2, wrong, ids))
+    np.testing.assert_array_equal(model.predict_on_batch(ids), first)
+    assert model._steps["predict"].plans == [plan]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -232,6 +232,15 @@ def check_array(array: Array, look: Callable[[Array], None]) -> None:
         state.trace.inspect(array, look)
 
 
+def check_range(array: Array, low: float, high: float, look: Callable[[Array], None]) -> None:
+    """The same for a `look` that raises if, and only if, a value is not from `low` to `high`. What a jitted function
+    does again is a quick test, and only where that fails it is called with all values, for `look` to raise."""
+    if state.trace is None:
+        look(array)
+    else:
+        state.trace.inspect(array, look, low, high)
+
+
 def settled(owner: Any, *names: str) -> None:
     """Says that what follows depends on the plain attributes of `owner` (numbers and texts), and on those of these
     names: where one has changed, a jitted function is traced anew."""

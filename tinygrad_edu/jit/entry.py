@@ -6,7 +6,7 @@ functions made for the arguments, tensors and results of the recording.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from types import CodeType
@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy
 
-from ..autograd import Tensor, without_graph
+from ..autograd import Tensor, changes, tells_changes, without_graph
 from ..backend import device_of
 from ..state import state
 from .arguments import is_array, is_number, plain
 from .program import typed
-from .trace import Trace, layout_of
+from .trace import Settings, Trace, layout_of, owner_of
 
 Guard = Callable[[tuple[Any, ...], dict[str, Any]], "list[Any] | None"]
 """From the arguments of a call, by position and by keyword, to the arrays and numbers among the former, flattened; None
@@ -33,7 +33,9 @@ class Text:
         self.lines: list[str] = []
         self.objects: dict[str, Any] = {"Tensor": Tensor, "state": state, "typed": typed, "is_number": is_number}
         self.objects |= {"layout_of": layout_of, "device_of": device_of, "without_graph": without_graph, "plain": plain}
+        self.objects["owner_of"] = owner_of
         self.found: list[str] = []  # the names of the flattened arguments
+        self.overwritten: set[int] = set()  # the ids of arrays that arguments must not lie in
         self._numbers = count()
 
     def name(self) -> str:
@@ -93,7 +95,14 @@ class Text:
         if not isinstance(array, numpy.ndarray):
             kinds.append(f"device_of({name}) == {self.object(device_of(array))}")
         self.need(*kinds, *layout)
+        if self.overwritten:
+            self.apart(name)
         self.found.append(name)
+
+    def apart(self, array: str) -> None:
+        """The array must lie in none that is overwritten; where one does, a new recording refuses it."""
+        owner = f"{array} if {array}.base is None else owner_of({array})"
+        self.need(f"id({owner}) not in {self.object(self.overwritten)}")
 
     def packed(self, kinds: Any, numbers: Iterator[int]) -> str:
         """A tree of the values of a list, from left to right."""
@@ -117,22 +126,64 @@ class Text:
         for tensor, data, requires_grad in trace.watched.values():
             name = self.object(tensor)
             self.need(f"{name}.data is {self.object(data)}", f"{name}.requires_grad is {requires_grad}")
+        read = set(map(id, trace.program.gradients()))
         for tensor, layout in trace.gradients.values():
             gradient = f"{self.object(tensor)}._grad"
             known = f"layout_of({gradient}) == {self.object(layout)}"
             self.need(f"{gradient} is None" if layout is None else f"{gradient} is not None and {known}")
-        for reference, _, read, values, arrays in trace.settings.values():
-            owner = self.name()
-            self.lines.append(f"{owner} = {self.object(reference)}()")
-            self.need(f"{owner} is not None", f"{self.object(read)}({owner}) == {self.object(values)}")
-            for name, array in arrays.items():
-                self.need(f"getattr({owner}, {name!r}) is {self.object(array)}")
+            if id(tensor) in read and trace.overwritten:
+                self.apart(f"{gradient}.data")
+        self.settings([*trace.settings.values()])
+
+    def settings(self, found: Sequence[Settings]) -> None:
+        """Those of objects that tell when an attribute is set are looked at only after that, but for collections."""
+        telling: list[Settings] = []
+        for settings in found:
+            if not tells_changes(settings.owner()):
+                self.need(f"{self.object(Unchanged([settings]))}()")
+                continue
+            telling.append(settings)
+            owner = f"{self.object(settings.owner)}()"
+            self.need(f"{owner} is not None")
+            for name, value in zip(settings.names, settings.values[1:], strict=True):
+                if _can_change(value):
+                    self.need(f"getattr({owner}, {name!r}) == {self.object(value)}")
+        if telling:
+            seen = self.object(Unchanged(telling))
+            self.need(f"({self.object(changes)}.latest is {seen}.latest or {seen}())")
 
     def python(self, variables: Variables) -> None:
         """Python variables must hold what they held."""
         for name, (holder, value) in variables.items():
             where = f".get({name!r})" if isinstance(holder, dict) else ".cell_contents"
             self.need(f"{self.object(holder)}{where} is {self.object(value)}")
+
+
+class Unchanged:
+    """Whether settings are as they were.
+
+    Attributes:
+        latest: the change that came last when they were found to be so.
+    """
+
+    def __init__(self, found: Sequence[Settings]):
+        self._found, self.latest = found, object()
+
+    def __call__(self) -> bool:
+        latest = changes.latest
+        for reference, _, read, values, arrays in self._found:
+            owner = reference()
+            if owner is None or read(owner) != values:
+                return False
+            if any(getattr(owner, name) is not array for name, array in arrays.items()):
+                return False
+        self.latest = latest
+        return True
+
+
+def _can_change(value: Any) -> bool:
+    """Whether it is a list or dict, or holds one."""
+    return isinstance(value, (list, dict)) or (isinstance(value, tuple) and any(map(_can_change, value)))
 
 
 Variables = dict[Any, tuple[Any, Any]]
@@ -156,14 +207,18 @@ def variables_of(function: Any) -> Variables:
     return found
 
 
-def guard_of(args: tuple[Any, ...], static: dict[str, Any], trace: Trace, variables: Variables) -> Guard:
-    """The guard of a recording that was made with these arguments, while the variables were like this."""
+def guard_of(
+    args: tuple[Any, ...], static: dict[str, Any], modes: Sequence[str], trace: Trace, variables: Variables
+) -> Guard:
+    """The guard of a recording that was made with these arguments, in these modes, while the variables were like
+    this."""
     text = Text()
+    text.overwritten = trace.overwritten
     text.tree("args", args)
     known = {name: typed(value) for name, value in static.items()}
     now = "{name: typed(value) for name, value in static.items()}"
     text.need(f"{now} == {text.object(known)}" if known else "not static")
-    for name in ("grad_enabled", "training"):
+    for name in modes:
         text.need(f"state.{name} is {getattr(state, name)}")
     for name in ("dtype", "device"):
         text.need(f"state.{name} == {text.object(getattr(state, name))}")

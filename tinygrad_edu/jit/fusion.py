@@ -19,6 +19,7 @@ import numpy
 from ..kernels import blas, registry
 from ..kernels.gemm import rows_of
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
+from .checks import outside
 from .program import Call, Program, Scalar, Variable, leaves, typed
 
 REDUCTIONS = {"_sum": "sum", "_max": "max", "_min": "min", "sum_to": "sum"}
@@ -131,11 +132,11 @@ class Fusion:
         self.sort()
 
     def sort(self) -> None:
-        """Puts each unit after all above it: Python calls as early as can be, so that the others follow each other in
-        one piece of machine code."""
+        """Puts each unit after all above it: Python calls as early as can be, but before them what checks of values
+        need, so that the others follow each other in one piece of machine code."""
         for unit in self.units:
             unit.calls.sort(key=self._places.__getitem__)
-        waiting = sorted(self.units, key=lambda unit: (self._is_fused(unit), self._places[unit.calls[-1]]))
+        waiting = sorted(self.units, key=lambda unit: (self._rank(unit), self._places[unit.calls[-1]]))
         self.units = []
         done: set[Unit] = set()
         while waiting:
@@ -145,8 +146,9 @@ class Fusion:
             self.units.append(unit)
 
     @staticmethod
-    def _is_fused(unit: Unit) -> bool:
-        return unit.shape is not None or unit.calls[0].primitive.kind == "gemm"
+    def _rank(unit: Unit) -> int:
+        first = unit.calls[0].primitive
+        return 2 if unit.shape is not None or first.kind == "gemm" else 0 if first is outside else 1
 
     def root(self, v: Variable) -> Variable:
         """What a view is a part of; any other variable itself."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .entry import guard_of, packing_of, variables_of
 from .planned import Planned
-from .program import Gradient
 from .replay import Replay
 from .trace import Trace, check_apart
 
@@ -27,7 +26,8 @@ class Plan:
         args: tuple[Any, ...],
         static: dict[str, Any],
         fuse: bool,
-        exact: bool = False,
+        exact: bool,
+        modes: Sequence[str],
     ):
         trace, before = Trace(exact), variables_of(function)
         kinds = trace.run(function, args, static)
@@ -35,18 +35,18 @@ class Plan:
         variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}
         self.program = trace.program
         self.replay = (Planned if fuse else Replay)(self.program)
-        self.guard = guard_of(args, static, trace, variables)
+        self.guard = guard_of(args, static, modes, trace, variables)
         self._packed = packing_of(kinds)
         self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]
         self._overwritten, self._positions = trace.overwritten, trace.overwritten_arguments
-        self._gradients = [s.tensor for s in self.program.inputs.values() if type(s) is Gradient]
+        self._gradients = self.program.gradients()
 
     def is_stale(self) -> bool:
         """Whether an array that the program reads is no longer its tensor's, so that it will not fit again."""
         return any(tensor.data is not data for tensor, data in self._watched)
 
     def __call__(self, arguments: list[Any]) -> Any:
-        if self._overwritten or self._positions:
+        if self._positions:  # of arguments that are overwritten themselves
             gradients = [tensor._grad.data for tensor in self._gradients if tensor._grad is not None]
             check_apart(self._overwritten, self._positions, [*arguments, *gradients])
         return self._packed(self.replay(arguments))

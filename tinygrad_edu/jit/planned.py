@@ -15,6 +15,7 @@ import numpy
 
 from ..autograd import uninterrupted
 from ..kernels import blocks, native, products
+from ..kernels.entry import Given
 from ..kernels.memory import address, buffer
 from ..kernels.registry import has_compiler, is_contiguous
 from .fusion import Fusion, Kernel, Unit, is_view, loops_of, product_of, recipe_of, viewed
@@ -29,7 +30,7 @@ LARGE = 1 << 14
 
 
 LASTING = 1 << 16
-"""Bytes from which on results are made in arrays of their own; smaller ones are copied from the buffer."""
+"""Bytes from which on results are made in arrays of their own without a compiler; smaller ones are copied."""
 
 
 class Planned(Replay):
@@ -44,7 +45,7 @@ class Planned(Replay):
         stored: the variables that are needed outside of their unit.
         targets: those that are written directly where they belong at the end.
         homes: where in a joined array its parts are made.
-        lasting: large results and gradients, which are made in new arrays, where they stay.
+        lasting: results and gradients that are made in new arrays, where they stay.
         lifetimes, blocks: from when to when a variable is needed, and where in the buffer it is.
         size: of the buffer, in bytes.
         codes, steps: the pieces of machine code, and what each does.
@@ -77,17 +78,18 @@ class Planned(Replay):
         self.codes: list[native.Program] = []
         self.steps: list[list[native.Step]] = []
         self._copies: list[str] = []
+        self._given = ""  # the arrays that the last piece of machine code gets
         self._steady: list[str] = []  # what gets the memory for groups that write in place, without a compiler
         super().__init__(self.program)
 
     def _known_objects(self) -> dict[str, Any]:
-        helpers = {"uninterrupted": uninterrupted, "address": address, "matmul": numpy.matmul}
+        helpers = {"uninterrupted": uninterrupted, "matmul": numpy.matmul}
         helpers |= {"empty": numpy.empty, "empty_like": numpy.empty_like}
         return super()._known_objects() | helpers
 
     def __call__(self, arguments: list[Any]) -> Any:
         with self._lock:
-            return super().__call__(arguments)
+            return self._all_or_nothing(arguments) if self._draws else self._replay(arguments, None)
 
     def _with_kernels(self) -> dict[Unit, tuple[native.Task, ...]]:
         found = {}
@@ -170,8 +172,8 @@ class Planned(Replay):
         times = Counter(self.fusion.root(end) for end in self.program.ends() if type(end) is Variable)
         kept = {*self.program.results, *(v for target, v in self.program.writes if type(target) is Gradient)}
         joined = {*self.homes, *(home for home, _ in self.homes.values())}
-        large = [v for v in laid if v.nbytes >= LASTING and is_contiguous(v) and times[v] == 1]
-        return [v for v in large if v in kept and v not in joined]
+        fit = [v for v in laid if (self.compiled or v.nbytes >= LASTING) and is_contiguous(v) and times[v] == 1]
+        return [v for v in fit if v in kept and v not in joined]
 
     def is_python(self, unit: Unit) -> bool:
         """Whether a unit is a call of a Python function."""
@@ -251,7 +253,12 @@ class Planned(Replay):
         yield from self._prepared()
         self._effects[:0] = self._copies
         if self.compiled and self.codes[-1].threads == 1:
-            self._effects.insert(0, self._object("run", self.codes[-1].call))
+            enter = self._object("run", self.codes[-1].enter)
+            if self.codes[-1].is_brief:
+                self._effects.insert(0, f"({enter}, {self._given})")
+            else:
+                yield f"{enter}({self._given})"
+                self._effects.insert(0, self._object("run", self.codes[-1].call))
             yield from self._final()
         else:
             yield "with uninterrupted():"
@@ -307,26 +314,24 @@ class Planned(Replay):
     def _compile(
         self, steps: list[native.Step], slots: dict[Variable, int], scalars: dict[Scalar, int]
     ) -> Iterator[str]:
-        code = self._program(steps, [self._place(v) for v in slots])
-        self.codes.append(code)
-        pointers, numbers = self._object("pointers", code.pointers), self._object("scalars", code.scalars)
         roots = {v: self.fusion.root(v) for v in slots}
-        for root in dict.fromkeys(roots.values()):
-            if root not in self._arrays:
-                yield f"at_{self._name(root)} = address({self._name(root)})"
+        new = [root for root in dict.fromkeys(roots.values()) if root not in self._arrays]
+        given = [[(i, self._offset(v)) for v, i in slots.items() if roots[v] is root] for root in new]
+        code = self._program(steps, [self._place(v) for v in slots], given)
+        self.codes.append(code)
         for v, i in slots.items():
             if v in self._arrays:
                 code.pointers[i] = address(self._arrays[v])
             elif roots[v] in self._arrays:  # a part that a Python call makes anew each time, always in the same place
                 code.pointers[i] = address(self._arrays[roots[v]]) + self._offset(v)
-            else:
-                yield f"{pointers}[{i}] = at_{self._name(roots[v])} + {self._offset(v)}"
+        numbers = self._object("scalars", code.scalars)
         for scalar, i in scalars.items():
             yield f"{numbers}[{i}] = {scalar.name}"
-        yield f"{self._object('run', code.run)}()"
+        self._given = ", ".join(map(self._name, new))
+        yield f"{self._object('run', code.enter if code.is_brief else code.run)}({self._given})"
 
-    def _program(self, steps: list[native.Step], places: list[native.Place]) -> native.Program:
-        return native.program(steps, places=places)
+    def _program(self, steps: list[native.Step], places: list[native.Place], given: Given) -> native.Program:
+        return native.program(steps, places=places, given=given)
 
     def _as_numpy(self, units: list[Unit]) -> Iterator[str]:
         for unit in units:

@@ -139,6 +139,10 @@ class Program:
     writes: list[tuple[Any, Any]] = field(default_factory=list)
     results: list[Any] = field(default_factory=list)
 
+    def gradients(self) -> list[Tensor]:
+        """The tensors whose `.grad` it reads."""
+        return [source.tensor for source in self.inputs.values() if type(source) is Gradient]
+
     def roots(self) -> dict[Variable, Variable]:
         """For each variable the one that holds its memory: itself, or what it is a view of."""
         found = {variable: variable for variable in self.inputs}

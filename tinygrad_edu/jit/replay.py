@@ -33,8 +33,10 @@ class Replay:
 
     def __call__(self, arguments: list[Any]) -> Any:
         """Computes, then changes what the program changes; returns the results. All or nothing."""
-        if not self._draws:
-            return self._replay(arguments, None)
+        return self._all_or_nothing(arguments) if self._draws else self._replay(arguments, None)
+
+    def _all_or_nothing(self, arguments: list[Any]) -> Any:
+        """The same, where random numbers are drawn."""
         place, done = default_generator.state, dict[str, bool]()
         try:
             return self._replay(arguments, done)

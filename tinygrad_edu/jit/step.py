@@ -7,7 +7,7 @@ import functools
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import Tensor, Tracer
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 NOT_RECORDED = object()
+MODES = ("grad_enabled", "training")
 FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 """Of a function that is recorded, which may come from values that were not computed."""
 
@@ -31,14 +32,15 @@ class Jit:
 
     Attributes:
         function: the function itself.
+        modes: the switches of `state` that a recording holds for; those that the function sets itself do not count.
         name: what warnings call it.
         plans: what has been traced; the one used last comes first.
     """
 
-    def __init__(self, function: Callable[..., Any], cache_size: int, fuse: bool):
+    def __init__(self, function: Callable[..., Any], cache_size: int, fuse: bool, modes: Sequence[str] = MODES):
         functools.update_wrapper(self, function)
         self.function, self.cache_size = function, check_integer("jit", "cache_size", cache_size, 1)
-        self.fuse = fuse
+        self.fuse, self.modes = fuse, modes
         self.plans: list[Plan] = []
         self.name = getattr(function, "__name__", type(function).__name__)
         self._traced = 0
@@ -46,7 +48,7 @@ class Jit:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Jit:
         """The same function, of the copied object if it is a method, with nothing recorded."""
-        return Jit(copy.deepcopy(self.function, memo), self.cache_size, self.fuse)
+        return Jit(copy.deepcopy(self.function, memo), self.cache_size, self.fuse, self.modes)
 
     def __get__(self, owner: Any, kind: type | None = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -112,7 +114,7 @@ class Jit:
 
         place = default_generator.state
         try:
-            return Plan(self.function, args, static, self.fuse, exact)
+            return Plan(self.function, args, static, self.fuse, exact, self.modes)
         except FAILURES as error:
             if exact or isinstance(error, TraceError):
                 raise

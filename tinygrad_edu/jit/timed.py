@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..kernels import native
+from ..kernels.entry import Given
+from ..kernels.memory import address
 from .explain import unit_text
 from .fusion import Unit
 from .planned import Planned
@@ -38,21 +40,37 @@ class Timed(Planned):
                 yield step
         self.owners += [owners] if owners else []
 
-    def _program(self, steps: Sequence[native.Step], places: Sequence[native.Place]) -> Any:
-        return _Apart(steps, places, self.owners[-1], self.seconds)
+    def _program(self, steps: Sequence[native.Step], places: Sequence[native.Place], given: Given) -> Any:
+        return _Apart(steps, places, given, self.owners[-1], self.seconds)
 
 
 class _Apart:
     """What `native.Program` does, by one for each step."""
 
-    def __init__(self, steps: Sequence[native.Step], places: Sequence[native.Place], owners: list[Unit], seconds: Any):
+    is_brief = False
+
+    def __init__(
+        self,
+        steps: Sequence[native.Step],
+        places: Sequence[native.Place],
+        given: Given,
+        owners: list[Unit],
+        seconds: Any,
+    ):
         whole = native.program(steps, places=places)
         self.pointers, self.scalars, self.threads = whole.pointers, whole.scalars, whole.threads
         self.call = (self.run,)
-        self._parts = [native.program([step], whole.threads) for step in steps]
+        self._given, self._parts = given, [native.program([step], whole.threads) for step in steps]
         self._owners, self._seconds = owners, seconds
 
-    def run(self) -> None:
+    def enter(self, *arrays: Any) -> None:
+        for array, places in zip(arrays, self._given, strict=True):
+            for slot, offset in places:
+                self.pointers[slot] = address(array) + offset
+
+    def run(self, *arrays: Any) -> None:
+        if arrays:
+            self.enter(*arrays)
         spent: defaultdict[Unit, float] = defaultdict(float)
         for part, unit in zip(self._parts, self._owners, strict=True):
             part.pointers[:] = self.pointers[: len(part.pointers)]

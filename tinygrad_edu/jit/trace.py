@@ -17,12 +17,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy
 
-from ..autograd import HostNumber, Primitive, Tensor, Tracer, cast, next_sequence, refuse, user_line
+from ..autograd import HostNumber, Primitive, Tensor, Tracer, cast, changes, next_sequence, refuse, user_line
 from ..backend import Array, array_module, default_generator
 from ..errors import GradientError, TraceError, message
 from ..state import Switch, state
 from ..tree import leaves, rebuild
 from .arguments import is_array, is_number
+from .checks import inspect, outside, refuse_if
 from .program import Argument, Attribute, Call, Captured, Gradient, HostCall, Program, Scalar, Variable
 from .unset import made_up
 
@@ -57,15 +58,10 @@ def _laid_out_as(xp: Any, a: Array, value: Array) -> Array:
     return y
 
 
-def _look_at(xp: Any, a: Array, *, look: Callable[[Array], None]) -> None:
-    look(a)
-
-
 _window = Primitive(_window_of, "view")
 _written = Primitive(_write_into, "opaque", promotes=False)
 _copied = Primitive(_in_c_order, "opaque", promotes=False)
 _moved = Primitive(_laid_out_as, "opaque", promotes=False)
-_inspect = Primitive(_look_at, "effect")
 
 
 class _Memory:
@@ -170,6 +166,7 @@ class Trace:
         self.overwritten = {id(m.array) for m in written if type(m.target) is Captured}
         self.overwritten_arguments = [m.target.position for m in written if type(m.target) is Argument]
         arrays = [a.data if isinstance(a, Tensor) else a for a in leaves(arguments)]
+        arrays += [tensor._grad.data for tensor in self.program.gradients() if tensor._grad is not None]
         check_apart(self.overwritten, self.overwritten_arguments, arrays)
         self._forget_passing_owners()
         return kinds
@@ -258,6 +255,7 @@ class Trace:
             public = {name: value for name, value in vars(owner).items() if name[0] != "_"}
             names = [name for name, value in public.items() if _is_setting(value)]
             arrays = {name: value for name, value in public.items() if is_array(value)}
+            changes.private.update(more)
             more = more or ("__class__",)  # for of one name alone attrgetter makes no tuple
             read = attrgetter("__class__", *names, *more)
             self._kept.append(owner)
@@ -403,8 +401,15 @@ class Trace:
         finally:
             self._scope = outer
 
-    def inspect(self, array: Array, look: Callable[[Array], None]) -> None:
-        self.record(_inspect, [self.lift(array)], {"look": look})
+    def inspect(self, array: Array, look: Callable[[Array], None], *bounds: float) -> None:
+        """Notes that `look(array)` is to be called. With bounds, outside of which it raises, a recording only finds out
+        whether there is such a value: then the function is traced with all values, so that it does."""
+        tracer = self.lift(array)
+        if bounds and not self.exact:
+            limits = dict(zip(("low", "high"), bounds, strict=True))
+            self.record(refuse_if, [self.record(outside, [tracer], limits)], {})
+        else:
+            self.record(inspect, [tracer], {"look": look})
 
     def copy(self, array: Array, dtype: Any) -> Tracer:
         """A copy in that dtype."""

@@ -11,13 +11,14 @@ import numpy
 ALIGNMENT = 64
 """Bytes: a cache line, and the longest vector."""
 Bytes: TypeAlias = numpy.ndarray[tuple[int], numpy.dtype[numpy.uint8]]
-_HEAD = object.__basicsize__
+HEAD = object.__basicsize__
+"""Bytes of an object before what is its own."""
 
 
 def address(array: Any) -> int:
     """Where the first element is. An ndarray is Python's head of an object and then this address (NumPy's C API,
     `PyArrayObject`); `__array_interface__` takes ten times as long."""
-    return ctypes.c_size_t.from_address(id(array) + _HEAD).value
+    return ctypes.c_size_t.from_address(id(array) + HEAD).value
 
 
 def buffer(size: int) -> Bytes:

@@ -19,6 +19,7 @@ import numpy
 from ..errors import message
 from . import blas, llvm, pool, waiting
 from .cache import Code
+from .entry import INCREF, Given, builtin, entry_text
 from .gemm import Gemm, gemm_text, is_small, share_of
 from .language import Kernel
 from .loops import REDUCTIONS, SOURCES, TRANSCENDENTAL, Loops, levels, split
@@ -162,18 +163,22 @@ class Program:
     """Machine code and the tables it works on.
 
     `pointers` (int64) and `scalars` (float64) are its own arrays, one entry for each slot; write the addresses and
-    numbers that change into them before `run`. `threads` says how many threads it uses, `text` is its LLVM text. If it
-    is one, `call` is what runs it: a function and its arguments. One thread at a time may run it; different programs
-    may run at the same time.
+    numbers that change into them before `run`, but for those that it is `given`. One thread at a time may run it;
+    different programs may run at the same time.
 
     Attributes:
+        text: its LLVM text.
+        threads: how many it uses.
+        is_brief: whether one thread runs it and keeps Python's lock.
+        enter: a builtin function of the arrays that it is given; it runs the program if that is brief.
+        call: what then runs a program of one thread that is not: a function and its arguments.
         scratch_bytes: of the memory that it works in; see `work_in`.
     """
 
     def __init__(self, text: str, slots: int, scalars: int, threads: int, brief: bool, scratch: int = 0):
-        self.text, self.threads = text, threads
-        self._code = Code(text, ["program"])
-        self._table = numpy.zeros(slots + 4, numpy.int64)
+        self.text, self.threads, self.is_brief = text, threads, brief
+        code = Code(text, ["program", "enter"])
+        self._table = numpy.zeros(slots + 6, numpy.int64)
         self.pointers = self._table[:slots]
         self.scalars = numpy.zeros(max(1, scalars))
         if library := blas.find():
@@ -181,11 +186,12 @@ class Program:
             if library.set_threads:
                 self._table[slots + 2] = blas.one_thread_state().ctypes.data
         self._slots, self.scratch_bytes = slots, threads * scratch
+        self._table[slots + 4 :] = self.scalars.ctypes.data, INCREF
         self._tables = ctypes.c_void_p(self._table.ctypes.data), ctypes.c_void_p(self.scalars.ctypes.data)
-        self._address = ctypes.c_void_p(self._code.addresses["program"])
-        prototype = ctypes.PYFUNCTYPE if brief else ctypes.CFUNCTYPE
+        self._address = ctypes.c_void_p(code.addresses["program"])
+        self.enter = builtin(code.addresses["enter"], self._table, code, self.scalars)
         types = [ctypes.c_int64] * 2 + [ctypes.c_void_p] * 3
-        alone = prototype(None, *types)(self._code.addresses["program"])
+        alone = ctypes.CFUNCTYPE(None, *types)(code.addresses["program"])
         self.call = (alone, ctypes.c_int64(0), ctypes.c_int64(1), *self._tables, None)
 
     def work_in(self, scratch: Any) -> None:
@@ -193,13 +199,14 @@ class Program:
         self._scratch = scratch
         self._table[self._slots + 3] = address(scratch)
 
-    def run(self) -> None:
-        """Runs all steps on what the tables point to, and returns when they are done."""
-        if self.threads == 1:
+    def run(self, *arrays: Any) -> None:
+        """Runs all steps on these arrays and what the tables point to, and returns when they are done."""
+        self.enter(*arrays)
+        if self.threads > 1:
+            pool.run(self._address, self.threads, *self._tables)
+        elif not self.is_brief:
             function, *arguments = self.call
             function(*arguments)
-        else:
-            pool.run(self._address, self.threads, *self._tables)
 
 
 Place = tuple[int, int, int]
@@ -207,14 +214,18 @@ Place = tuple[int, int, int]
 
 
 def program(
-    steps: Sequence[Step], threads: int | None = None, places: Sequence[Place] | None = None, scratch: bool = True
+    steps: Sequence[Step],
+    threads: int | None = None,
+    places: Sequence[Place] | None = None,
+    scratch: bool = True,
+    given: Given = (),
 ) -> Program:
     """The steps, in their order, as one program for that many threads (as many as the pool has, if not given).
 
     `places` says for each slot where its array lies, so that arrays are known not to overlap; without it none are.
-    Without `scratch` it has to be told what to `work_in`. Fewer threads are used where the work is not worth it or the
-    pool has fewer when the program runs. Raises ImportError without llvmlite, RuntimeError if a product needs a BLAS
-    and none was found.
+    `given` says which arrays `run` gets, and where they belong. Without `scratch` it has to be told what to `work_in`.
+    Fewer threads are used where the work is not worth it or the pool has fewer when the program runs. Raises
+    ImportError without llvmlite, RuntimeError if a product needs a BLAS and none was found.
     """
     used = [slot for step in steps for slot in (*step.reads, *step.writes)]
     used += [step.length for step in steps if isinstance(step, Launch) and step.length is not None]
@@ -231,9 +242,11 @@ def program(
     if saved < _WORTH_WAKING or not any(shared):
         threads, shared = 1, [False] * len(steps)
     guarded = bool(large and library and library.set_threads)
+    brief = threads == 1 and sum(times) < _BRIEF
     text = _text(steps, shared, _barriers(steps, shared, places), threads, slots, guarded)
+    text += entry_text(given, slots + 4, brief)
     scratch_bytes = max((step.scratch_bytes for step in steps if isinstance(step, Task)), default=0)
-    made = Program(text, slots, scalars, threads, sum(times) < _BRIEF, scratch_bytes)
+    made = Program(text, slots, scalars, threads, brief, scratch_bytes)
     if scratch:
         made.work_in(buffer(made.scratch_bytes))
     return made

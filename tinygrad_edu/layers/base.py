@@ -280,7 +280,7 @@ class Layer(Module):
         if outer is None:
             state.penalties = Penalties()
         if not state.repeating:
-            self._noted = state.penalties
+            vars(self)["_noted"] = state.penalties  # no setting, of which `Owner` would take note
         before, state.training = state.training, training
         try:
             if type(x) is not Tensor:

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 import numpy
 
-from ..autograd import Tensor
+from ..autograd import Owner, Tensor
 from ..backend import Device, default_device, device, to_device, to_host
 from ..errors import check_cast, check_names, message
 from ..state import state
 from .penalties import Penalties
 
 
-class Module:
+class Module(Owner):
     """Tensors and modules held by attributes, also inside lists, tuples and dicts, belong to the module: a tensor that
     requires grad is a parameter, another one a buffer (saved and moved, not trained)."""
 

@@ -8,7 +8,7 @@ from operator import index
 from typing import Any, SupportsIndex
 
 from .. import ops
-from ..autograd import Tensor, check_array, settled, tensor
+from ..autograd import Owner, Tensor, check_array, check_range, settled, tensor
 from ..backend import array_module
 from ..errors import ShapeError, check_cast, choice, message
 from ..ops.shape import normalize_axis
@@ -45,15 +45,21 @@ def _whole(y: Any) -> bool:
     return y.dtype.kind in "iu" or (y.dtype.kind == "f" and state.trace is None and bool((raw(y) % 1 == 0).all()))
 
 
-def check_values(where: str, expected: str, y: Any, holds: Callable[[Any, Any], Any], hint: str = "") -> None:
-    """Raises ValueError, with the first offender, unless `holds(xp, y)` everywhere (NaN never does)."""
+def check_values(
+    where: str, expected: str, y: Any, holds: Callable[[Any, Any], Any], hint: str = "", within: Any = ()
+) -> None:
+    """Raises ValueError, with the first offender, unless `holds(xp, y)` everywhere (NaN never does). `within` says
+    between which two numbers that is, where it is all that counts."""
 
     def look(array: Any) -> None:
         right = holds(array_module(array), array)
         if not bool(right.all()):
             raise ValueError(message(where, expected, f"{array[~right].reshape(-1)[0].item()}", hint))
 
-    check_array(raw(y), look)
+    if within:
+        check_range(raw(y), within[0], within[1], look)
+    else:
+        check_array(raw(y), look)
 
 
 def raw(y: Any) -> Any:
@@ -74,10 +80,17 @@ def class_ids(where: str, y_true: Any, shape: tuple[int, ...], ignore_class: int
         if y_true.shape == shape:
             hint = "one-hot targets belong to categorical_crossentropy; y_true.argmax(axis=-1) gives ids."
         raise ShapeError(message(where, expected, f"shape {y_true.shape}", hint))
-    check_values(where, "whole class ids", y_true, lambda xp, y: xp.trunc(y) == y)
+    if y_true.dtype.kind == "f":
+        check_values(where, "whole class ids", y_true, lambda xp, y: xp.trunc(y) == y)
     allowed = f"class ids from 0 to {classes - 1}" + ("" if ignore_class is None else f", or {ignore_class} to ignore")
     low, high = (0, -1) if ignore_class is None else (ignore_class, ignore_class)
-    check_values(where, allowed, y_true, lambda xp, y: (y >= 0) & (y < classes) | (y >= low) & (y <= high))
+    check_values(
+        where,
+        allowed,
+        y_true,
+        lambda xp, y: (y >= 0) & (y < classes) | (y >= low) & (y <= high),
+        within=(0, classes - 1) if ignore_class is None else (),
+    )
     return y_true if y_true.dtype == "int64" else y_true.astype("int64")
 
 
@@ -150,7 +163,7 @@ def as_axis(where: str, axis: Any) -> int:
     return index(axis)
 
 
-class Loss:
+class Loss(Owner):
     """The base class. A subclass defines `call(y_true, y_pred)`, a value per row, and may sharpen `prepare`, the
     checks.
 

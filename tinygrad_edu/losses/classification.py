@@ -93,7 +93,7 @@ class BinaryCrossentropy(_Crossentropy):
 
     def prepare(self, y_true: Any, shape: tuple[int, ...], dtype: Any) -> Any:
         y_true = super().prepare(y_true, shape, dtype)
-        check_values(self.name, "targets in [0, 1]", y_true, lambda xp, y: (y >= 0) & (y <= 1))
+        check_values(self.name, "targets in [0, 1]", y_true, lambda xp, y: (y >= 0) & (y <= 1), within=(0, 1))
         return y_true
 
     def cross_entropy(self, y_true: Any, y_pred: Any) -> Any:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy
 
 from .. import losses, ops
-from ..autograd import Tensor, check_array, no_grad, settled
+from ..autograd import Owner, Tensor, check_array, no_grad, settled
 from ..backend import array_module, to_device, to_host
 from ..errors import ShapeError, choice, message
 from ..ops.indexing import _scatter
 from ..state import Switch, state
 
 
-class Metric:
+class Metric(Owner):
     """The base class: states, which are tensors in float64 that `fit` sets to zero when an epoch begins.
 
     A metric of your own makes its states with `add_weight`, adds a batch to them in `update_state`, in operations on

@@ -12,11 +12,10 @@ from typing import Any
 import numpy
 
 from .. import metrics as metrics_
-from ..autograd import Tensor
-from ..backend import to_host
-from ..data.arrays import is_finite
+from ..autograd import Tensor, check_range
+from ..data import as_rows
 from ..errors import GradientError, ShapeError, TraceError, message
-from ..jit import NOT_RECORDED, Jit, jit, weakly
+from ..jit import MODES, NOT_RECORDED, Jit, jit, weakly
 from ..layers.penalties import Penalties
 from ..state import Switch, state
 from ..tree import leaves, mapped
@@ -67,19 +66,22 @@ class Stepping(Prepared):
         return self._steps[key]
 
     def _predict_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as arrays. A recording looks for NaN and inf itself; see `_replayed`."""
         with Switch("grad_enabled", False):
-            return self(mapped(as_input, x), training=False)
+            for a in leaves(x) if state.trace is not None else ():
+                if a.dtype.kind == "f":
+                    largest = float(numpy.finfo(a.dtype).max)
+                    check_range(a, -largest, largest, functools.partial(as_rows, "predict_on_batch", "x"))
+            return mapped(lambda y: y.detach().data, self(mapped(as_input, x), training=False))
 
     def _replayed(self, x: Any) -> Any:
-        """The outputs for one batch, as arrays, by the recording of an earlier one; None if there is none. Inputs that
-        such a recording takes as they are need no other check than for NaN and inf: all others have other forms."""
+        """The outputs for one batch by the recording of an earlier one; None if there is none. Inputs that such a
+        recording takes as they are need no check beside its own: all others have other forms."""
         step = self._steps.get("predict")
-        is_plain = type(x) is numpy.ndarray and self.input_dtype != "object"
-        if not isinstance(step, Jit) or not is_plain or (x.dtype.kind == "f" and not is_finite(x)):
+        if not isinstance(step, Jit) or type(x) is not numpy.ndarray or self.input_dtype == "object":
             return None
-        with Switch("grad_enabled", False):
-            outputs = step.replayed((x,), {})
-        return None if outputs is NOT_RECORDED else mapped(lambda y: to_host(y.data), outputs)
+        outputs = step.replayed((x,), {})
+        return None if outputs is NOT_RECORDED else outputs
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
         assert self.optimizer is not None
@@ -365,7 +367,8 @@ class _Recording(Jit):
     is_off = False
 
     def __init__(self, model: Stepping, name: str, batch: Callable[..., Any]):
-        super().__init__(batch, cache_size=8, fuse=True)
+        # what predicts sets the modes itself
+        super().__init__(batch, cache_size=8, fuse=True, modes=() if name == "predict" else MODES)
         self.name = f"{model.where} {'predict' if name == 'predict' else 'fit'}"
         self._model = weakref.ref(model)
 

@@ -420,7 +420,7 @@ class Trainer(Stepping):
                 shapes = [a.shape for a in leaves(inputs)]
                 usual = usual or shapes
                 outputs = step(inputs) if shapes == usual else self._predict_batch(inputs)
-                found.append([to_host(y.data) for y in leaves(outputs)])
+                found.append([to_host(y) for y in leaves(outputs)])
                 hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
                 if self.stop_predicting:
                     break

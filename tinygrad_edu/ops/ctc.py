@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ..autograd import cast, check_array, primitive
+from ..autograd import cast, check_array, check_range, primitive
 from ..backend import Array
 from ..errors import ShapeError, check_bool, message
 from .elementwise import greater, maximum
@@ -227,7 +227,7 @@ def _check(logits: Any, labels: Any, lengths: dict[str, Any], blank: int) -> Non
         if a is not None and a.shape != (batch,):
             raise ShapeError(message("ctc_loss", f"{name} of shape {(batch,)}", f"shape {a.shape}"))
         if a is not None:
-            check_array(raw(a), partial(_check_range, name, low, high))
+            check_range(raw(a), low, high, partial(_check_range, name, low, high))
 
 
 def _check_range(name: str, low: int, high: int, lengths: Array) -> None:

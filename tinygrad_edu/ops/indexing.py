@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy
 
-from ..autograd import HostNumber, Tensor, cast, check_array, primitive
+from ..autograd import HostNumber, Tensor, cast, check_array, check_range, primitive
 from ..backend import Array, array_module, device_of, to_device
 from ..errors import DeviceError, ShapeError, check_cast, message
 from ..kernels.registry import compiled
@@ -127,7 +127,7 @@ def check_indices(where: str, indices: Any, size: int, negative: bool = False) -
         if bool(wrong.any()):
             raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}"))
 
-    check_array(raw(indices), look)
+    check_range(raw(indices), lowest, size - 1, look)
 
 
 def check_ids(where: str, ids: Any, size: int) -> None:

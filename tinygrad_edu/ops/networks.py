@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import Tensor, cast, check_array, primitive, sum_to
+from ..autograd import Tensor, cast, check_array, check_range, primitive, sum_to
 from ..backend import Array, device_of
 from ..backend.random import check_word
 from ..errors import ShapeError, message
@@ -316,17 +316,16 @@ def cross_entropy(
         expected = f"integer ids of shape {logits.shape[:-1]}"
         hint = "one-hot targets must be floating." if targets.shape == logits.shape else ""
         raise ShapeError(message("cross_entropy", expected, f"{targets.dtype} of shape {targets.shape}", hint))
-    ids = targets.data if isinstance(targets, Tensor) else targets
-    check_array(ids, lambda a: _check_classes(a if ignore_index is None else a[a != ignore_index], classes))
+    if ignore_index is None:
+        check_indices("cross_entropy", targets, classes)
+    else:
+        ids = targets.data if isinstance(targets, Tensor) else targets
+        check_array(ids, lambda a: check_indices("cross_entropy", a[a != ignore_index], classes))
     losses = _cross_entropy_ids(logits, targets, smoothing=float(label_smoothing), ignore=ignore_index)
     if reduction != "mean" or ignore_index is None:
         return reduce_losses("cross_entropy", losses, reduction)
     kept = sum(not_equal(targets, ignore_index))
     return divide(sum(losses), cast(maximum(kept, 1), losses.dtype))
-
-
-def _check_classes(ids: Array, classes: int) -> None:
-    check_indices("cross_entropy", ids, classes)
 
 
 @primitive(
@@ -359,7 +358,7 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
     check_arrays(where_, logits, targets)
     if logits.shape != targets.shape:
         raise ShapeError(message(where_, f"targets of shape {logits.shape}", f"{targets.shape}", "use .reshape()."))
-    check_array(targets.data if isinstance(targets, Tensor) else targets, _check_targets)
+    check_range(targets.data if isinstance(targets, Tensor) else targets, 0, 1, _check_targets)
     return reduce_losses(where_, _binary_cross_entropy(logits, targets), reduction)
 
 

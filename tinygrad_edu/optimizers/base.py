@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy
 
 from .. import ops
-from ..autograd import Number, Tensor, cast, decided, live, on_host, settled, uninterrupted
+from ..autograd import Number, Owner, Tensor, cast, decided, live, on_host, settled, uninterrupted
 from ..backend import Device, device, to_device, to_host
 from ..errors import GradientError, ShapeError, TraceError, check_cast, check_names, check_number, message
 from ..jit import jit, weakly
@@ -27,7 +27,7 @@ _owners: dict[int, tuple[weakref.ref[Tensor], weakref.ref[Optimizer]]] = {}
 """Which optimizer a parameter belongs to, by the parameter's id."""
 
 
-class Optimizer:
+class Optimizer(Owner):
     """The base class. `build` gives it parameters, `minimize(loss)` makes one step.
 
     A subclass defines `init(parameter)`, the state at the start, and `apply(parameter, gradient, state,
