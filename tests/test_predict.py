@@ -194,6 +194,15 @@ def test_what_cannot_be_recorded_runs_without():
     np.testing.assert_array_equal(model.predict_on_batch(np.ones((2, 3))), np.ones((2, 3)))
 
 
+def test_a_model_is_built_by_its_first_batch():
+    model = Sequential([Dense(3), Sequential([Dense(2)])])
+    x = np.ones((2, 4), "float32")
+    first, again, replayed = (model.predict_on_batch(x) for _ in range(3))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, replayed)
+    assert model._steps["predict"].plans
+
+
 def test_several_inputs_and_outputs():
     a, b = Input((4,)), Input((2,))
     model = Model([a, b], {"sum": Dense(3)(a), "rest": Dense(1)(b)})

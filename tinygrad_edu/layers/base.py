@@ -323,12 +323,17 @@ class Layer(Module):
         """Builds for these arguments of `call`; a layer whose weights depend on more than the first overrides it."""
         self.build_once(shapes_of(x), next((leaf.device for leaf in leaves(x) if isinstance(leaf, Tensor)), None))
 
+    @property
+    def waits_for_input(self) -> bool:
+        """Whether it makes weights when it is first called."""
+        return not self.built and type(self).build is not Layer.build
+
     def build_once(self, input_shape: Any, target: Device | None = None) -> None:
         """Builds, if that was not done, on the device chosen by `to`, or on `target`, or on the default device."""
         if not self.built:
             if self.input_shape is not None and is_shape(input_shape):
                 check_input(self.where, tuple(input_shape), self.input_shape)
-            if state.trace is not None and type(self).build is not Layer.build:
+            if state.trace is not None and self.waits_for_input:
                 hint = "call it once before the jitted function."
                 state.trace.forbid("a layer that is built", "one that is not", hint)
             try:

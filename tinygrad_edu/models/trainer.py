@@ -25,6 +25,7 @@ from ..callbacks import (
 )
 from ..callbacks.progress import as_text, is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
+from ..layers import Layer
 from ..state import Switch
 from ..tree import leaves, rebuild
 from .classes import Rows
@@ -410,6 +411,7 @@ class Trainer(Stepping):
         feed = self._inputs_fed(where, x, batch_size, steps)
         is_worth_recording = batch_size is ALL or feed.steps is None or feed.steps >= MANY or self._jit is True
         step = self._step("predict") if is_worth_recording else self._predict_batch
+        is_built = not any(isinstance(layer, Layer) and layer.waits_for_input for _, layer in self._layers())
         usual: list[Any] = []
         found: list[list[numpy.ndarray[Any, Any]]] = []
         with Switch("grad_enabled", False), self._watched(where, feed, callbacks, verbose) as hooks:
@@ -419,7 +421,10 @@ class Trainer(Stepping):
                 hooks.call("on_predict_batch_begin", done, {})
                 shapes = [a.shape for a in leaves(inputs)]
                 usual = usual or shapes
-                outputs = step(inputs) if shapes == usual else self._predict_batch(inputs)
+                is_usual = shapes == usual and (
+                    is_built or done > 0
+                )  # the first may build
+                outputs = step(inputs) if is_usual else self._predict_batch(inputs)
                 found.append([to_host(y) for y in leaves(outputs)])
                 hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
                 if self.stop_predicting:
