@@ -49,12 +49,10 @@ def _input_gradient(q: Any, h: Any, inverse: Any, axes: tuple[int, ...]) -> Any:
     return inverse * (q - shared)
 
 
-@primitive("elementwise", expression="g * ((x - average) * inverse)", differentiable=False)
-def _times_normalized(xp: Any, g: Array, x: Array, average: Array, inverse: Array, out: Any = None) -> Array:
-    """g * h as one step, which starts loops of its own: the product is not kept until they run."""
-    h = x - average
-    h *= inverse
-    return xp.multiply(g, h, out=out)
+@primitive("elementwise", expression="g * (x - average)", differentiable=False)
+def _times_centred(xp: Any, g: Array, x: Array, average: Array, out: Any = None) -> Array:
+    """As one step, which starts loops of its own: no array is kept that others need, too."""
+    return xp.multiply(g, x - average, out=out)
 
 
 def _along(x: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -79,7 +77,7 @@ def _layer_norm_rule(
 ) -> list[Any]:
     average, inverse = residuals or _statistics(x, axes, epsilon)
     h = (x - average) * inverse
-    product = _times_normalized(g, x, average, inverse) if residuals else g * h
+    product = _times_centred(g * inverse, x, average) if residuals else g * h
     return [
         _input_gradient(g * weight, h, inverse, axes) if needs[0] else None,
         sum_to(product, shape=weight.shape) if needs[1] else None,
@@ -212,7 +210,8 @@ def _batch_norm_rule(
     terms, of_weight, of_bias = [], None, None
     if g is not None:  # with one weight for each mean, mean(q) and mean(q * h) are these two sums but for factors
         of_bias = _sum(g, axes=axes, keepdims=True)
-        of_weight = _sum(g * centred, axes=axes, keepdims=True) * inverse
+        product = _times_centred(g, x, average) if residuals else g * centred
+        of_weight = _sum(product, axes=axes, keepdims=True) * inverse
         if needs[0]:
             shared = of_bias * (1.0 / n) + centred * (inverse * of_weight * (1.0 / n))
             terms.append(inverse * _reshape(weight, shape=shape) * (g - shared))
