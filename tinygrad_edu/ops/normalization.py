@@ -16,7 +16,7 @@ from ..autograd import broadcast_to, cast, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, check_number, message
 from ..kernels.registry import compiled
-from .elementwise import sqrt, square
+from .elementwise import into, sqrt, square
 from .reductions import _mean, _sum, _var, count
 from .shape import _reshape, check_arrays, normalize_axes
 
@@ -52,7 +52,9 @@ def _input_gradient(q: Any, h: Any, inverse: Any, axes: tuple[int, ...]) -> Any:
 @primitive("elementwise", expression="g * (x - average)", differentiable=False)
 def _times_centred(xp: Any, g: Array, x: Array, average: Array, out: Any = None) -> Array:
     """As one step, which starts loops of its own: no array is kept that others need, too."""
-    return xp.multiply(g, x - average, out=out)
+    y = x - average
+    y *= g
+    return into(out, y)
 
 
 def _along(x: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
