@@ -209,6 +209,15 @@ def test_programs_share_the_memory_they_work_in(monkeypatch):
     assert all(start % memory.ALIGNMENT == 0 for start in starts)
 
 
+def test_the_gradient_of_layer_norm_keeps_no_product(calls, monkeypatch):
+    sizes, scratch = [], operation.scratch
+    monkeypatch.setattr(operation, "scratch", lambda size: sizes.append(size) or scratch(size))
+    x, weight, bias = (tg.normal(shape).requires_grad_() for shape in ((64, 96, 128), (128,), (128,)))
+    tg.layer_norm(x, weight, bias).backward(tg.normal(x.shape))
+    assert calls == [True]
+    assert sizes[0] < x.data.nbytes / 100
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_one_loop_for_all_lengths(threads, calls, monkeypatch):
     made, program = [], native.program

@@ -429,6 +429,23 @@ def test_like_eager(name, compiled, monkeypatch):
         numpy.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("compiled", ["0", "1"])
+def test_no_mask_is_kept_for_the_gradient_of_relu(compiled, monkeypatch):
+    monkeypatch.setenv("TINYGRAD_EDU_FAST", compiled)
+    w = tg.tensor(numpy.ones((3, 3), "float32"), requires_grad=True)
+
+    @tg.jit
+    def step(x):
+        tg.square(tg.relu(x @ w) @ w).sum().backward()
+        g, w.grad = w.grad, None
+        return g
+
+    numpy.testing.assert_allclose(step(Tensor(X)).numpy(), step(Tensor(X)).numpy())
+    made = step.plans[0].replay.lifetimes
+    assert made
+    assert all(v.dtype == "float32" for v in made)
+
+
 def test_other_byte_orders():
     step = tg.jit(lambda x: x * 2 + 1)
     for kind in (">f4", ">i8", "<f4"):

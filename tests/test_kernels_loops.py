@@ -1008,12 +1008,7 @@ def test_expressions_of_the_package(text, dtype, how):
     steps = {name: builder.load(operand_of(a, a.shape)) for name, a in arrays.items()}
     if not steps:
         steps, arrays = {"a": builder.load(contiguous(dtype, (200,)))}, {"a": numbers(200, dtype)}
-    arguments = list(arrays.values())
-    if text.startswith("where(condition"):
-        arguments = [arrays["condition"], arrays["a"], arrays["b"]]
-    if "logits" in arrays:
-        arguments = [arrays["logits"], arrays["targets"]]
-    expected = primitive.forward(np, *arguments, **attributes)
+    expected = primitive.forward(np, *(arrays[name] for name in primitive.arguments), **attributes)
     result = expand(text, {**steps, **attributes}, builder)
     assert result.dtype == expected.dtype.name
     builder.store(result, contiguous(expected.dtype.name, (200,)))

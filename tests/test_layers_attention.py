@@ -597,3 +597,10 @@ def test_attention_to_nothing(call):
 def test_other_axes_of_attention(axes):
     with pytest.raises(ValueError, match=r"MultiHeadAttention: expected attention_axes to be None or \(1,\)"):
         layers.MultiHeadAttention(2, 4, attention_axes=axes)
+
+
+def test_weights_are_arrays_of_their_own():
+    """A plan overwrites in place what is no part of another array."""
+    layer = layers.MultiHeadAttention(2, 4)
+    layer(tg.ones((2, 3, 5)), tg.ones((2, 4, 6)))
+    assert all(weight.data.base is None for weight in layer.weights)

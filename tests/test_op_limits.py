@@ -7,6 +7,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import Tensor
+from tinygrad_edu.ops import convolution
 
 INF, NAN = math.inf, math.nan
 
@@ -170,6 +171,23 @@ def test_depthwise_convolution_of_float16_sums_in_float32():
         (tg.depthwise_conv2d(*wide), *(t.grad for t in wide)),
         strict=True,
     ):
+        assert y.dtype == "float16"
+        numpy.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=2**-11 * 1.01)
+
+
+def test_convolution_of_float16_sums_in_float32(monkeypatch):
+    """Also where the parts of a batch are added up."""
+    monkeypatch.setattr(convolution, "PATCHES", 1)
+    random = numpy.random.default_rng(0)
+    x, kernel = random.uniform(size=(40, 12, 12, 4)), random.uniform(size=(3, 3, 4, 2)) / 36
+    inputs = [tg.tensor(a, dtype="float16", requires_grad=True) for a in (x, kernel)]
+    wide = [tg.tensor(t.detach().numpy(), dtype="float64", requires_grad=True) for t in inputs]
+    results = []
+    for args in (inputs, wide):
+        y = tg.conv2d(*args)
+        (y * (1 / 64)).sum().backward()
+        results.append((y, *(t.grad for t in args)))
+    for y, z in zip(*results, strict=True):
         assert y.dtype == "float16"
         numpy.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=2**-11 * 1.01)
 

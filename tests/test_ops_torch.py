@@ -5,6 +5,8 @@ import pytest
 from op_cases import ROWS, assert_near, numbers, outputs, tensors, title
 
 import tinygrad_edu as tg
+from tinygrad_edu.kernels import pool
+from tinygrad_edu.ops import convolution
 from tinygrad_edu.optable.sample import Draw, fill
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
@@ -101,3 +103,44 @@ def test_forward_and_gradient_equal_torch(row):
 def eps_of(row, number):
     """Integers alone give float32 in both."""
     return None if row.sample_order(number) else numpy.finfo("float32").eps
+
+
+CONVOLUTIONS = {
+    "several images a part": ((11, 3, 3, 2), (2, 2, 2, 8), {}),
+    "several rows a part": ((3, 17, 9, 2), (3, 3, 2, 2), {"padding": ((1, 2), (0, 1))}),
+    "one row a part": ((2, 5, 60, 3), (3, 2, 3, 2), {"strides": (2, 1)}),
+    "groups": ((3, 17, 9, 4), (3, 3, 2, 6), {"groups": 2, "padding": 1}),
+    "dilation": ((3, 17, 9, 4), (3, 2, 4, 3), {"dilation": (2, 3), "padding": (3, 1)}),
+    "one axis": ((30, 40, 2), (3, 2, 2), {"padding": 1}),
+    "three axes": ((2, 9, 5, 6, 2), (2, 3, 1, 2, 2), {"padding": (0, 1, 0)}),
+    "padding wider than the kernel": ((3, 7, 9, 2), (2, 3, 2, 3), {"padding": ((3, 0), (1, 4))}),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolution_in_parts(name, threads, monkeypatch):
+    """As it is defined for large images: of some at a time, or of some of their rows."""
+    shape, kernel_shape, keywords = CONVOLUTIONS[name]
+    monkeypatch.setenv("TINYGRAD_EDU_FAST", "0")
+    monkeypatch.setattr(convolution, "PATCHES", 1)
+    counts = []
+    monkeypatch.setattr(pool, "map", lambda f, parts, map=pool.map: counts.append(len(parts)) or map(f, parts))
+    random = numpy.random.default_rng(0)
+    x, kernel = random.normal(size=shape), random.normal(size=kernel_shape)
+    function = f"conv{len(shape) - 2}d"
+    ours, theirs = [tg.tensor(a, requires_grad=True) for a in (x, kernel)], [torch.tensor(a) for a in (x, kernel)]
+    for t in theirs:
+        t.requires_grad_()
+    z = TORCH[function](*theirs, **keywords)
+    weight = random.normal(size=tuple(z.shape))
+    pool.set_threads(threads)
+    try:
+        y = getattr(tg, function)(*ours, **keywords)
+        y.backward(tg.tensor(weight))
+    finally:
+        pool.set_threads(None)
+    z.backward(torch.tensor(weight))
+    assert min(counts) > 1
+    for a, b in ((y, z), *((t.grad, u.grad) for t, u in zip(ours, theirs, strict=True))):
+        numpy.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-12, atol=1e-12)

@@ -130,7 +130,7 @@ class HeadsAttention(Layer):
         scaled = isinstance(self.kernel_initializer, initializers.VarianceScaling)  # type: ignore[attr-defined]
         self.make(f"{name}_kernel", matrix if scaled else shape, "kernel")
         kernel = getattr(self, f"{name}_kernel")
-        kernel.data = kernel.data.reshape(shape)
+        kernel.data = kernel.data.reshape(shape).copy()  # an array of its own, which a plan overwrites in place
         if self.use_bias:
             self.make(f"{name}_bias", outputs, "bias")
 

@@ -9,7 +9,9 @@ filters of its own (depthwise), products of images take the place of products of
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy
@@ -17,10 +19,15 @@ import numpy
 from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
+from ..kernels import blas, pool
 from ..kernels.registry import compiled
 from . import windows
 from .shape import rank, reshape
 from .windows import AXES, Borders, Sizes, check_image, halves, numbers, output_size, places, reaches, resolve_padding
+
+Place = tuple[slice, slice]
+PATCHES = 1 << 18
+"""Elements of patches that a core's cache holds."""
 
 
 class Geometry(NamedTuple):
@@ -47,18 +54,54 @@ def _padded(xp: Any, x: Array, padding: Borders) -> Array:
 
 
 def _patches(xp: Any, x: Array, window: Sizes, output: Sizes, geometry: Geometry) -> Array:
-    """The patches as matrices: (groups, n * output, window * channels / groups)."""
+    """The patches of the padded images, a view: (n, *output, *window, channels)."""
     x = _padded(xp, x, geometry.padding)
-    (n, *_, channels), groups = x.shape, geometry.groups
     first, *steps, last = x.strides
     over = (step * s for step, s in zip(steps, geometry.strides, strict=True))
     inside = (step * d for step, d in zip(steps, geometry.dilation, strict=True))
-    view = xp.lib.stride_tricks.as_strided(x, (n, *output, *window, channels), (first, *over, *inside, last))
-    rows, area = n * math.prod(output), math.prod(window)
+    shape = (x.shape[0], *output, *window, x.shape[-1])
+    return xp.lib.stride_tricks.as_strided(x, shape, (first, *over, *inside, last))
+
+
+def _rows(patches: Array, groups: int) -> Array:
+    """Patches as matrices: (groups, n * output, window * channels / groups)."""
+    axes, channels = patches.ndim // 2 - 1, patches.shape[-1]
+    rows, area = math.prod(patches.shape[: axes + 1]), math.prod(patches.shape[axes + 1 : -1])
     if groups == 1:
-        return view.reshape(1, rows, area * channels)
-    grouped = view.reshape(rows, area, groups, channels // groups)
+        return patches.reshape(1, rows, area * channels)
+    grouped = patches.reshape(rows, area, groups, channels // groups)
     return grouped.transpose(2, 0, 1, 3).reshape(groups, rows, area * (channels // groups))
+
+
+def _by_parts(xp: Any, function: Callable[[Place], Any], patches: Array, kernel: int) -> list[Any]:
+    """What a function makes of parts of the patches, on the CPU of such that stay in the cache: of some images, or some
+    rows of one. All threads share them. There is more to do in each than to read the kernel's elements, so many."""
+    n, rows = patches.shape[:2]
+    most = max(PATCHES, 4 * kernel) if xp is numpy else patches.size
+    of_row = max(1, math.prod(patches.shape[2:]))
+    images, few = max(1, most // (rows * of_row)), max(1, most // of_row)
+    starts = itertools.product(range(0, n, images), range(0, rows, few))
+    parts = [(slice(i, i + images), slice(j, j + few)) for i, j in starts]
+    if len(parts) < 2:
+        return [function(part) for part in parts]
+    with blas.one_thread():
+        return pool.map(function, parts)
+
+
+def _turned(size: Sizes, kernel: Array, image: Sizes, geometry: Geometry) -> tuple[Array, Geometry] | None:
+    """The convolution that a transposed one of images of that size is, if there is one: with the kernel flipped, and
+    channels and filters interchanged."""
+    strides, padding, dilation, groups = geometry
+    *window, deep, filters = kernel.shape
+    reach = reaches(tuple(window), dilation)
+    before = [r - 1 - p for r, (p, _) in zip(reach, padding, strict=True)]
+    after = [m + r - 1 - n - p for m, r, n, p in zip(image, reach, size, before, strict=True)]
+    if max(strides) > 1 or min(*before, *after) < 0 or (groups > 1 and deep == 1):
+        return None
+    kernel = kernel[(slice(None, None, -1),) * len(window)]
+    kernel = kernel.reshape(*window, deep, groups, filters // groups).swapaxes(-1, -3)
+    kernel = kernel.reshape(*window, filters // groups, groups * deep)
+    return kernel, geometry._replace(padding=tuple(zip(before, after, strict=True)))
 
 
 def _split_groups(a: Array, groups: int) -> Array:
@@ -85,29 +128,41 @@ def _multiplied(xp: Any, x: Array, filters: int) -> Array:
     return xp.repeat(x, filters // x.shape[-1], axis=-1) if filters > x.shape[-1] else x
 
 
+def _convolved(xp: Any, x: Array, kernel: Array, output: Sizes, geometry: Geometry) -> Array:
+    window, (strides, padding, dilation, groups) = kernel.shape[:-2], geometry
+    dtype = numpy.result_type(x.dtype, kernel.dtype)
+    x, kernel = _wide(x), _wide(kernel)
+    y = xp.zeros((x.shape[0], *output, kernel.shape[-1]), dtype=numpy.result_type(x.dtype, kernel.dtype))
+    if _is_depthwise(x.shape[-1], kernel.shape[-1], groups):
+        padded = _multiplied(xp, _padded(xp, x, padding), kernel.shape[-1])
+        for i, place in places(window, output, strides, dilation):
+            y += padded[place] * kernel[i]
+    else:
+        patches, matrices = _patches(xp, x, window, output, geometry), _split_groups(kernel, groups)
+
+        def multiply(part: Place) -> None:
+            xp.matmul(_rows(patches[part], groups), matrices, out=_split_groups(y[part], groups))
+
+        _by_parts(xp, multiply, patches, kernel.size)
+    return y.astype(dtype, copy=False)
+
+
 @primitive("gemm", saves=("x", "kernel"))
 @compiled("convolution.forward")
 def _conv(xp: Any, x: Array, kernel: Array, *, output: Sizes, geometry: Geometry) -> Array:
-    window, (strides, padding, dilation, groups) = kernel.shape[:-2], geometry
-    if _is_depthwise(x.shape[-1], kernel.shape[-1], groups):
-        padded = _multiplied(xp, _padded(xp, x, padding), kernel.shape[-1])
-        dtype = numpy.result_type(x.dtype, kernel.dtype)
-        padded, kernel = _wide(padded), _wide(kernel)
-        y = xp.zeros((x.shape[0], *output, kernel.shape[-1]), dtype=numpy.result_type(padded.dtype, kernel.dtype))
-        for i, place in places(window, output, strides, dilation):
-            y += padded[place] * kernel[i]
-        return y.astype(dtype, copy=False)
-    y = xp.matmul(_patches(xp, x, window, output, geometry), _split_groups(kernel, groups))
-    return _join_groups(y, (x.shape[0], *output, kernel.shape[-1]))
+    return _convolved(xp, x, kernel, output, geometry)
 
 
 @primitive("gemm", saves=("g", "kernel"))
 @compiled("convolution.transpose")
 def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry: Geometry) -> Array:
     strides, padding, dilation, groups = geometry
-    shape = _around((g.shape[0], *image, kernel.shape[-2] * groups), padding)
     dtype = numpy.result_type(g.dtype, kernel.dtype)
     g, kernel = _wide(g), _wide(kernel)
+    turned = _turned(g.shape[1:-1], kernel, image, geometry)
+    if turned:
+        return _convolved(xp, g, turned[0], image, turned[1]).astype(dtype, copy=False)
+    shape = _around((g.shape[0], *image, kernel.shape[-2] * groups), padding)
     y = xp.zeros(shape, dtype=numpy.result_type(g.dtype, kernel.dtype))
     depthwise = _is_depthwise(y.shape[-1], g.shape[-1], groups)
     rows = g if depthwise else _split_groups(g, groups)
@@ -126,14 +181,22 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
 def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geometry) -> Array:
     strides, padding, dilation, groups = geometry
     output, shape = g.shape[1:-1], (*window, x.shape[-1] // groups, g.shape[-1])
+    dtype = numpy.result_type(x.dtype, g.dtype)
+    x, g = _wide(x), _wide(g)
     if _is_depthwise(x.shape[-1], g.shape[-1], groups):
         padded, axes = _multiplied(xp, _padded(xp, x, padding), g.shape[-1]), "abcde"[: x.ndim]
         subscripts = f"{axes},{axes}->{axes[0]}{axes[-1]}"  # image by image, which rounds less
-        dtype, padded, g = numpy.result_type(x.dtype, g.dtype), _wide(padded), _wide(g)
         found = [xp.einsum(subscripts, padded[place], g) for _, place in places(window, output, strides, dilation)]
         return xp.stack(found).sum(axis=1).reshape(shape).astype(dtype, copy=False)
     patches = _patches(xp, x, window, output, geometry)
-    return _join_groups(xp.matmul(patches.transpose(0, 2, 1), _split_groups(g, groups)), shape)
+
+    def multiply(part: Place) -> Array:
+        return xp.matmul(_rows(patches[part], groups).transpose(0, 2, 1), _split_groups(g[part], groups))
+
+    total = xp.zeros((groups, math.prod(shape[:-1]), shape[-1] // groups), dtype=numpy.result_type(x.dtype, g.dtype))
+    for found in _by_parts(xp, multiply, patches, total.size):
+        total += found
+    return _join_groups(total, shape).astype(dtype, copy=False)
 
 
 _conv.defvjp(

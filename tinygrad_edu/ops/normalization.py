@@ -16,7 +16,7 @@ from ..autograd import broadcast_to, cast, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, check_number, message
 from ..kernels.registry import compiled
-from .elementwise import sqrt, square
+from .elementwise import into, sqrt, square
 from .reductions import _mean, _sum, _var, count
 from .shape import _reshape, check_arrays, normalize_axes
 
@@ -49,6 +49,14 @@ def _input_gradient(q: Any, h: Any, inverse: Any, axes: tuple[int, ...]) -> Any:
     return inverse * (q - shared)
 
 
+@primitive("elementwise", expression="g * (x - average)", differentiable=False)
+def _times_centred(xp: Any, g: Array, x: Array, average: Array, out: Any = None) -> Array:
+    """As one step, which starts loops of its own: no array is kept that others need, too."""
+    y = x - average
+    y *= g
+    return into(out, y)
+
+
 def _along(x: Any, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of `x` with length 1 along all other axes."""
     return tuple(n if i in axes else 1 for i, n in enumerate(x.shape))
@@ -71,9 +79,10 @@ def _layer_norm_rule(
 ) -> list[Any]:
     average, inverse = residuals or _statistics(x, axes, epsilon)
     h = (x - average) * inverse
+    product = _times_centred(g * inverse, x, average) if residuals else g * h
     return [
         _input_gradient(g * weight, h, inverse, axes) if needs[0] else None,
-        sum_to(g * h, shape=weight.shape) if needs[1] else None,
+        sum_to(product, shape=weight.shape) if needs[1] else None,
         sum_to(g, shape=bias.shape) if needs[2] else None,
     ]
 
@@ -203,7 +212,8 @@ def _batch_norm_rule(
     terms, of_weight, of_bias = [], None, None
     if g is not None:  # with one weight for each mean, mean(q) and mean(q * h) are these two sums but for factors
         of_bias = _sum(g, axes=axes, keepdims=True)
-        of_weight = _sum(g * centred, axes=axes, keepdims=True) * inverse
+        product = _times_centred(g, x, average) if residuals else g * centred
+        of_weight = _sum(product, axes=axes, keepdims=True) * inverse
         if needs[0]:
             shared = of_bias * (1.0 / n) + centred * (inverse * of_weight * (1.0 / n))
             terms.append(inverse * _reshape(weight, shape=shape) * (g - shared))

@@ -15,7 +15,7 @@ from .groups import Group
 State = dict[str, Any]
 """What an optimizer keeps per parameter: names and arrays of the parameter's shape."""
 
-LARGE = 1 << 15
+LARGE = 1 << 14
 """Elements from which on a parameter is updated by itself; smaller ones lie together in one array."""
 
 
