@@ -162,6 +162,7 @@ def tiles(x, w, y, start, stop, deep, plane, spread, kind):
             tile(near, w, to, 3, ((2, 7, 10),), ((deep, 1, 5),), (1, 1), alike=True)
         if kind == "fold":
             tile(near, w, to, 18, ((3, 7, 2),), ((2, 14, 20),), (1, 1), fold=True)
+            tile(near, w, to, 18, ((2, 7, 2),), ((deep, 14, 20),), (1, 1), add=True, fold=True)
         if kind == "within":  # some columns begin before, or end behind, of what there is; or both
             tile(near, w, to, 19, ((2, 40, 50), (2, 10, 20)), ((2, 20, 60), (3, 5, 20), (deep, 1, 7)), within=(-5, 15))
             tile(near, w, to, 5, ((4, 5, 12),), ((3, 5, 20), (1, 1, 7)), add=True, within=(0, 15))
@@ -299,6 +300,8 @@ def test_the_python_of_tiles_is_right():
     np.testing.assert_array_equal(y, 3 * x)
     tile(x, w, y, 4, ((3, 4, 1),), ((1, 0, 0),), (1, 1), fold=True)
     np.testing.assert_array_equal(y[:3], x.reshape(3, 4) @ w[:4])
+    tile(x, w, y, 4, ((3, 4, 1),), ((1, 0, 0),), (1, 1), add=True, fold=True)
+    np.testing.assert_array_equal(y[:3], 2 * (x.reshape(3, 4) @ w[:4]))
     tile(x[:6], w, y, 2, ((3, 2, 4),), ((3, 2, 6), (2, 1, 3)), within=(-2, 6))  # a row with zeros beside it
     row = np.concatenate(([0, 0], x[:6], [0, 0]))
     np.testing.assert_array_equal(y.reshape(3, 4)[:, 0], [row[2 * i : 2 * i + 6] @ w[:18:3] for i in range(3)])

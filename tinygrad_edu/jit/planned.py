@@ -57,8 +57,9 @@ class Planned(Replay):
         self.program = optimize(program, join=self.compiled)
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE, takes=self.compiled)
         self._lock = threading.RLock()
-        self.products = {unit: made for unit in self.fusion.units if (made := product_of(unit.calls[0])) is not None}
         self.tasks = self._with_kernels() if self.compiled else {}
+        left = (unit for unit in self.fusion.units if unit not in self.tasks)
+        self.products = {unit: made for unit in left if (made := product_of(unit.calls[0])) is not None}
         self.stored = self._leave_their_units()
         self.targets = self._in_place()
         self.kernels = {

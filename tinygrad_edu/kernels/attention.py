@@ -223,7 +223,6 @@ def _stack(a: Any, shape: tuple[int, ...]) -> tuple[int, int] | None:
     return _apart(tuple(step // size for step in strides), shape)
 
 
-@strided
 def stacked(a: Any, b: Any) -> Recipe | None:
     """Of `_matmul`, for stacks."""
     if max(len(a.shape), len(b.shape)) < 3 or min(len(a.shape), len(b.shape)) < 2 or not are_floats(a, b):

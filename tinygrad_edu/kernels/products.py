@@ -7,16 +7,19 @@ networks have, 65 to 90 %; so a product is cut into tiles that are just small en
 
 from __future__ import annotations
 
-from . import blas
+from typing import Any
+
+from . import attention, blas, gemv
 from .gemm import Gemm, is_small
 from .language import gemm, kernel
 from .llvm import SIZES
 from .native import Task
+from .registry import Recipe, strided
 
 _CORES = ("SkylakeX", "Cooperlake", "SapphireRapids")
 """What OpenBLAS calls the processors for which it has kernels for small matrices."""
-_LIMIT = 1_000_000
-"""Multiplications in a tile, at most: OpenBLAS's own bound for what is small."""
+_LIMIT = gemv.LIMIT
+"""Multiplications in a tile, at most."""
 _WIDE, _DEEP = 64, 240
 """The columns of a tile, and how many products are added up in it at a time: 64 rows of it are within the limit."""
 _SIDE = 128
@@ -124,3 +127,9 @@ def task(product: Gemm) -> Task:
         granularity=4,
         scratch=deep * (high if product.transpose_a else wide) * copies,
     )
+
+
+@strided
+def matmul(a: Any, b: Any) -> Recipe | None:
+    """Of `_matmul`, for few rows, a column, and stacks."""
+    return gemv.recipe(a, b) or attention.stacked(a, b)

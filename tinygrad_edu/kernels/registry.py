@@ -26,7 +26,7 @@ from .memory import address, scratch
 if TYPE_CHECKING:
     from .native import Program, Task
 
-RECORDED = {"_matmul": "attention.stacked", "_reshape": "copies.reshaped", "_sum": "pooling.over_pixels"}
+RECORDED = {"_matmul": "products.matmul", "_reshape": "copies.reshaped", "_sum": "pooling.over_pixels"}
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 WORTH_CALLING = 200_000.0
 """Nanoseconds, as `native` estimates them, from which on a call in eager mode is worth a program of its own. That takes

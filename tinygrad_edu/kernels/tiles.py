@@ -153,7 +153,7 @@ class Tile:
         totals = iter(level(0, a, b, ["zeroinitializer"] * (len(places) * len(self.parts))))
         for _, at in places:
             if fold:
-                self._store_sum([next(totals) for _ in self.parts], self._at(c, str(at)))
+                self._store_sum([next(totals) for _ in self.parts], self._at(c, str(at)), add)
                 continue
             for first, count in self.results:
                 place, total = self._at(c, str(at + first)), next(totals)
@@ -247,13 +247,15 @@ class Tile:
         mask = f"<{self.lanes} x i1> {self._mask(self.lanes, range(count))}"
         self.code.add(f"call void @{name}({self.vector} {value}, ptr {place}, i32 {self.align}, {mask})")
 
-    def _store_sum(self, parts: Sequence[str], place: str) -> None:
+    def _store_sum(self, parts: Sequence[str], place: str, add: bool) -> None:
         code, (total, *others) = self.code, parts
         for other in others:
             total = code.value(f"fadd {self.vector} {total}, {other}")
-        name, zero = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.align}", llvm.number(0.0, self.number)
+        name, first = f"llvm.vector.reduce.fadd.v{self.lanes}f{8 * self.align}", llvm.number(0.0, self.number)
+        if add:
+            first = code.value(f"load {self.number}, ptr {place}")
         code.declared[f"declare {self.number} @{name}({self.number}, {self.vector})"] = None
-        value = code.value(f"call reassoc {self.number} @{name}({self.number} {zero}, {self.vector} {total})")
+        value = code.value(f"call reassoc {self.number} @{name}({self.number} {first}, {self.vector} {total})")
         code.add(f"store {self.number} {value}, ptr {place}")
 
 
