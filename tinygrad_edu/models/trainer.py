@@ -421,9 +421,7 @@ class Trainer(Stepping):
                 hooks.call("on_predict_batch_begin", done, {})
                 shapes = [a.shape for a in leaves(inputs)]
                 usual = usual or shapes
-                is_usual = shapes == usual and (
-                    is_built or done > 0
-                )  # the first may build
+                is_usual = shapes == usual and (is_built or done > 0)  # the first may build
                 outputs = step(inputs) if is_usual else self._predict_batch(inputs)
                 found.append([to_host(y) for y in leaves(outputs)])
                 hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
