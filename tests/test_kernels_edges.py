@@ -43,7 +43,7 @@ def with_gaps(a, rng):
     axis, step = int(rng.integers(a.ndim)), int(rng.choice([-1, 2, 3, -2]))
     part = (*[slice(None)] * axis, slice(None, None, step))
     shape = [n * abs(step) if i == axis else n for i, n in enumerate(a.shape)]
-    whole = np.full(shape, -7, a.dtype)
+    whole = np.full(shape, 99, a.dtype)
     view = whole[part]
     view[...] = a
     return view
