@@ -176,6 +176,21 @@ def test_other_dtypes_are_cast_as_before(model, dtype):
     np.testing.assert_allclose(model.predict_on_batch(x), called(model, x.astype(np.float32)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8", "int64", "bool"])
+def test_other_dtypes_are_replayed_too(model, dtype):
+    x = np.abs(X[:5] * 3).astype(dtype)
+    first = model.predict_on_batch(x)
+    times, again = count(model.predict_on_batch, x)
+    assert times == 0
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, model.predict_on_batch(x.astype("float32")))
+    if dtype == "float64":
+        for bad in (np.nan, np.inf, 1e300):
+            with pytest.raises(ValueError, match=r"predict_on_batch: expected x "):
+                model.predict_on_batch(np.where(x == x.max(), bad, x))
+    np.testing.assert_array_equal(model.predict_on_batch(x), first)
+
+
 def test_strides_do_not_matter(model):
     x = np.asfortranarray(X[:6])
     for part in (x, X[:12:2], X[5::-1]):

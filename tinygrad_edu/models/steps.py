@@ -28,6 +28,8 @@ class Stepping(Prepared):
 
     _jit: str | bool = "auto"
     _steps: dict[Any, Callable[..., Any]] = {}  # noqa: RUF012
+    _casts: dict[Any, Any] = {}  # noqa: RUF012
+    """The dtypes of inputs to predict from, and the floats that they became."""
     _count_up: Any = None
     _mean_loss: metrics_.Mean | None = None
     _logs: Callable[[], dict[str, float]] | None = None
@@ -50,7 +52,7 @@ class Stepping(Prepared):
 
     def _forget_steps(self) -> None:
         """Makes the model ready anew, after it was changed."""
-        self._ready, self._steps, self._count_up = {}, {}, None
+        self._ready, self._steps, self._casts, self._count_up = {}, {}, {}, None
 
     def _step(self, name: str) -> Callable[..., Any]:
         """What runs a batch (inputs, targets, weights), for a model with a step of its own or without; recorded and
@@ -81,6 +83,9 @@ class Stepping(Prepared):
         if not isinstance(step, Jit) or type(x) is not numpy.ndarray or self.input_dtype == "object":
             return None
         outputs = step.replayed((x,), {})
+        if outputs is NOT_RECORDED and x.dtype in self._casts:
+            with numpy.errstate(over="ignore"):  # the recording refuses inf
+                outputs = step.replayed((x.astype(self._casts[x.dtype]),), {})
         return None if outputs is NOT_RECORDED else outputs
 
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
