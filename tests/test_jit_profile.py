@@ -41,19 +41,26 @@ def test_each_unit_has_its_line(capsys, threads):
     finally:
         tg.set_threads(before)
     head, _, names, *lines, rest = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"step: \d+\.\d{3} ms", head)
+    assert re.fullmatch(r"step: \d+\.\d{3} ms \(\d+\.\d{3} with the clocks\)", head)
     assert names.split() == ["ms", "%", "GFLOP/s", "GB/s", "unit"]
     timed = [unit for unit in units if "laid side by side" not in unit]  # which takes no time
     assert sorted(line.split(None, 4)[4] for line in lines) == sorted(timed)
-    assert rest.endswith("the rest, in Python")
+    assert rest.endswith("the rest, and clocks")
     milliseconds = [float(line.split()[0]) for line in lines]
     assert milliseconds == sorted(milliseconds, reverse=True)
     assert sum(float(line.split()[1]) for line in (*lines, rest)) == pytest.approx(100.0, abs=0.1 * len(lines))
-    for _ in range(1 + 5):
+    for _ in range(1 + 1 + 2 * (3 + 1)):
         plain.step(x, scale=2.0)
-    assert trainer.optimizer.iterations == plain.optimizer.iterations == 6
+    assert trainer.optimizer.iterations == plain.optimizer.iterations == 10
     for a, b in zip(trainer.model.trainable_weights, plain.model.trainable_weights, strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+def test_python_calls_have_their_line(capsys):
+    step = tg.jit(lambda x: tg.sort(x * 2.0) + 1.0)
+    tg.jit.profile(step, tg.ones((300, 4)))
+    assert re.search(r" 0\.0 +0\.0  \d+  Python call: argsort\b", capsys.readouterr().out)
 
 
 def unfused(x):

@@ -105,22 +105,23 @@ def explain(step: Any) -> None:
 
 
 def profile(step: Any, *args: Any, times: int = 10, **static: Any) -> None:
-    """Calls a jitted function, with all that it does, `times` times and two more, and prints where the time went: of
-    each unit that `jit.explain` shows the median in milliseconds, its share, and what it reached, in GFLOP/s and GB/s.
+    """Calls a jitted function, with all that it does (a step trains), `2 * times + 3` times, and prints where the time
+    went: of each unit that `jit.explain` shows the median in milliseconds, its share, and what it reached, in GFLOP/s
+    and GB/s.
 
-    The units run one by one, each some microseconds slower than in the recording itself. The last line is what is left
-    of the time of a call: Python calls and results.
+    Above stands the time of a call as it is. With clocks between them the units run one by one, each some microseconds
+    slower; the last line is what is left of such a call.
 
     Raises TypeError for what is no jitted function, RuntimeError where the call is not recorded, or llvmlite is absent.
 
     >>> import tinygrad_edu as tg
     >>> step = tg.jit(lambda x: (tg.exp(x) * 2.0).sum(axis=1))
     >>> tg.jit.profile(step, tg.ones((400, 300)))  # doctest: +SKIP
-    <lambda>: 0.117 ms
+    <lambda>: 0.099 ms (0.117 with the clocks)
     <BLANKLINE>
           ms      %  GFLOP/s     GB/s  unit
        0.091   77.4      4.0      5.3  0  loops over [400, 300], row sums and extremes: exp multiply sum -> float32[400]
-       0.027   22.6                    the rest, in Python
+       0.027   22.6                    the rest, and clocks
     """
     from .planned import Planned
     from .timed import timed_calls

@@ -88,6 +88,11 @@ class Stepping(Prepared):
                 outputs = step.replayed((x.astype(self._casts[x.dtype]),), {})
         return None if outputs is NOT_RECORDED else outputs
 
+    def _note_cast(self, x: Any, inputs: Any) -> None:
+        """Notes what floats the inputs became, so that a later call finds their recording."""
+        if type(x) is type(inputs) is numpy.ndarray and inputs.dtype.kind == "f" and inputs.dtype != x.dtype:
+            self._casts = {**self._casts, x.dtype: inputs.dtype}
+
     def _train_batch(self, x: Any, y: Any, weight: Any) -> Any:
         assert self.optimizer is not None
         self.optimizer.zero_grad()  # an interrupted step may have left gradients

@@ -423,13 +423,7 @@ class Trainer(Stepping):
                 usual = usual or shapes
                 is_usual = shapes == usual and (is_built or done > 0)  # the first may build
                 outputs = step(inputs) if is_usual else self._predict_batch(inputs)
-                if (
-                    batch_size is ALL
-                    and type(x) is numpy.ndarray
-                    and inputs.dtype.kind == "f"
-                    and inputs.dtype != x.dtype
-                ):
-                    self._casts = {**self._casts, x.dtype: inputs.dtype}
+                self._note_cast(x, inputs)
                 found.append([to_host(y) for y in leaves(outputs)])
                 hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
                 if self.stop_predicting:
