@@ -80,6 +80,8 @@ class Stepping(Prepared):
         step = self._steps.get("predict")
         if not isinstance(step, Jit) or type(x) is not numpy.ndarray or self.input_dtype == "object":
             return None
+        if state.trace is not None:  # in which its outputs would be constants
+            return None
         outputs = step.replayed((x,), {})
         return None if outputs is NOT_RECORDED else outputs
 
