@@ -1216,6 +1216,29 @@ def test_settings_are_looked_at_whenever_one_may_have_changed(kind):
     assert traces(function) == 5
 
 
+def test_a_number_of_the_class_that_an_object_is_given_as_its_own():
+    layer = Scaled()
+    function = jit(lambda x: layer(x))
+    assert [function(t(1)).tolist() for _ in range(2)] == [[2.0], [2.0]]
+    layer.factor = 3.0
+    assert function(t(1)).tolist() == [6.0]
+    del layer.factor
+    assert function(t(1)).tolist() == [2.0]
+    assert traces(function) == 2
+
+
+def test_another_class_is_a_change_of_settings():
+    class Doubled(Scaled):
+        def call(self, x):
+            return 2.0 * super().call(x)
+
+    layer = Scaled()
+    function = jit(lambda x: layer(x))
+    found = [function(t(1)).tolist() for _ in range(2)]
+    layer.__class__ = Doubled
+    assert function(t(1)).tolist() == [2.0 * y for y in found[-1]]
+
+
 def test_settings_are_not_looked_at_while_none_is_set():
     class Watchful:
         looked = 0

@@ -241,6 +241,13 @@ def test_texts_are_looked_up_each_time():
         model.predict_on_batch(ids)
 
 
+def test_predictions_inside_a_jitted_function_are_no_constants(model):
+    for _ in range(2):
+        model.predict_on_batch(X[:3])
+    with pytest.raises(tg.TraceError, match="NumPy"):
+        tg.jit(lambda t: t + model.predict_on_batch(X[:3]))(tg.zeros((3, 3)))
+
+
 def test_threads_may_predict_at_once(model):
     expected = [model.predict_on_batch(X[i : i + 4]) for i in range(8)]
     wrong = []

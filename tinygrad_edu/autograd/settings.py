@@ -16,7 +16,7 @@ class _Changes:
     __slots__ = ("latest", "private")
 
     def __init__(self) -> None:
-        self.latest, self.private = object(), set[str]()
+        self.latest, self.private = object(), {"__class__"}
 
 
 changes = _Changes()

@@ -107,6 +107,15 @@ class Settings(NamedTuple):
     values: tuple[Any, ...]
     arrays: dict[str, Any]
 
+    def with_defaults(self) -> Settings:
+        """With the numbers and texts that the object has from its class, but may be given as its own."""
+        owner = self.owner()
+        found = dict(item for kind in type(owner).__mro__ for item in vars(kind).items() if item[0][0] != "_")
+        new = [name for name, value in found.items() if isinstance(value, _PLAIN) and name not in vars(owner)]
+        names = [*self.names, *(name for name in new if name not in self.names)]
+        read = attrgetter("__class__", *names)
+        return self._replace(names=names, read=read, values=(*self.values, *read(owner)[1 + len(self.names) :]))
+
 
 class Trace:
     """A recording in progress. `run` makes it; the other methods are called by primitives and tensors.
@@ -264,7 +273,7 @@ class Trace:
 
     def _settle(self) -> None:
         """Looks at what the function itself has done to the attributes that it used."""
-        for owner, names, read, values, arrays in self.settings.values():
+        for key, (owner, names, read, values, arrays) in self.settings.items():
             for name, old, now in zip(names, values[1:], read(owner())[1:], strict=True):
                 if old is not now and old != now:  # NaN is itself
                     hint = "keep what changes in a tensor, and use assign_."
@@ -272,6 +281,7 @@ class Trace:
                     refuse("attributes that the function leaves as they are", found, hint)
             for name in [name for name, a in arrays.items() if getattr(owner(), name, None) is not a]:
                 del arrays[name]  # not guarded: it would never be as it was
+            self.settings[key] = self.settings[key].with_defaults()
 
     def lift(self, array: Array) -> Tracer:
         """The tracer of the current value of an array, which may be a part of a larger one."""
@@ -544,10 +554,12 @@ def _copied_lists(value: Any) -> Any:
     return rebuild(value, leaves(value))
 
 
+_PLAIN = (bool, int, float, str, type(None))
+
+
 def _is_setting(value: Any) -> bool:
     """Whether an attribute is something that can be compared: numbers, texts, functions, and collections of them."""
-    kinds = (bool, int, float, str, type(None))
-    return callable(value) or all(isinstance(leaf, kinds) or callable(leaf) for leaf in leaves(value))
+    return callable(value) or all(isinstance(leaf, _PLAIN) or callable(leaf) for leaf in leaves(value))
 
 
 def _outside_draws() -> Any:

@@ -82,6 +82,8 @@ class Stepping(Prepared):
         step = self._steps.get("predict")
         if not isinstance(step, Jit) or type(x) is not numpy.ndarray or self.input_dtype == "object":
             return None
+        if state.trace is not None:  # in which its outputs would be constants
+            return None
         outputs = step.replayed((x,), {})
         if outputs is NOT_RECORDED and x.dtype in self._casts:
             with numpy.errstate(over="ignore"):  # the recording refuses inf
