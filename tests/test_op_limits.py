@@ -175,6 +175,13 @@ def test_depthwise_convolution_of_float16_sums_in_float32():
         numpy.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=2**-11 * 1.01)
 
 
+def test_depthwise_convolution_of_no_images():
+    x, kernel = tg.zeros((0, 5, 5, 2), requires_grad=True), tg.ones((3, 3, 2, 2), requires_grad=True)
+    tg.depthwise_conv2d(x, kernel).sum().backward()
+    assert x.grad.shape == x.shape
+    assert kernel.grad.ravel().tolist() == [0.0] * 36
+
+
 def test_convolution_of_float16_sums_in_float32(monkeypatch):
     """Also where the parts of a batch are added up."""
     monkeypatch.setattr(convolution, "PATCHES", 1)

@@ -169,7 +169,8 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
     for i, place in places(kernel.shape[:-2], g.shape[1:-1], strides, dilation):
         if depthwise:
             part = rows * kernel[i]
-            y[place] += part if part.shape[-1] == groups else part.reshape(*part.shape[:-1], groups, -1).sum(axis=-1)
+            each = part.shape[-1] // groups
+            y[place] += part if each == 1 else part.reshape(*part.shape[:-1], groups, each).sum(axis=-1)
         else:
             part = xp.matmul(rows, _split_groups(kernel[i], groups).transpose(0, 2, 1))
             y[place] += _join_groups(part, (*g.shape[:-1], shape[-1]))
