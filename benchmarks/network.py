@@ -69,7 +69,8 @@ class Network:
         return ("forward", "gradient", "fit" if self.through_fit else "step", "predict", "predict_one")
 
     def __str__(self) -> str:
-        return f"{self.text}, batch {self.batch}" + (", fit" if self.through_fit else "")
+        small = "" if math.isinf(self.most) else f", no size above {self.most}"
+        return f"{self.text}{small}, batch {self.batch}" + (", fit" if self.through_fit else "")
 
     def quick(self) -> Network:
         """The same, so small that a step takes no time."""
