@@ -42,7 +42,7 @@ from tinygrad_edu.kernels.loops import (
 needs_llvm = pytest.mark.skipif(
     importlib.util.find_spec("llvmlite") is None, reason="llvmlite is not installed: no machine code"
 )
-HOW = ["blocks", pytest.param("llvm", marks=needs_llvm)]
+HOW = ["blocks", pytest.param("llvm", marks=needs_llvm), pytest.param("cuda", marks=pytest.mark.gpu)]
 FLOATS = ["float32", "float64"]
 EPSILON = {"float32": 2.0**-24, "float64": 2.0**-53}  # half a unit in the last place
 
@@ -77,8 +77,35 @@ def run_on(how, loops, arrays, scalars=()):
     if how == "blocks":
         count = len(loops.inputs)
         blocks.run(loops, arrays[:count], arrays[count:], scalars)
+    elif how == "cuda":
+        run_on_cuda(loops, arrays, scalars)
     else:
         machine_code(loops)(arrays, scalars, 0, split(loops)[1])
+
+
+def run_on_cuda(loops, arrays, scalars):
+    """The same on copies of the memory that the arrays lie in, which is copied back."""
+    import cupy
+
+    from tinygrad_edu.kernels.cuda.launch import are_aligned, kernel_of
+
+    starts, copies = {}, {}
+    for a in arrays:
+        root = a
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        start, stop = np.lib.array_utils.byte_bounds(root)
+        host = (ctypes.c_uint8 * max(1, stop - start)).from_address(start)
+        starts[id(a)] = id(root), a.ctypes.data - start
+        if id(root) not in copies:
+            copies[id(root)] = root, np.frombuffer(host, np.uint8), cupy.asarray(np.frombuffer(host, np.uint8))
+    addresses = [copies[root][2].data.ptr + offset for root, offset in (starts[id(a)] for a in arrays)]
+    kernel = kernel_of(loops, are_aligned(addresses))
+    partial, numbers = cupy.empty(kernel.source.partial + 8, np.uint8), cupy.asarray([*scalars, 0.0])
+    kernel.bound(addresses, partial.data.ptr, numbers.data.ptr, range(len(scalars)))()
+    for root, host, copy in copies.values():
+        if root.size:
+            host[:] = copy.get()
 
 
 def place_of(operand, loops, level):

@@ -18,13 +18,13 @@ from .loops import (
     FLOATS,
     REDUCTIONS,
     ROW_REDUCTIONS,
-    TRANSCENDENTAL,
     Loops,
     Op,
     check,
     levels,
     split,
 )
+from .phases import Pass, passes_of, phases_of
 from .polynomials import FORMATS, Code, Real, number
 from .steps import MEMORY, SIZES, TYPES, cast, combine, compute, constant, zero_of
 
@@ -33,57 +33,6 @@ MANY_ROWS = 512  # from here on short rows are worth a longer compilation
 SUM_COLUMNS = 1024  # columns that are summed at a time, in a buffer on the stack
 
 # The loops
-
-
-def _phases(loops: Loops) -> list[int]:
-    """For each step the number of loops over the columns of a row that have to end before it can start."""
-    phases: list[int] = []
-    for op in loops.ops:
-        before = max((phases[a] for a in op.args), default=0)
-        phases.append(before + (op.name in ROW_REDUCTIONS))
-    return phases
-
-
-@dataclass
-class _Pass:
-    """One loop over the columns of a row: which element-level steps it computes, and which it reads from scratch."""
-
-    steps: set[int]
-    read: set[int]
-    reductions: list[int]
-    stores: list[int]
-
-
-def _passes(loops: Loops, kinds: Sequence[str], phases: Sequence[int]) -> list[_Pass]:
-    """The loops over a row's columns, in order.
-
-    All stores are in the last one: an output may be an input that an earlier loop reads again. What is cheap is
-    computed again in each loop; a transcendental function is kept in a scratch row, if that is short.
-    """
-    stores = [i for i, op in enumerate(loops.ops) if op.name == "store" and kinds[i] in ("uniform", "element")]
-    reductions = [i for i, op in enumerate(loops.ops) if op.name in REDUCTIONS]
-    starts = {i: phases[loops.ops[i].args[0]] for i in reductions}
-    last = max([*starts.values(), *(phases[i] for i in stores)], default=-1)
-    passes: list[_Pass] = []
-    space, known = SCRATCH, set[int]()
-    for phase in range(last + 1):
-        here = _Pass(set(), set(), [i for i in reductions if starts[i] == phase], stores if phase == last else [])
-        todo = [loops.ops[i].args[0] for i in (*here.reductions, *here.stores)]
-        while todo:
-            i = todo.pop()
-            if kinds[i] != "element" or i in here.steps or i in here.read:
-                continue
-            size = SIZES[loops.ops[i].dtype] * loops.columns
-            kept = any(i in earlier.read for earlier in passes)
-            if i in known and (kept or size <= space):
-                space -= 0 if kept else size
-                here.read.add(i)
-                continue
-            here.steps.add(i)
-            todo.extend(loops.ops[i].args)
-        known |= {i for i in here.steps if loops.ops[i].name in TRANSCENDENTAL}
-        passes.append(here)
-    return passes
 
 
 def text(loops: Loops, name: str) -> str:
@@ -100,8 +49,8 @@ class _Writer:
     def __init__(self, loops: Loops, name: str):
         self.loops, self.name, self.code = loops, name, Code()
         self.kinds = levels(loops)
-        self.phases = _phases(loops)
-        self.passes = _passes(loops, self.kinds, self.phases)
+        self.phases = phases_of(loops)
+        self.passes = passes_of(loops, self.kinds, self.phases, SCRATCH)
         self.by_rows = split(loops)[0] == "rows"
         self.operands = (*loops.inputs, *loops.outputs)
         self.known: dict[int, str] = {}  # the values of uniform and row-level steps
@@ -297,7 +246,7 @@ class _Writer:
             if self.kinds[i] == "row" and not waits:
                 self.known[i] = self._step(op, self.known)
 
-    def _pass(self, phase: int, here: _Pass, bases: Sequence[str], first: str, stop: str) -> None:
+    def _pass(self, phase: int, here: Pass, bases: Sequence[str], first: str, stop: str) -> None:
         ops = self.loops.ops
         folded = [i for i in here.reductions if ops[i].name in ROW_REDUCTIONS]
         carried = [(TYPES[ops[i].dtype], _start(ops[i])) for i in folded]

@@ -10,6 +10,7 @@ import numpy
 from ..autograd import primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, message
+from ..kernels.matmul import matmul_of
 from ..kernels.registry import compiled
 from .linalg import _matmul, product_to, swap_last, unbroadcast
 from .reductions import sum
@@ -18,7 +19,7 @@ from .shape import _transpose, check_arrays
 
 def _scores(xp: Any, q: Array, k: Array, mask: Array | None, scale: float, causal: bool) -> Array:
     """q @ k.T * scale, and -inf where that is masked."""
-    scores = xp.matmul(q, xp.swapaxes(k, -1, -2)) * scale
+    scores = matmul_of(xp, q, xp.swapaxes(k, -1, -2)) * scale
     if mask is not None:
         scores = xp.where(mask, scores, -numpy.inf) if mask.dtype.kind == "b" else scores + mask
     if causal:
@@ -69,7 +70,7 @@ def _attention(
     if time_first:
         q, k, v = (xp.swapaxes(a, 1, 2) for a in (q, k, v))
     weights, logs = _softmax(xp, _scores(xp, q, k, mask, scale, causal))
-    y = xp.matmul(weights, v)
+    y = matmul_of(xp, weights, v)
     return xp.swapaxes(y, 1, 2) if time_first else y, (logs,)
 
 
@@ -94,11 +95,11 @@ def _attention_gradient(
     if time_first:
         g, y, q, k, v = (xp.swapaxes(a, 1, 2) for a in (g, y, q, k, v))
     weights = xp.exp(_scores(xp, q, k, mask, scale, causal) - logs[..., None])
-    slopes = weights * (xp.matmul(g, xp.swapaxes(v, -1, -2)) - (g * y).sum(axis=-1, keepdims=True))
+    slopes = weights * (matmul_of(xp, g, xp.swapaxes(v, -1, -2)) - (g * y).sum(axis=-1, keepdims=True))
     parts = (
-        lambda: (xp.matmul(slopes, k) * scale, q),
-        lambda: (xp.matmul(xp.swapaxes(slopes, -1, -2), q) * scale, k),
-        lambda: (xp.matmul(xp.swapaxes(weights, -1, -2), g), v),
+        lambda: (matmul_of(xp, slopes, k) * scale, q),
+        lambda: (matmul_of(xp, xp.swapaxes(slopes, -1, -2), q) * scale, k),
+        lambda: (matmul_of(xp, xp.swapaxes(weights, -1, -2), g), v),
         lambda: (slopes, mask),
     )
     found = [_summed(xp, *part()) if needed else None for part, needed in zip(parts, needs, strict=True)]

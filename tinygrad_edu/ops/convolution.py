@@ -20,6 +20,7 @@ from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
 from ..kernels import blas, pool
+from ..kernels.matmul import matmul_of
 from ..kernels.registry import compiled
 from . import windows
 from .shape import rank, reshape
@@ -141,7 +142,7 @@ def _convolved(xp: Any, x: Array, kernel: Array, output: Sizes, geometry: Geomet
         patches, matrices = _patches(xp, x, window, output, geometry), _split_groups(kernel, groups)
 
         def multiply(part: Place) -> None:
-            xp.matmul(_rows(patches[part], groups), matrices, out=_split_groups(y[part], groups))
+            matmul_of(xp, _rows(patches[part], groups), matrices, out=_split_groups(y[part], groups))
 
         _by_parts(xp, multiply, patches, kernel.size)
     return y.astype(dtype, copy=False)
@@ -172,7 +173,7 @@ def _conv_transpose(xp: Any, g: Array, kernel: Array, *, image: Sizes, geometry:
             each = part.shape[-1] // groups
             y[place] += part if each == 1 else part.reshape(*part.shape[:-1], groups, each).sum(axis=-1)
         else:
-            part = xp.matmul(rows, _split_groups(kernel[i], groups).transpose(0, 2, 1))
+            part = matmul_of(xp, rows, _split_groups(kernel[i], groups).transpose(0, 2, 1))
             y[place] += _join_groups(part, (*g.shape[:-1], shape[-1]))
     return y[windows.inner(shape[1:-1], padding)].astype(dtype, copy=False)
 
@@ -192,7 +193,7 @@ def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geomet
     patches = _patches(xp, x, window, output, geometry)
 
     def multiply(part: Place) -> Array:
-        return xp.matmul(_rows(patches[part], groups).transpose(0, 2, 1), _split_groups(g[part], groups))
+        return matmul_of(xp, _rows(patches[part], groups).transpose(0, 2, 1), _split_groups(g[part], groups))
 
     total = xp.zeros((groups, math.prod(shape[:-1]), shape[-1] // groups), dtype=numpy.result_type(x.dtype, g.dtype))
     for found in _by_parts(xp, multiply, patches, total.size):

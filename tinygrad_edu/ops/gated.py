@@ -6,6 +6,7 @@ from typing import Any
 
 from ..autograd import primitive
 from ..backend import Array
+from ..kernels.matmul import matmul_of
 from ..kernels.registry import compiled
 from .elementwise import expit, tanh
 from .linalg import _matmul
@@ -67,7 +68,7 @@ def _lstm(
     tanh_c, product = xp.empty_like(c[1:]), xp.empty_like(gates[0])
     i, f, candidate, o = _columns(gates, 4)
     for t, gate in enumerate(gates):
-        gate += xp.matmul(h[t], recurrent, out=product)
+        gate += matmul_of(xp, h[t], recurrent, out=product)
         xp.tanh(gate, out=gate)
         gate *= scale
         gate += half
@@ -122,10 +123,10 @@ def _lstm_gradient(
         by_gate[t, :, :3] *= dc[:, None]
         by_gate[t, :, 3] *= dh[t + 1]
         dc *= f[t]
-        dh[t] += xp.matmul(d[t], back, out=product)
+        dh[t] += matmul_of(xp, d[t], back, out=product)
         _pass_on(xp, dh, skip, t)
     dx, dk, db = _projection_gradients(xp, d, x, kernel, (needs[0], needs[1], needs[3]), reverse)
-    return dx, dk, xp.matmul(_rows(h[:-1]).T, _rows(d)) if needs[2] else None, db, dh[0].copy(), dc
+    return dx, dk, matmul_of(xp, _rows(h[:-1]).T, _rows(d)) if needs[2] else None, db, dh[0].copy(), dc
 
 
 def _lstm_steps(
@@ -218,7 +219,7 @@ def _gru(
     inner = xp.empty_like(h[1:])  # what r multiplies, the state's projection; or r * h, which is projected then
     product = xp.empty((len(h0), first.shape[1]), dtype=h.dtype)
     for t, gate in enumerate(gates[..., :both]):
-        xp.matmul(h[t], first, out=product)
+        matmul_of(xp, h[t], first, out=product)
         if state_bias is not None:
             product += state_bias
         gate += product[:, :both]
@@ -230,7 +231,7 @@ def _gru(
             candidate[t] += xp.multiply(r[t], inner[t], out=h[t + 1])
         else:
             xp.multiply(r[t], h[t], out=inner[t])
-            candidate[t] += xp.matmul(inner[t], last, out=h[t + 1])
+            candidate[t] += matmul_of(xp, inner[t], last, out=h[t + 1])
         xp.tanh(candidate[t], out=candidate[t])
         xp.subtract(h[t], candidate[t], out=h[t + 1])
         h[t + 1] *= z[t]
@@ -277,23 +278,23 @@ def _gru_gradient(
     for t in reversed(range(time)):
         if reset_after:
             by_gate[t] *= dh[t + 1][:, None]
-            dh[t] += xp.matmul(d[t][:, : 3 * units], back, out=product)
+            dh[t] += matmul_of(xp, d[t][:, : 3 * units], back, out=product)
         else:
             by_gate[t, :, ::2] *= dh[t + 1][:, None]
-            xp.matmul(dcandidate[t], back[2 * units :], out=product)
+            matmul_of(xp, dcandidate[t], back[2 * units :], out=product)
             dr[t] *= product
             product *= r[t]
             dh[t] += product
-            dh[t] += xp.matmul(d[t][:, : 2 * units], back[: 2 * units], out=product)
+            dh[t] += matmul_of(xp, d[t][:, : 2 * units], back[: 2 * units], out=product)
         dh[t] += xp.multiply(dh[t + 1], keep[t], out=product)
     before, rows = _rows(h[:-1]).T, _rows(d)
     if reset_after:
-        du = xp.matmul(before, rows[:, : 3 * units]) if needs[2] else None
+        du = matmul_of(xp, before, rows[:, : 3 * units]) if needs[2] else None
         state_db = rows[:, : 3 * units].sum(axis=0)
         dinner[0][...] = dcandidate
         d = d[..., : 3 * units]
     elif needs[2]:
-        parts = xp.matmul(before, rows[:, : 2 * units]), xp.matmul(_rows(inner).T, rows[:, 2 * units :])
+        parts = matmul_of(xp, before, rows[:, : 2 * units]), matmul_of(xp, _rows(inner).T, rows[:, 2 * units :])
         du = xp.concatenate(parts, axis=1)
     dx, dk, db = _projection_gradients(xp, d, x, kernel, (needs[0], needs[1], needs[3]), reverse)
     db = xp.stack([db, state_db]) if reset_after and needs[3] else db

@@ -10,6 +10,7 @@ from typing import Any
 from ..autograd import broadcast_to, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
+from ..kernels.matmul import matmul_of
 from .elementwise import into
 from .reductions import sum
 from .shape import _reshape, _transpose, check_arrays, diagonal, normalize_axes, rank, ravel, reshape, transpose
@@ -35,7 +36,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     "gemm", saves=("a", "b"), expects="two stacks of matrices with as many columns in the first as rows in the second"
 )
 def _matmul(xp: Any, a: Array, b: Array, out: Any = None) -> Array:
-    return xp.matmul(a, b, out=out)
+    return matmul_of(xp, a, b, out=out)
 
 
 _matmul.defvjp(

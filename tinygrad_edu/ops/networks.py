@@ -10,6 +10,7 @@ from ..autograd import Tensor, cast, check_array, check_range, primitive, sum_to
 from ..backend import Array, device_of
 from ..backend.random import check_word
 from ..errors import ShapeError, message
+from ..kernels.matmul import matmul_of
 from ..kernels.registry import compiled
 from ..state import state
 from .activations import sigmoid
@@ -23,7 +24,7 @@ from .shape import _reshape, check_arrays, moveaxis, normalize_axis
 
 @primitive("gemm", saves=("x", "weight"))
 def _linear(xp: Any, x: Array, weight: Array, bias: Array, out: Any = None) -> Array:
-    y = xp.matmul(x, weight, out=out)
+    y = matmul_of(xp, x, weight, out=out)
     y += bias
     return y
 

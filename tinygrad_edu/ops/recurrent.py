@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ..autograd import Primitive, Tensor, primitive, stack, vjp
 from ..backend import Array
 from ..errors import ShapeError, choice, message
+from ..kernels.matmul import matmul_of
 from ..kernels.registry import compiled
 from ..state import state
 from .activations import relu
@@ -60,7 +61,7 @@ def _columns(a: Array, count: int) -> list[Array]:
 def _project(xp: Any, x: Array, kernel: Array, bias: Array | None, reverse: bool) -> Array:
     """x @ kernel + bias for all steps: (time, batch, columns of the kernel)."""
     x = _time_major(xp, x, reverse)
-    y = xp.matmul(_rows(x), kernel).reshape(*x.shape[:2], kernel.shape[1])
+    y = matmul_of(xp, _rows(x), kernel).reshape(*x.shape[:2], kernel.shape[1])
     if bias is not None:
         y += bias
     return y
@@ -123,10 +124,10 @@ def _projection_gradients(
     """The gradients of x, kernel and bias for the cotangent `d` of the projection."""
     found: list[Array | None] = [None, None, None]
     if needs[0]:
-        dx = xp.matmul(_rows(d), kernel.T).reshape(*d.shape[:2], kernel.shape[0])
+        dx = matmul_of(xp, _rows(d), kernel.T).reshape(*d.shape[:2], kernel.shape[0])
         found[0] = (dx[::-1] if reverse else dx).swapaxes(0, 1)
     if needs[1]:
-        found[1] = xp.matmul(_rows(_time_major(xp, x, reverse)).T, _rows(d))
+        found[1] = matmul_of(xp, _rows(_time_major(xp, x, reverse)).T, _rows(d))
     if needs[2]:
         found[2] = d.sum(axis=(0, 1))
     return found
@@ -242,7 +243,7 @@ def _simple_rnn(
 ) -> Any:
     skip, h = _skipped(xp, mask, reverse), _states(xp, h0, x.shape[1])
     for t, a in enumerate(_project(xp, x, kernel, bias, reverse)):
-        xp.matmul(h[t], recurrent, out=h[t + 1])
+        matmul_of(xp, h[t], recurrent, out=h[t + 1])
         h[t + 1] += a
         ACTIVATIONS[activation].in_place(xp, h[t + 1])
         _carry(xp, h[t + 1], h[t], skip, t)
@@ -272,10 +273,10 @@ def _simple_rnn_gradient(
     back, product = xp.ascontiguousarray(recurrent.T), xp.empty_like(h[0])
     for t in reversed(range(len(d))):
         d[t] *= dh[t + 1]
-        dh[t] += xp.matmul(d[t], back, out=product)
+        dh[t] += matmul_of(xp, d[t], back, out=product)
         _pass_on(xp, dh, skip, t)
     dx, dk, db = _projection_gradients(xp, d, x, kernel, (needs[0], needs[1], needs[3]), reverse)
-    return dx, dk, xp.matmul(_rows(h[:-1]).T, _rows(d)) if needs[2] else None, db, dh[0].copy()
+    return dx, dk, matmul_of(xp, _rows(h[:-1]).T, _rows(d)) if needs[2] else None, db, dh[0].copy()
 
 
 def _simple_rnn_steps(

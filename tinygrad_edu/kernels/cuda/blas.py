@@ -1,0 +1,262 @@
+"""Matrix products by cuBLASLt, which is called through ctypes: with what follows a product done in its kernel.
+
+CuPy's own products cannot be recorded in CUDA graphs, copy transposed stacks of matrices and take one dtype only; this
+takes rows of any distance, transposed or not, and stacks of them. cuBLASLt counts by columns, we by rows: it is asked
+for c.T = b.T @ a.T, which lies in memory as c = a @ b does.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import itertools
+import math
+import weakref
+from collections.abc import Sequence
+from ctypes import byref, c_float, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+
+from ...errors import message
+from ..gemm import rows_of
+
+WORKSPACE = 32 << 20
+"""Bytes that a product may use besides: what NVIDIA recommends for Hopper."""
+_TYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
+_COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: in that precision throughout
+_NUMBER = {"float32": c_float, "float64": ctypes.c_double}
+EPILOGUES = {"": 1, "relu": 2, "bias": 4, "relu_bias": 6}
+"""What is done with a product before it is written (cublasLtEpilogue_t): a row `bias` is added, then relu."""
+
+# cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t, cublasLtMatmulPreferenceAttributes_t
+_TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS = 3, 4, 7, 8
+_BATCH, _STRIDE = 5, 6
+_MAX_WORKSPACE, _ALIGNMENTS = 1, (5, 6, 7, 8)
+
+
+class _Heuristic(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t."""
+
+    _fields_ = (
+        ("algorithm", c_uint64 * 8),
+        ("workspace", c_size_t),
+        ("state", c_int),
+        ("waves", c_float),
+        ("reserved", c_int * 4),
+    )
+
+
+@dataclass(frozen=True)
+class Product:
+    """c = a @ b for row-major matrices, or a stack of such products, and what is done with them.
+
+    a is (m, k), or (k, m) if it is transposed first; b is (k, n) or (n, k); c is (m, n). `lda`, `ldb` and `ldc` count
+    the elements from one row in memory to the next, `strides` those from one matrix of a, b and c to the next.
+    """
+
+    dtype: str
+    m: int
+    n: int
+    k: int
+    transpose_a: bool
+    transpose_b: bool
+    lda: int
+    ldb: int
+    ldc: int
+    batch: int = 1
+    strides: tuple[int, int, int] = (0, 0, 0)
+    epilogue: str = ""
+
+
+@functools.cache
+def library() -> Any:
+    """cuBLASLt, loaded. Raises OSError if it is not found."""
+    try:
+        pathfinder = importlib.import_module("cuda.pathfinder")
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
+    except (ImportError, RuntimeError):  # no pathfinder, or it found none
+        pass
+    for name in ("libcublasLt.so.13", "libcublasLt.so.12"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError as error:
+            missing = error
+    raise missing
+
+
+def _check(status: int) -> None:
+    if status:
+        raise RuntimeError(message("cublasLt", "status 0", f"status {status}"))
+
+
+@functools.cache
+def _handle(device: int) -> c_void_p:
+    handle = c_void_p()
+    _check(library().cublasLtCreate(byref(handle)))
+    return handle
+
+
+class Plan:
+    """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
+    `alignment` bytes, with a bias at that address.
+
+    Attributes:
+        workspace: bytes of memory that it needs besides.
+    """
+
+    def __init__(self, product: Product, alignment: int, bias: int = 0):
+        import cupy
+
+        self.product, lt = product, library()
+        self._handle = _handle(cupy.cuda.Device().id)
+        kind = _TYPES[product.dtype]
+        self._description = c_void_p()
+        _check(lt.cublasLtMatmulDescCreate(byref(self._description), _COMPUTE[product.dtype], kind))
+        settings: list[tuple[int, Any]] = [
+            (_TRANSPOSE_A, c_int(product.transpose_b)),
+            (_TRANSPOSE_B, c_int(product.transpose_a)),
+        ]
+        settings.append((_EPILOGUE, c_int(EPILOGUES[product.epilogue])))
+        if "bias" in product.epilogue:
+            settings.append((_BIAS, c_uint64(bias)))
+        for attribute, value in settings:
+            _set(lt.cublasLtMatmulDescSetAttribute, self._description, attribute, value)
+        m, n, k = product.m, product.n, product.k
+        a = (m, k) if product.transpose_a else (k, m)
+        b = (k, n) if product.transpose_b else (n, k)
+        steps = (product.ldb, product.lda, product.ldc)
+        strides = (product.strides[1], product.strides[0], product.strides[2])
+        self._layouts = [
+            _layout(kind, shape, step, product.batch, stride)
+            for shape, step, stride in zip((b, a, (n, m)), steps, strides, strict=True)
+        ]
+        weakref.finalize(self, _destroy, lt, self._description, self._layouts).atexit = False
+        self._alpha, self._beta = _NUMBER[product.dtype](1), _NUMBER[product.dtype](0)
+        self._algorithm, self.workspace = self._chosen(alignment)
+
+    def _chosen(self, alignment: int) -> tuple[Any, int]:
+        lt, preference, found, answer = library(), c_void_p(), c_int(), _Heuristic()
+        _check(lt.cublasLtMatmulPreferenceCreate(byref(preference)))
+        settings = [(_MAX_WORKSPACE, c_uint64(WORKSPACE)), *((who, c_uint32(alignment)) for who in _ALIGNMENTS)]
+        for attribute, value in settings:
+            _set(lt.cublasLtMatmulPreferenceSetAttribute, preference, attribute, value)
+        layouts = [*self._layouts, self._layouts[-1]]
+        arguments = (self._handle, self._description, *layouts, preference, c_int(1), byref(answer), byref(found))
+        status = lt.cublasLtMatmulAlgoGetHeuristic(*arguments)
+        lt.cublasLtMatmulPreferenceDestroy(preference)
+        if status or not found.value or answer.state:
+            raise RuntimeError(message("cublasLt", f"an algorithm for {self.product}", f"none (status {status})"))
+        return answer.algorithm, answer.workspace
+
+    def launch(self, a: int, b: int, c: int, workspace: int) -> None:
+        """Computes the product of matrices at these addresses, in the stream in use."""
+        import cupy
+
+        stream = c_void_p(cupy.cuda.get_current_stream().ptr)
+        first, second, third = self._layouts
+        alpha, beta = byref(self._alpha), byref(self._beta)
+        factors = alpha, c_void_p(b), first, c_void_p(a), second, beta
+        result = c_void_p(c), third
+        memory = c_void_p(workspace), c_size_t(self.workspace)
+        how = self._handle, self._description
+        _check(library().cublasLtMatmul(*how, *factors, *result, *result, byref(self._algorithm), *memory, stream))
+
+
+def _destroy(lt: Any, description: c_void_p, layouts: Sequence[c_void_p]) -> None:
+    for layout in layouts:
+        lt.cublasLtMatrixLayoutDestroy(layout)
+    lt.cublasLtMatmulDescDestroy(description)
+
+
+def _set(function: Any, target: c_void_p, attribute: int, value: Any) -> None:
+    _check(function(target, c_int(attribute), byref(value), c_size_t(ctypes.sizeof(value))))
+
+
+def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: int) -> c_void_p:
+    layout, lt = c_void_p(), library()
+    _check(lt.cublasLtMatrixLayoutCreate(byref(layout), kind, *map(c_uint64, shape), c_int64(step)))
+    if batch > 1:
+        _set(lt.cublasLtMatrixLayoutSetAttribute, layout, _BATCH, c_int(batch))
+        _set(lt.cublasLtMatrixLayoutSetAttribute, layout, _STRIDE, c_int64(stride))
+    return layout
+
+
+@functools.lru_cache(4096)
+def plan_of(product: Product, alignment: int, device: int) -> Plan:
+    """The plan of a product without a bias on that device, which is in use; any number of callers may share it."""
+    return Plan(product, alignment)
+
+
+def alignment_of(*addresses: int) -> int:
+    """The largest power of two that divides them all, at most 256."""
+    return math.gcd(256, *addresses)
+
+
+# Arrays
+
+
+def product_of(a: Any, b: Any, c: Any) -> Product | None:
+    """The product a @ b of (stacks of) matrices, written to c, from shapes, strides and dtypes; None for what
+    cuBLASLt cannot do."""
+    if not a.dtype == b.dtype == c.dtype or a.dtype.name not in _TYPES or min(a.ndim, b.ndim, c.ndim) < 2:
+        return None
+    if 0 in (*a.shape, *b.shape):
+        return None
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    found = [_lying(x, c.shape[:-2]) for x in (a, b, c)]
+    if any(x is None for x in found) or found[2][0]:  # type: ignore[index]
+        return None
+    (ta, lda, sa), (tb, ldb, sb), (_, ldc, sc) = found  # type: ignore[misc]
+    product = Product(a.dtype.name, m, n, k, ta, tb, lda, ldb, ldc, math.prod(c.shape[:-2]), (sa, sb, sc))
+    if product.batch > 1 and not tb and not sb and sa == m * lda and sc == m * ldc and not ta:
+        return replace(product, m=m * product.batch, batch=1, strides=(0, 0, 0))  # one matrix b for all rows
+    return product
+
+
+def _lying(x: Any, stack: tuple[int, ...]) -> tuple[bool, int, int] | None:
+    """Whether matrices lie transposed, and the elements from row to row and, over the stack, from each to the next."""
+    rows, size = rows_of(x), x.dtype.itemsize
+    lead = x.ndim - 2
+    steps = [0] * (len(stack) - lead) + [s if n > 1 else 0 for n, s in zip(x.shape[:-2], x.strides[:-2], strict=True)]
+    long = [(n, step) for n, step in zip(stack, steps, strict=True) if n > 1]
+    regular = all(outer == n * inner for (_, outer), (n, inner) in itertools.pairwise(long))
+    if rows is None or not regular or any(step % size for step in steps):
+        return None
+    return *rows, long[-1][1] // size if long else 0
+
+
+def matmul(a: Any, b: Any, out: Any = None) -> Any:
+    """`cupy.matmul`, of two arrays of floats by cuBLASLt; matrices that this cannot take are copied."""
+    import cupy
+
+    if not all(isinstance(x, cupy.ndarray) and x.ndim > 1 and x.size and x.dtype.name in _TYPES for x in (a, b)):
+        return cupy.matmul(a, b, out=out)
+    if a.shape[-1] != b.shape[-2] or a.dtype != b.dtype:
+        return cupy.matmul(a, b, out=out)  # which says what is wrong
+    stack = numpy.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (x if _lying(x, stack) else _copied(x, stack) for x in (a, b))
+    y = cupy.empty((*stack, a.shape[-2], b.shape[-1]), a.dtype) if out is None else out
+    product = product_of(a, b, y) if y.shape[:-2] == stack else None
+    if product is None:  # such an `out`
+        out[...] = matmul(a, b)
+        return out
+    addresses = a.data.ptr, b.data.ptr, y.data.ptr
+    plan = plan_of(product, alignment_of(*addresses), cupy.cuda.Device().id)
+    workspace = cupy.cuda.alloc(plan.workspace) if plan.workspace else None
+    plan.launch(*addresses, workspace.ptr if workspace else 0)
+    return y
+
+
+def _copied(x: Any, stack: tuple[int, ...]) -> Any:
+    import cupy
+
+    whole = cupy.broadcast_to(x, (*stack, *x.shape[-2:])) if x.ndim > 2 else x
+    return cupy.ascontiguousarray(whole)
+
+
+def workspace_of(plans: Sequence[Plan]) -> int:
+    """Bytes of memory that these plans need besides, one after the other."""
+    return max((plan.workspace for plan in plans), default=0)
