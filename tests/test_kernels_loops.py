@@ -87,7 +87,7 @@ def run_on_cuda(loops, arrays, scalars):
     """The same on copies of the memory that the arrays lie in, which is copied back."""
     import cupy
 
-    from tinygrad_edu.kernels.cuda.launch import are_aligned, kernel_of
+    from tinygrad_edu.kernels.cuda.compiled import are_aligned, kernel_of
 
     starts, copies = {}, {}
     for a in arrays:

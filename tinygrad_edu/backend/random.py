@@ -23,7 +23,12 @@ from .dtypes import as_dtype
 
 _KERNEL = r"""
 extern "C" __global__ void philox(unsigned long long* words, long long blocks, unsigned long long seed,
-                                  unsigned long long stream, unsigned long long offset) {
+                                  unsigned long long stream, unsigned long long offset,
+                                  const unsigned long long* place, int keyed) {
+    if (place) {  // where in device memory a graph reads what it begins with
+        if (!keyed) { seed = place[0]; stream = place[1]; }
+        offset += place[2];
+    }
     long long block = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (block >= blocks) return;
     unsigned long long c0 = offset + block + 1, c1 = c0 <= (unsigned long long)block, c2 = 0, c3 = 0;
@@ -46,8 +51,14 @@ def _cuda_kernel() -> Any:
     return cupy.RawKernel(_KERNEL, "philox")
 
 
-def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Device) -> Array:
-    """`4 * blocks` words (uint64) of the stream, from block `offset` on."""
+def philox_words(
+    blocks: int, seed: int, stream: int, offset: int, target: Device, place: int = 0, keyed: bool = False
+) -> Array:
+    """`4 * blocks` words (uint64) of the stream, from block `offset` on.
+
+    On CUDA `place` may be the address of a state, (seed, stream, offset), that is read when the kernel runs: `offset`
+    counts from there, and unless `keyed` seed and stream are those.
+    """
     if target.kind == "cpu":
         # as uint64 from the start: NumPy takes a list with one large and one small number through float64
         key, counter = (numpy.array(n, dtype=numpy.uint64) for n in ([seed, stream], [offset, 0, 0, 0]))
@@ -55,7 +66,8 @@ def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Devic
     with target.active():
         words = target.xp.empty(4 * blocks, dtype=numpy.uint64)
         unsigned = [numpy.uint64(value) for value in (seed, stream, offset)]
-        _cuda_kernel()(((blocks + 127) // 128,), (128,), (words, numpy.int64(blocks), *unsigned))
+        where = numpy.uint64(place), numpy.int32(keyed)
+        _cuda_kernel()(((blocks + 127) // 128,), (128,), (words, numpy.int64(blocks), *unsigned, *where))
     return words
 
 
@@ -147,17 +159,36 @@ class Generator:
         finally:
             self._replayed.key = outer
 
+    @contextmanager
+    def in_graph(self, place: int) -> Iterator[None]:
+        """Draws of this thread on CUDA, in a `with` block, begin where the state at that address of device memory says
+        when they run, and those that follow each other in the block do so there too. This generator stays as it is.
+        """
+        with self.replay(self.state):
+            self._replayed.place = place, self.state[2]
+            try:
+                yield
+            finally:
+                self._replayed.place = None
+
+    def skip(self, blocks: int) -> tuple[int, int, int]:
+        """Goes on by so many blocks of four words, and returns the state before."""
+        with self._lock:
+            seed, stream, offset = self.state
+            self._go_to((seed, stream, offset + blocks))
+        return seed, stream, offset
+
     def words(self, count: int, device: Device) -> Array:
         """At least `count` words (uint64, a multiple of four of them)."""
         if state.trace is not None:
             expected = "draws by tg.uniform, tg.normal and their like"
             state.trace.forbid(expected, "one by a Generator", "draw before the call and pass the numbers.")
         blocks = -(-count // 4)
-        with self._lock:
-            seed, stream, offset = self.state
-            self._go_to((seed, stream, offset + blocks))
-        seed, stream = getattr(self._replayed, "key", None) or (seed, stream)
-        return philox_words(blocks, seed, stream, offset, device)
+        seed, stream, offset = self.skip(blocks)
+        key = getattr(self._replayed, "key", None)
+        seed, stream = key or (seed, stream)
+        place, first = getattr(self._replayed, "place", None) or (0, 0)
+        return philox_words(blocks, seed, stream, offset - first, device, place, key is not None)
 
     def bits(self, shape: tuple[int, ...], device: str | Device | None = None) -> Array:
         """Random 32-bit words, uint32."""

@@ -329,7 +329,7 @@ def pattern_of(call: Call) -> Pattern | None:
 def _pattern(call: Call) -> Pattern | None:
     primitive, y = call.primitive, call.outputs
     placed = primitive.name == "convert"  # which may be a part of a larger array
-    if call.xp is not numpy or not all(v.size and (placed or _is_dense(v)) for v in call.makes()):
+    if not all(v.size and (placed or is_dense(v)) for v in call.makes()):
         return None
     if not _is_native(call):
         return None
@@ -366,7 +366,7 @@ def _reduced(call: Call, a: Variable) -> tuple[int, ...]:
     return tuple(i for i in range(a.ndim) if i < lead or shape[i - lead] != a.shape[i])
 
 
-def _is_dense(v: Variable) -> bool:
+def is_dense(v: Variable) -> bool:
     """Whether a new array can lie in memory like that: without gaps and repetitions."""
     expected = v.dtype.itemsize
     for stride, length in sorted((s, n) for n, s in zip(v.shape, v.strides, strict=True) if n > 1):

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
-
-import numpy
 
 from ..autograd import Primitive, primitives
 from ..kernels.loops import COLUMNS, DTYPES
@@ -24,12 +22,13 @@ from .sparse import by_rows
 KEPT = ("random", "effect")
 
 
-def optimize(program: Program, join: bool) -> Program:
+def optimize(program: Program, join: bool, product: Callable[[Call], Any] = product_of) -> Program:
     """All passes, in their order. `join`: whether there is machine code, in which arrays are made in their places in a
-    joined one, and read by rows, and convolutions need no zeros around their images."""
+    joined one, and read by rows, and convolutions need no zeros around their images. `product` says whether machine
+    code does a matrix product."""
     program = without_repetitions(lowered(program))
     program = frugal(without_dead_code(without_borders(program) if join else program))
-    return joined(by_rows(program)) if join else program
+    return joined(by_rows(program), product) if join else program
 
 
 def without_dead_code(program: Program) -> Program:
@@ -138,7 +137,7 @@ def frugal(program: Program) -> Program:
 def is_joined(call: Call) -> bool:
     """Whether arrays are joined so that loops can make each in its place in the result: not in very short stretches."""
     y = call.outputs
-    if call.primitive.name != "_concatenate" or call.xp is not numpy or not is_contiguous(y):
+    if call.primitive.name != "_concatenate" or not is_contiguous(y):
         return False
     fits = y.dtype.name in DTYPES and y.dtype.isnative and all(type(v) is Variable for v in call.operands)
     return fits and all(
@@ -152,7 +151,7 @@ def _is_long(call: Call, part: Variable) -> bool:
     return axis == 0 or math.prod(part.shape[axis:]) >= COLUMNS
 
 
-def joined(program: Program) -> Program:
+def joined(program: Program, product: Callable[[Call], Any] = product_of) -> Program:
     """Copies what is joined but cannot be made in its place alone: inputs, what Python calls make, what is joined
     twice, what lies there in several stretches."""
     roots, calls = program.roots(), list[Call]()
@@ -164,7 +163,8 @@ def joined(program: Program) -> Program:
             root = roots[a]
             maker = makers.get(root)
             fits = call.attributes["axis"] == 0 and root.size == a.size and is_contiguous(a) and is_contiguous(root)
-            if maker and fits and root not in taken and _is_made(maker):
+            is_made = maker and (pattern_of(maker) is not None or product(maker) is not None)
+            if is_made and fits and root not in taken:
                 taken.add(root)
                 continue
             operands[i] = copy = Variable(a.shape, a.dtype, call.outputs.strides)
@@ -172,11 +172,6 @@ def joined(program: Program) -> Program:
             calls.append(Call(primitives["convert"], (a,), attributes, copy, call.xp, scope=call.scope))
         calls.append(replace(call, operands=tuple(operands)) if is_joined(call) else call)
     return replace(program, calls=calls)
-
-
-def _is_made(call: Call) -> bool:
-    """Whether machine code makes what a call returns."""
-    return pattern_of(call) is not None or product_of(call) is not None
 
 
 def _unchanged(call: Call) -> Iterable[Call]:
@@ -195,6 +190,8 @@ def _lower_full_reduction(call: Call) -> Iterable[Call]:
     """First along the last axis, then over the rest: two steps that can run by rows."""
     (a,) = call.operands
     axes, y = call.attributes["axes"], call.outputs
+    if not axes:
+        return (Call(primitives["convert"], (a,), {"dtype": y.dtype, "source": a.dtype}, y, call.xp, scope=call.scope),)
     if len(axes) != a.ndim or a.ndim < 2 or a.size == 0 or call.attributes["keepdims"]:
         return (call,)
     shape = a.shape[:-1]

@@ -7,8 +7,21 @@ from typing import Any
 
 from .entry import guard_of, packing_of, variables_of
 from .planned import Planned
+from .program import Program
 from .replay import Replay
 from .trace import Trace, check_apart
+
+
+def _kind_of(program: Program) -> type[Replay]:
+    """What runs a program: by the devices of what its calls read. (What makes arrays of nothing has one of its own.)"""
+    modules = {call.xp.__name__ for call in program.calls if any(True for _ in call.reads())}
+    if modules <= {"numpy"}:
+        return Planned
+    if modules != {"cupy"}:
+        return Replay
+    from .on_cuda import OnCuda
+
+    return OnCuda
 
 
 class Plan:
@@ -34,7 +47,7 @@ class Plan:
         after = variables_of(function)  # those that it sets itself are not guarded: they would never be as they were
         variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}
         self.program = trace.program
-        self.replay = (Planned if fuse else Replay)(self.program)
+        self.replay = (_kind_of(self.program) if fuse else Replay)(self.program)
         self.guard = guard_of(args, static, modes, trace, variables)
         self._packed = packing_of(kinds)
         self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]

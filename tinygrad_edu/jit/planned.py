@@ -54,12 +54,14 @@ class Planned(Replay):
     def __init__(self, program: Program, compiled: bool | None = None, memory: Callable[[int], Any] = buffer):
         self.compiled = has_compiler() if compiled is None else compiled
         self.recorded = program
-        self.program = optimize(program, join=self.compiled)
+        self.program = optimize(program, self.compiled, self._product)
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE, takes=self.compiled)
         self._lock = threading.RLock()
         self.tasks = self._with_kernels() if self.compiled else {}
         left = (unit for unit in self.fusion.units if unit not in self.tasks)
-        self.products = {unit: made for unit in left if (made := product_of(unit.calls[0])) is not None}
+        self.products: dict[Unit, Any] = {
+            unit: made for unit in left if (made := self._product(unit.calls[0])) is not None
+        }
         self.stored = self._leave_their_units()
         self.targets = self._in_place()
         self.kernels = {
@@ -90,7 +92,7 @@ class Planned(Replay):
 
     def __call__(self, arguments: list[Any]) -> Any:
         with self._lock:
-            return self._all_or_nothing(arguments) if self._draws else self._replay(arguments, None)
+            return self._run(self._replay, arguments)
 
     def _with_kernels(self) -> dict[Unit, tuple[native.Task, ...]]:
         found = {}
@@ -186,11 +188,10 @@ class Planned(Replay):
 
     def _static_arrays(self, memory: Any) -> dict[Variable, Any]:
         """The arrays that are at the same place in each call: captured ones, what lies in the buffer, their views."""
-        found: dict[Variable, Any] = {v: s.array for v, s in self.program.inputs.items() if type(s) is Captured}
-        found |= {v: target.array for v, target in self.targets.items()}
+        found = self._static_inputs() | {v: target.array for v, target in self.targets.items()}
         for v in self.blocks:
             home, before = self.homes.get(v, (v, 0))
-            found[v] = numpy.ndarray(v.shape, v.dtype, memory, self.blocks[home].offset + before, v.strides)
+            found[v] = self._array_in(memory, v, self.blocks[home].offset + before)
         for call in self.program.calls:
             made = list(call.makes())
             if made and all(v.view is not None for v in made) and all(a in found for a in call.reads()):
@@ -198,6 +199,19 @@ class Planned(Replay):
                 views = call.primitive.forward(call.xp, *operands, **call.attributes)
                 found |= zip(leaves(call.outputs), leaves(views), strict=True)
         return found
+
+    def _static_inputs(self) -> dict[Variable, Any]:
+        return {v: source.array for v, source in self.program.inputs.items() if type(source) is Captured}
+
+    @staticmethod
+    def _product(call: Call) -> dict[str, Any] | None:
+        """A call as a `gemm.Gemm` without its slots, if it is a product that such a step can do."""
+        return product_of(call)
+
+    @staticmethod
+    def _array_in(memory: Any, v: Variable, offset: int) -> Any:
+        """The array of a variable that lies in memory from so many bytes on."""
+        return numpy.ndarray(v.shape, v.dtype, memory, offset, v.strides)
 
     # Text
 
@@ -380,7 +394,7 @@ class Planned(Replay):
         operands = list(call.operands)
         assert v.view is not None
         operands[v.view] = self._seen(operands[v.view], root, array)
-        views = call.primitive.forward(call.xp, *operands, **call.attributes)
+        views = call.primitive.forward(numpy, *operands, **call.attributes)  # as the stand-in is NumPy's
         return next(y for made, y in zip(leaves(call.outputs), leaves(views), strict=True) if made is v)
 
     def _place(self, v: Variable) -> native.Place:
@@ -396,7 +410,7 @@ class Planned(Replay):
 
 def _is_whole(target: Captured) -> bool:
     """Whether an array is no part of a larger one."""
-    return not isinstance(target.array.base, numpy.ndarray)
+    return not isinstance(target.array.base, type(target.array))
 
 
 def _lies_as(v: Variable, array: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from operator import setitem
 from typing import Any
@@ -13,6 +13,10 @@ import numpy
 from ..autograd import Tensor, commit, record_write, region
 from ..backend import default_generator
 from .program import Argument, Attribute, Call, Gradient, Program, Scalar, Variable
+
+
+def function_text(head: str, body: Iterable[str]) -> str:
+    return f"def {head}:\n" + "".join(f"    {line}\n" for line in body)
 
 
 class Replay:
@@ -27,25 +31,36 @@ class Replay:
         self._last = self._last_uses()
         self._draws = any(c.primitive.kind == "random" for c in program.calls)
         self._redrawn = {c.redraws for c in program.calls if c.redraws is not None}
-        self.source = "def replay(arguments, done):\n" + "".join(f"    {line}\n" for line in self._body())
+        self.source = self._text()
         exec(compile(self.source, "<jit replay>", "exec"), self._objects)
         self._replay = self._objects["replay"]
 
     def __call__(self, arguments: list[Any]) -> Any:
         """Computes, then changes what the program changes; returns the results. All or nothing."""
-        return self._all_or_nothing(arguments) if self._draws else self._replay(arguments, None)
+        return self._run(self._replay, arguments)
 
-    def _all_or_nothing(self, arguments: list[Any]) -> Any:
+    def look(self, arguments: list[Any]) -> None:
+        """Runs a program that makes nothing, for what it looks at; random numbers that it draws are drawn again."""
+        with default_generator.replay(default_generator.state):
+            self._replay(arguments, {})
+
+    def _run(self, replay: Any, arguments: list[Any]) -> Any:
+        return self._all_or_nothing(replay, arguments) if self._draws else replay(arguments, None)
+
+    def _all_or_nothing(self, replay: Any, arguments: list[Any]) -> Any:
         """The same, where random numbers are drawn."""
         place, done = default_generator.state, dict[str, bool]()
         try:
-            return self._replay(arguments, done)
+            return replay(arguments, done)
         except BaseException:
             if not done:
                 default_generator.state = place
             raise
 
     # Text
+
+    def _text(self) -> str:
+        return function_text("replay(arguments, done)", self._body())
 
     def _object(self, prefix: str, value: Any) -> str:
         name = f"{prefix}{len(self._objects)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import message
@@ -49,8 +49,13 @@ class Gemm:
         widths = (self.m if self.transpose_a else self.k, self.k if self.transpose_b else self.n, self.n)
         if any(step < width for step, width in zip((self.lda, self.ldb, self.ldc), widths, strict=True)):
             raise ValueError(message("Gemm", f"lda, ldb, ldc of at least {widths}", repr(self)))
-        if self.batch > 1 and self.strides[2] < (self.m - 1) * self.ldc + self.n:
+        across, down = (self.batch - 1) * self.strides[2] + self.n, (self.m - 1) * self.ldc + self.n
+        if self.batch > 1 and self.strides[2] < (self.n if across <= self.ldc else down):
             raise ValueError(message("Gemm", "results of a batch that do not overlap", repr(self)))
+
+    def on(self, a: int, b: int, c: int) -> Gemm:
+        """The same for other slots."""
+        return replace(self, a=a, b=b, c=c)
 
     @property
     def reads(self) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from ..autograd import primitive
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
 from ..kernels import blas, pool
-from ..kernels.matmul import matmul_of
+from ..kernels.matmul import einsum_of, matmul_of
 from ..kernels.registry import compiled
 from . import windows
 from .shape import rank, reshape
@@ -187,9 +187,11 @@ def _conv_kernel(xp: Any, x: Array, g: Array, *, window: Sizes, geometry: Geomet
     x, g = _wide(x), _wide(g)
     if _is_depthwise(x.shape[-1], g.shape[-1], groups):
         padded, axes = _multiplied(xp, _padded(xp, x, padding), g.shape[-1]), "abcde"[: x.ndim]
-        subscripts = f"{axes},{axes}->{axes[0]}{axes[-1]}"  # image by image, which rounds less
-        found = [xp.einsum(subscripts, padded[place], g) for _, place in places(window, output, strides, dilation)]
-        return xp.stack(found).sum(axis=1).reshape(shape).astype(dtype, copy=False)
+        result = axes[0] + axes[-1]  # image by image, which rounds less
+        y = xp.empty(shape[:-2] + shape[-1:], dtype=numpy.result_type(x.dtype, g.dtype))
+        for i, place in places(window, output, strides, dilation):
+            y[i] = einsum_of(xp, (axes, axes), result, padded[place], g).sum(axis=0)
+        return y.reshape(shape).astype(dtype, copy=False)
     patches = _patches(xp, x, window, output, geometry)
 
     def multiply(part: Place) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 from ..autograd import broadcast_to, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, message
-from ..kernels.matmul import matmul_of
+from ..kernels.matmul import einsum_of, matmul_of
 from .elementwise import into
 from .reductions import sum
 from .shape import _reshape, _transpose, check_arrays, diagonal, normalize_axes, rank, ravel, reshape, transpose
@@ -127,11 +127,9 @@ def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
 
 @primitive("gemm", saves=("operands",), expects="operands that fit the subscripts")
 def _einsum(xp: Any, *operands: Array, terms: tuple[str, ...], result: str, out: Any = None) -> Array:
-    subscripts = f"{','.join(terms)}->{result}"
     if len(operands) == 1:  # may be a view: copied
-        return into(out, xp.array(xp.einsum(subscripts, *operands)))
-    products = len(set(terms)) > 1  # by matrix products; slower than a loop where all operands have the same letters
-    return into(out, xp.einsum(subscripts, *operands, optimize=products))
+        return into(out, xp.array(xp.einsum(f"{terms[0]}->{result}", *operands)))
+    return into(out, einsum_of(xp, terms, result, *operands))
 
 
 def _einsum_rule(

@@ -7,8 +7,6 @@ import operator
 from collections.abc import Iterator
 from typing import Any
 
-import numpy
-
 from ..autograd import cast, primitive
 from ..backend import Array
 from ..errors import choice
@@ -20,16 +18,16 @@ from .windows import Sizes, check_image, numbers
 
 def _pixels(xp: Any, n: int, size: int, bilinear: bool, like: Array, axis: int) -> Iterator[tuple[Array, Any]]:
     """Which of n pixels count for each of `size`, and what they count."""
-    i = numpy.arange(size)
+    i = xp.arange(size)
     if not bilinear:
-        yield xp.asarray((2 * i + 1) * n // (2 * size)), None
+        yield (2 * i + 1) * n // (2 * size), None
         return
     centres = ((2 * i + 1) * n - size).clip(0, 2 * size * (n - 1))  # in parts of 2 * size; those outside, the border's
-    below, rest = numpy.divmod(centres, 2 * size)
-    share = numpy.where(rest > 0, rest / (2 * size), 0.5)  # on a pixel, it counts half and half
+    below, rest = xp.divmod(centres, 2 * size)
+    share = xp.where(rest > 0, rest / (2 * size), 0.5)  # on a pixel, it counts half and half
     for index, counts in ((below, 1 - share), (below + (rest > 0), share)):
         along = counts.astype(like.dtype).reshape(-1, *(1,) * (like.ndim - 1 - axis))
-        yield xp.asarray(index), xp.asarray(along)
+        yield index, along
 
 
 def _counted(a: Array, counts: Array | None) -> Array:

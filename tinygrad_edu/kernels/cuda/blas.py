@@ -15,13 +15,13 @@ import math
 import weakref
 from collections.abc import Sequence
 from ctypes import byref, c_float, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from ...errors import message
-from ..gemm import rows_of
+from ..gemm import Gemm, rows_of
 
 WORKSPACE = 32 << 20
 """Bytes that a product may use besides: what NVIDIA recommends for Hopper."""
@@ -47,28 +47,6 @@ class _Heuristic(ctypes.Structure):
         ("waves", c_float),
         ("reserved", c_int * 4),
     )
-
-
-@dataclass(frozen=True)
-class Product:
-    """c = a @ b for row-major matrices, or a stack of such products, and what is done with them.
-
-    a is (m, k), or (k, m) if it is transposed first; b is (k, n) or (n, k); c is (m, n). `lda`, `ldb` and `ldc` count
-    the elements from one row in memory to the next, `strides` those from one matrix of a, b and c to the next.
-    """
-
-    dtype: str
-    m: int
-    n: int
-    k: int
-    transpose_a: bool
-    transpose_b: bool
-    lda: int
-    ldb: int
-    ldc: int
-    batch: int = 1
-    strides: tuple[int, int, int] = (0, 0, 0)
-    epilogue: str = ""
 
 
 @functools.cache
@@ -101,13 +79,13 @@ def _handle(device: int) -> c_void_p:
 
 class Plan:
     """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
-    `alignment` bytes, with a bias at that address.
+    `alignment` bytes, and what follows, with a bias at that address.
 
     Attributes:
         workspace: bytes of memory that it needs besides.
     """
 
-    def __init__(self, product: Product, alignment: int, bias: int = 0):
+    def __init__(self, product: Gemm, alignment: int, epilogue: str = "", bias: int = 0):
         import cupy
 
         self.product, lt = product, library()
@@ -119,8 +97,8 @@ class Plan:
             (_TRANSPOSE_A, c_int(product.transpose_b)),
             (_TRANSPOSE_B, c_int(product.transpose_a)),
         ]
-        settings.append((_EPILOGUE, c_int(EPILOGUES[product.epilogue])))
-        if "bias" in product.epilogue:
+        settings.append((_EPILOGUE, c_int(EPILOGUES[epilogue])))
+        if "bias" in epilogue:
             settings.append((_BIAS, c_uint64(bias)))
         for attribute, value in settings:
             _set(lt.cublasLtMatmulDescSetAttribute, self._description, attribute, value)
@@ -185,8 +163,8 @@ def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: in
 
 
 @functools.lru_cache(4096)
-def plan_of(product: Product, alignment: int, device: int) -> Plan:
-    """The plan of a product without a bias on that device, which is in use; any number of callers may share it."""
+def plan_of(product: Gemm, alignment: int, device: int) -> Plan:
+    """The plan of a product on that device, which is in use; any number of callers may share it."""
     return Plan(product, alignment)
 
 
@@ -198,7 +176,7 @@ def alignment_of(*addresses: int) -> int:
 # Arrays
 
 
-def product_of(a: Any, b: Any, c: Any) -> Product | None:
+def product_of(a: Any, b: Any, c: Any) -> Gemm | None:
     """The product a @ b of (stacks of) matrices, written to c, from shapes, strides and dtypes; None for what
     cuBLASLt cannot do."""
     if not a.dtype == b.dtype == c.dtype or a.dtype.name not in _TYPES or min(a.ndim, b.ndim, c.ndim) < 2:
@@ -210,7 +188,9 @@ def product_of(a: Any, b: Any, c: Any) -> Product | None:
     if any(x is None for x in found) or found[2][0]:  # type: ignore[index]
         return None
     (ta, lda, sa), (tb, ldb, sb), (_, ldc, sc) = found  # type: ignore[misc]
-    product = Product(a.dtype.name, m, n, k, ta, tb, lda, ldb, ldc, math.prod(c.shape[:-2]), (sa, sb, sc))
+    product = Gemm(
+        a.dtype.name, m, n, k, 0, 1, 2, ta, tb, lda, ldb, ldc, batch=math.prod(c.shape[:-2]), strides=(sa, sb, sc)
+    )
     if product.batch > 1 and not tb and not sb and sa == m * lda and sc == m * ldc and not ta:
         return replace(product, m=m * product.batch, batch=1, strides=(0, 0, 0))  # one matrix b for all rows
     return product
