@@ -39,6 +39,13 @@ def describe(plan: Planned) -> str:
 
 
 def _how(plan: Planned) -> str:
+    from .on_cuda import OnCuda
+
+    if isinstance(plan, OnCuda):
+        if plan.graph is not None:
+            return "one CUDA graph"
+        how = f"for {plan.why_not}" if plan.why_not else "until the second call records a CUDA graph"
+        return f"CUDA, step by step, {how}"
     if not plan.compiled:
         return "NumPy, one call after the other (pip install 'tinygrad_edu[fast]' compiles them)"
     threads = " and ".join(str(code.threads) for code in plan.codes)
@@ -123,6 +130,7 @@ def profile(step: Any, *args: Any, times: int = 10, **static: Any) -> None:
        0.091   77.4      4.0      5.3  0  loops over [400, 300], row sums and extremes: exp multiply sum -> float32[400]
        0.027   22.6                    the rest, and clocks
     """
+    from .on_cuda import OnCuda
     from .planned import Planned
     from .timed import timed_calls
 
@@ -130,6 +138,9 @@ def profile(step: Any, *args: Any, times: int = 10, **static: Any) -> None:
     jitted(*args, **static)
     guarded = ((plan.replay, plan.guard(args, static)) for plan in jitted.plans)
     plan, arguments = next(((plan, found) for plan, found in guarded if found is not None), (None, []))
+    if isinstance(plan, OnCuda):
+        hint = "Nsight Systems shows a graph's kernels on CUDA."
+        raise RuntimeError(message("profile", "a call on the CPU", "one on CUDA", hint))
     if not isinstance(plan, Planned) or not plan.compiled:
         hint = "pip install 'tinygrad_edu[fast]', leave fuse=True, and pass no tensors that require grad."
         raise RuntimeError(message("profile", "a call that is recorded and compiled", "one that is not", hint))
