@@ -130,10 +130,9 @@ def test_values_are_checked_in_the_first_call_and_after_recheck():
     x, y = next(batches(1))
     bad = numpy.where(y == y[0], 4, y)
     jitted(t(x), t(y, "int64"))
-    plan = jitted.plans[0].replay
     for _ in range(2):
         jitted(t(x), t(bad, "int64"))  # a look at the values would wait for the device
-    plan.recheck()
+    jitted.recheck()
     with pytest.raises(IndexError, match="received 4"):
         jitted(t(x), t(bad, "int64"))
     with pytest.raises(IndexError, match="received 4"):  # as long as none was good
@@ -149,6 +148,24 @@ def test_a_bad_value_in_the_first_call_changes_nothing():
     jitted = tg.jit(step)
     with pytest.raises(IndexError):
         jitted(t(x), t(y + 4, "int64"))
+    for w, old in zip(model.parameters(), before, strict=True):
+        numpy.testing.assert_array_equal(values_of(w), old)
+
+
+def test_fit_and_its_like_check_their_first_batch():
+    model = models.Sequential(
+        [layers.Input((3,), dtype="int64"), layers.Embedding(5, 4), layers.Flatten(), layers.Dense(4)]
+    )
+    model.compile("adam", "mse", jit=True)
+    x, y = numpy.arange(24).reshape(8, 3) % 5, numpy.zeros((8, 4), "float32")
+    for _ in range(2):
+        model.fit(x, y, epochs=3, verbose=0)
+        model.evaluate(x, y, verbose=0)
+        model.predict_on_batch(x)
+    before = [values_of(w) for w in model.parameters()]
+    for call in (model.fit, model.evaluate, lambda x, y, verbose: model.predict_on_batch(x)):
+        with pytest.raises(IndexError, match="received 5"):
+            call(x + 1, y, verbose=0)
     for w, old in zip(model.parameters(), before, strict=True):
         numpy.testing.assert_array_equal(values_of(w), old)
 

@@ -39,6 +39,9 @@ class Replay:
         """Computes, then changes what the program changes; returns the results. All or nothing."""
         return self._run(self._replay, arguments)
 
+    def recheck(self) -> None:
+        """Nothing: each call looks at the values that are to be checked."""
+
     def look(self, arguments: list[Any]) -> None:
         """Runs a program that makes nothing, for what it looks at; random numbers that it draws are drawn again."""
         with default_generator.replay(default_generator.state):

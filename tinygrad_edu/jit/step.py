@@ -87,6 +87,12 @@ class Jit:
             self._fail(args, static)
             raise
 
+    def recheck(self) -> None:
+        """Lets the next call look at the values that are to be checked. On CUDA, where that waits for the device, only
+        the first call of a recording does; on the CPU each call does."""
+        for plan in self.plans:
+            plan.replay.recheck()
+
     def _check(self, given: list[Any], static: dict[str, Any]) -> None:
         """Raises TypeError for arguments that no plan can be chosen by."""
         for a in given:

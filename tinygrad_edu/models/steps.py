@@ -67,6 +67,12 @@ class Stepping(Prepared):
             self._steps = _Steps({**self._steps, key: _Recording(self, name, weakly(step))})
         return self._steps[key]
 
+    def _recheck(self) -> None:
+        """Lets the next batch of each step be checked on CUDA as well, where a look at values waits for the device."""
+        for step in self._steps.values():
+            if isinstance(step, Jit):
+                step.recheck()
+
     def _predict_batch(self, x: Any) -> Any:
         """The outputs for one batch, as arrays. A recording looks for NaN and inf itself; see `_replayed`."""
         with Switch("grad_enabled", False):

@@ -189,6 +189,7 @@ class Trainer(Stepping):
             params = {"epochs": epochs, "steps": feed.steps, "verbose": verbose, "validates": held_out is not None}
             hooks = CallbackList(watching, self, params)
             self.stop_training, self.history, self._place = False, history, Place(initial_epoch, feed)
+            self._recheck()
             hooks.call("on_train_begin", {})
             self._draw_on()
             logs: dict[str, float] = {}
@@ -364,6 +365,7 @@ class Trainer(Stepping):
         bar = StepBar()
         shows = verbose in (1, "auto") and is_terminal()
         watching = [*([] if callbacks is None else leaves(callbacks)), *([bar] if shows else [])]
+        self._recheck()
         try:
             yield CallbackList(watching, self, {"epochs": 1, "steps": feed.steps, "verbose": verbose}, where)
         finally:
