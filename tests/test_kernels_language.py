@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import re
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -391,3 +392,38 @@ def test_short_loops_run_in_vectors(columns):
     optimised = str(llvm._optimise(text, llvm._machine()))
     assert re.search(r"fadd [a-z ]*<\d+ x float>", optimised)
     assert not re.search(r"fadd [a-z ]*float %", optimised)
+
+
+@kernel(writes=("y",))
+def remember(x, y, start, stop, scratch, wide, turns):
+    """How far what was put into scratch is from that later on; the second number waits twice as long."""
+    for i in range(start, stop):
+        for j in range(wide):
+            scratch[j] = x[i]
+        worst = 0.0
+        for j in range(wide + (i + 1) * turns):
+            worst = max(worst, abs(scratch[j % wide] - x[i]))
+        y[i] = worst
+
+
+def test_scratch_is_of_one_thread_from_step_to_step():
+    """A thread that has gone on to a step with more scratch leaves alone what another still needs."""
+    before = pool.threads()
+    pool.set_threads(2)
+    try:
+        arrays = [np.array([i + 1.0, i + 2.0]) for i in range(4)]
+        numbers = [{"wide": 1000, "turns": 3_000_000}, {"wide": 5000, "turns": 0}]
+        tasks = [
+            native.Task(remember, (("x", "float64", 2 * i), ("y", "float64", 2 * i + 1)), tuple(n.items()), 2, 10**7, 0)
+            for i, n in enumerate(numbers)
+        ]
+        tasks = [replace(task, scratch=n["wide"]) for task, n in zip(tasks, numbers, strict=True)]
+        apart = [(i, 0, 1) for i in range(4)]  # so that no step waits for another
+        program = native.program(tasks, 2, apart)
+        program.pointers[:] = [a.ctypes.data for a in arrays]
+        for _ in range(10):
+            program.run()
+            assert not arrays[1].any()
+            assert not arrays[3].any()
+    finally:
+        pool.set_threads(before)

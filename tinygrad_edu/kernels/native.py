@@ -243,9 +243,9 @@ def program(
         threads, shared = 1, [False] * len(steps)
     guarded = bool(large and library and library.set_threads)
     brief = threads == 1 and sum(times) < _BRIEF
-    text = _text(steps, shared, _barriers(steps, shared, places), threads, slots, guarded)
-    text += entry_text(given, slots + 4, brief)
     scratch_bytes = max((step.scratch_bytes for step in steps if isinstance(step, Task)), default=0)
+    text = _text(steps, shared, _barriers(steps, shared, places), threads, slots, guarded, scratch_bytes)
+    text += entry_text(given, slots + 4, brief)
     made = Program(text, slots, scalars, threads, brief, scratch_bytes)
     if scratch:
         made.work_in(buffer(made.scratch_bytes))
@@ -318,8 +318,10 @@ def _text(
     threads: int,
     slots: int,
     guarded: bool = False,
+    scratch: int = 0,
 ) -> str:
-    """The module. The same steps always give the same text. If `guarded`, BLAS is told to use one thread meanwhile."""
+    """The module. The same steps always give the same text. If `guarded`, BLAS is told to use one thread meanwhile.
+    `scratch` are the bytes that each thread has for itself, in all steps the same: others may be in another step."""
     functions: dict[Any, str] = {}  # by what they are made of
     names: dict[str, str] = {}  # by their text; those of loops of different lengths may be the same
     code = llvm.Code()
@@ -343,7 +345,7 @@ def _text(
         if isinstance(step, Launch):
             _call_launch(code, step, name, who)
         elif isinstance(step, Task):
-            _call_task(code, step, name, who, slots)
+            _call_task(code, step, name, who, slots, scratch)
         else:
             places = ", ".join(f"ptr {_slot(code, slot)}" for slot in (step.a, step.b, step.c))
             function = _slot(code, slots + (step.dtype == "float64"))
@@ -411,13 +413,13 @@ def _call_launch(code: llvm.Code, step: Launch, name: str, who: str) -> None:
     code.add(f"call void @{name}(ptr %table, ptr %numbers, i64 {start}, i64 {stop})")
 
 
-def _call_task(code: llvm.Code, step: Task, name: str, who: str, slots: int) -> None:
+def _call_task(code: llvm.Code, step: Task, name: str, who: str, slots: int, scratch: int) -> None:
     start, stop = share_of(code, who, step.length, step.granularity)
     thread = who.partition(",")[0].removeprefix("i64 ")
-    before = code.value(f"mul i64 {thread}, {step.scratch_bytes}")
-    scratch = code.value(f"getelementptr i8, ptr {_slot(code, slots + 3)}, i64 {before}")
+    before = code.value(f"mul i64 {thread}, {scratch}")
+    own = code.value(f"getelementptr i8, ptr {_slot(code, slots + 3)}, i64 {before}")
     arrays = ("null" if slot is None else _slot(code, slot) for *_, slot in step.arrays)
-    places = [scratch, _slot(code, slots), _slot(code, slots + 1), "%shared"]
+    places = [own, _slot(code, slots), _slot(code, slots + 1), "%shared"]
     given = [*(f"ptr {place}" for place in places), who.partition(", ")[2], *(f"ptr {place}" for place in arrays)]
     code.add(f"call void @{name}(i64 {start}, i64 {stop}, {', '.join(given)})")
 
