@@ -61,20 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable in THREAD_VARIABLES:  # BLAS reads them when NumPy is imported, which is below
         os.environ[variable] = str(options.threads)
     from . import harness
+    from .network import network_of
 
     settings = harness.Settings(options.device, options.quick, options.threads)
     facts = harness.machine(settings)
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
     modules = {name: importlib.import_module(f"{__package__}.rows.{name}") for name in ROWS}
-    networks = {name: module.NETWORK for name, module in modules.items() if hasattr(module, "NETWORK")}
+    with_network = {name: module for name, module in modules.items() if hasattr(module, "NETWORK")}
+    networks = {name: network_of(module, options.device) for name, module in with_network.items()}
     groups = {"all": ROWS, "training": list(networks), "core": [name for name in ROWS if name not in networks]}
     rows = list(dict.fromkeys(name for given in options.rows for name in groups.get(given, [given])))
     found: dict[str, Any] = {"machine": facts, "tables": [], "wrong": []}
     smallest_first = sorted(networks, key=lambda name: networks[name].operations("forward"))
     networks = {name: networks[name] for name in smallest_first if name in rows}
-    if networks and options.device != "cpu":
-        print(f"\nskipped: {', '.join(networks)}: training rows run on the CPU only")
-    elif networks and importlib.util.find_spec(ENTRIES[REFERENCE].module) is None:
+    if networks and importlib.util.find_spec(ENTRIES[REFERENCE].module) is None:
         print(f"\nskipped: {', '.join(networks)}: they need PyTorch, whose losses say which framework counts")
     elif networks:
         training_rows(found, networks, options)
@@ -102,7 +102,7 @@ def training_rows(found: dict[str, Any], networks: dict[str, Any], options: argp
     from . import figures, report, sizes, training
     from .session import Session
 
-    session = Session(options.threads, options.limit, options.quick)
+    session = Session(options.threads, options.limit, options.quick, options.device)
     records: list[training.Record] = []
     for row, network in networks.items():
         records.append(training.run(row, network, [*OURS, *options.peers], session))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,12 @@ class Network:
     def operations(self, phase: str) -> float:
         """Floating-point operations of the matrix products."""
         return sum(2.0 * rows * inner * columns for rows, inner, columns in self.products(phase))
+
+
+def network_of(row: ModuleType, device: str) -> Network:
+    """The network of a row: on CUDA a larger one, if it has one, for a GPU would hardly notice the other."""
+    found: Network = getattr(row, "CUDA", row.NETWORK) if device == "cuda" else row.NETWORK
+    return found
 
 
 def dense_network(widths: Sequence[int], batch: int, loss: str, activation: str = "relu", **options: Any) -> Network:

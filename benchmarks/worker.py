@@ -1,5 +1,5 @@
-"""One framework in a process of its own: `python -m benchmarks.worker NAME ROW THREADS`. It answers requests, a JSON
-object a line, on its standard input and output; `session.Worker` is the other end.
+"""One framework in a process of its own: `python -m benchmarks.worker NAME ROW THREADS DEVICE`. It answers requests, a
+JSON object a line, on its standard input and output; `session.Worker` is the other end.
 
 The first thing it does is import the framework, so that the time of the import is that of a fresh interpreter.
 """
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .network import network_of
 from .peers import ENTRIES, Absent, Entry
 
 WARM_UP = 3
@@ -24,12 +25,13 @@ ABSENT = (Absent, ModuleNotFoundError)
 class Answers:
     """What a worker can be asked: a method per request."""
 
-    def __init__(self, entry: Entry, row: str, quick: bool):
+    def __init__(self, entry: Entry, row: str, quick: bool, device: str):
         start = time.perf_counter()
         module = importlib.import_module(entry.module)
         self.hello = {"import": time.perf_counter() - start, "version": getattr(module, "__version__", "")}
         self.kind = getattr(importlib.import_module(f"{__package__}.peers.{entry.file}"), entry.kind)
-        network = importlib.import_module(f"{__package__}.rows.{row}").NETWORK
+        self.kind.use(device)
+        network = network_of(importlib.import_module(f"{__package__}.rows.{row}"), device)
         self.network = network.quick() if quick else network
         self.data = self.network.rows()
         self.hello["phases"] = [phase for phase in self.network.phases if phase in self.kind.phases]
@@ -117,7 +119,7 @@ def main() -> None:
         answers_to.write(json.dumps(content) + "\n")
         answers_to.flush()
 
-    name, row, threads, *flags = sys.argv[1:]
+    name, row, threads, device, *flags = sys.argv[1:]
     if hasattr(os, "sched_setaffinity"):  # holds back also a framework that no setting does
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     found: Answers | None = None
@@ -125,7 +127,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             if found is None:
-                found = Answers(ENTRIES[name], row, "--quick" in flags)
+                found = Answers(ENTRIES[name], row, "--quick" in flags, device)
             what = request.pop("do")
             answer(found.hello if what == "hello" else getattr(found, what)(**request))
         except Exception as error:  # a framework may fail in any way; the session names it and goes on

@@ -44,7 +44,7 @@ ALLOWED = {
     "optable": "backend ops",
     "checks": CORE + " optable",
     "viz": CORE,
-    "cli": PARTS + " datasets callbacks models face checks files viz",
+    "cli": PARTS + " kernels datasets callbacks models face checks files viz",
 }
 
 

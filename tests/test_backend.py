@@ -554,3 +554,22 @@ def test_sums_over_rows_are_as_exact_as_by_pairs():
     a = np.random.default_rng(1).uniform(size=(1 << 16, 16)).astype("float32")
     exact = a.sum(axis=0, dtype="float64")
     assert np.abs(sum_over(a, (0,)) - exact).max() < np.abs(a.sum(axis=0) - exact).max()
+
+
+@pytest.mark.gpu
+def test_a_device_without_memory_tells_what_holds_it():
+    import cupy
+
+    with tg.use_device("cuda"):
+        held = tg.zeros((700, 1000), dtype="float64")
+        pool = cupy.get_default_memory_pool()
+        pool.set_limit(pool.total_bytes() + (1 << 20))
+        try:
+            with pytest.raises(MemoryError) as caught:
+                tg.zeros((1 << 28,))
+        finally:
+            pool.set_limit(0)
+    text = str(caught.value)
+    assert "cuda:0: expected 1 GiB of memory, received 1 MiB free of " in text
+    assert f"float64{list(held.shape)} 5.341 MiB" in text
+    assert "Hint: use a smaller batch_size" in text

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinygrad_edu as tg
 from tinygrad_edu import cli
 
 ROOT = Path(__file__).parents[1]
@@ -335,7 +336,7 @@ def test_what_a_worker_is_started_with(benchmarks, monkeypatch):
     monkeypatch.setattr(session, "Worker", lambda *arguments: arguments)
     found = session.Session(threads=1, limit=5.0, quick=True)
     command, environment, limit = found.worker("jit-numpy", "xor", "caches")
-    assert command[1:] == ["-m", "benchmarks.worker", "jit-numpy", "xor", "1", "--quick"]
+    assert command[1:] == ["-m", "benchmarks.worker", "jit-numpy", "xor", "1", "cpu", "--quick"]
     assert limit == 5.0
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM_CPU_THREADS", "NPROC"):
         assert environment[variable] == "1"
@@ -347,7 +348,7 @@ def test_what_a_worker_is_started_with(benchmarks, monkeypatch):
 
 @pytest.mark.parametrize("row", ["xor", "perceptron"])
 def test_a_worker_measures_our_framework(benchmarks, row):
-    answers = benchmarks("worker").Answers(benchmarks("peers").ENTRIES["eager"], row, quick=True)
+    answers = benchmarks("worker").Answers(benchmarks("peers").ENTRIES["eager"], row, quick=True, device="cpu")
     assert answers.hello["phases"] == list(answers.network.phases)
     first = answers.first()
     assert 0.1 < first["loss"] < 2.0
@@ -363,14 +364,14 @@ def test_a_worker_measures_our_framework(benchmarks, row):
 
 def test_phases_that_a_framework_does_not_have(benchmarks, monkeypatch):
     monkeypatch.setattr(benchmarks("peers.ours").Eager, "phases", ("forward", "step", "fit"))
-    answers = benchmarks("worker").Answers(benchmarks("peers").ENTRIES["eager"], "xor", quick=True)
+    answers = benchmarks("worker").Answers(benchmarks("peers").ENTRIES["eager"], "xor", quick=True, device="cpu")
     assert answers.hello["phases"] == ["forward", "step"]
 
 
 def test_a_module_that_is_missing_makes_a_framework_absent(benchmarks):
     worker = benchmarks("worker")
     with pytest.raises(ModuleNotFoundError) as caught:
-        worker.Answers(benchmarks("peers").Entry("ours", "Eager", "no_such_module"), "xor", quick=True)
+        worker.Answers(benchmarks("peers").Entry("ours", "Eager", "no_such_module"), "xor", quick=True, device="cpu")
     assert isinstance(caught.value, worker.ABSENT)
     assert worker.reason(caught.value) == "No module named 'no_such_module'"
     assert worker.reason(ValueError("a\nb")) == "ValueError: a"
@@ -530,3 +531,29 @@ def test_bench_elsewhere_says_where_the_benchmarks_are(monkeypatch, tmp_path, ca
     monkeypatch.chdir(tmp_path)
     assert cli.main(["bench"]) == 1
     assert "get the source of tinygrad_edu and run this in its folder" in capsys.readouterr().err
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("row", ["xor", "perceptron", "wide", "gpt", "lstm", "resnet", "recommender"])
+def test_our_framework_on_cuda_has_the_losses_of_the_cpu(benchmarks, row):
+    found = []
+    for name, device in (("eager", "cpu"), ("jit", "cuda")):
+        network = benchmarks("network").network_of(benchmarks(f"rows.{row}"), "cuda").quick()
+        kind = getattr(benchmarks("peers.ours"), benchmarks("peers").ENTRIES[name].kind)
+        with tg.use_device(device):
+            peer = kind(network)
+            if network.through_fit:
+                found.append([peer.fit(*network.rows(), epochs=1)])
+            else:
+                found.append([peer.value(peer.step()) for _ in range(4)])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_who_is_measured_on_cuda(benchmarks, monkeypatch):
+    absent = benchmarks("peers").Absent
+    with pytest.raises(absent, match="on the CPU only"):
+        benchmarks("peers.base").Peer.use("cuda")
+    benchmarks("peers.base").Peer.use("cpu")
+    ours = benchmarks("peers.ours")
+    with pytest.raises(absent, match="is jit there"):
+        ours.JitNumPy.use("cuda")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 from ..network import Data, Network
+from . import Absent
 
 
 class Peer:
@@ -15,6 +16,13 @@ class Peer:
     """
 
     phases: tuple[str, ...] = ("forward", "gradient", "step", "fit", "predict", "predict_one")
+    device: ClassVar[str] = "cpu"
+
+    @classmethod
+    def use(cls, device: str) -> None:
+        """Sets the device of all that are made from now on. Raises Absent if the framework has none of that name."""
+        if device != "cpu":
+            raise Absent("is measured on the CPU only")
 
     def __init__(self, network: Network):
         self.network = network

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import network as constants
 from ..network import Network
+from . import Absent
 from .base import Peer, train
 from .jax_layers import apply, first_averages
 
@@ -23,6 +24,12 @@ def loss_of(kind: str, output: Any, y: Any) -> Any:
 
 
 class Jax(Peer):
+    @classmethod
+    def use(cls, device: str) -> None:
+        found = jax.default_backend()
+        if (found == "cpu") != (device == "cpu"):
+            raise Absent(f"JAX runs on {found} here")
+
     def __init__(self, network: Network):
         super().__init__(network)
         parameters = jax.tree.map(jnp.array, network.weights())

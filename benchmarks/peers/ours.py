@@ -38,6 +38,17 @@ class Positions(layers.PositionEmbedding):
 class Eager(Peer):
     jit: Any = False
 
+    @classmethod
+    def use(cls, device: str) -> None:
+        try:
+            tg.use_device(device)
+        except tg.DeviceError as error:
+            raise Absent(str(error)) from None
+        cls.device = device
+
+    def wait(self, result: Any) -> None:
+        tg.synchronize(self.device)
+
     def __init__(self, network: Network):
         super().__init__(network)
         self.model = build(network, layers, models, lambda: Positions(network.nodes[0].shape[0]))
@@ -81,10 +92,12 @@ class Eager(Peer):
         return history.history["loss"][-1]
 
     @classmethod
-    def peak_bytes(cls, network: Network) -> int:
+    def peak_bytes(cls, network: Network) -> int | None:
         """NumPy's arrays by Python's record of allocations: those that are there before a step, and the most that the
         step adds to them, looked at whenever a function is called or returns and there is more of all kinds than ever,
         by a hundredth or, below some kilobytes, at all."""
+        if cls.device != "cpu":
+            return None
         data, most, highest = network.first_batch(), 0, 0
         tracemalloc.start()
         peer = cls(network)
@@ -113,9 +126,7 @@ def array_bytes() -> int:
     return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([arrays]).traces)
 
 
-class JitNumPy(Eager):
-    """Without llvmlite: the environment of its worker tells the package to do as if it were absent."""
-
+class Recorded(Eager):
     jit = "auto"
 
     def __init__(self, network: Network):
@@ -123,10 +134,19 @@ class JitNumPy(Eager):
         self.functions = {name: tg.jit(function) for name, function in self.functions.items()}
 
 
-class Jit(JitNumPy):
-    """With llvmlite, the extra `fast`."""
+class JitNumPy(Recorded):
+    """Without llvmlite: the environment of its worker tells the package to do as if it were absent."""
+
+    @classmethod
+    def use(cls, device: str) -> None:
+        if device != "cpu":
+            raise Absent("is jit there")
+
+
+class Jit(Recorded):
+    """With llvmlite, the extra `fast`, on the CPU."""
 
     def __init__(self, network: Network):
-        if importlib.util.find_spec("llvmlite") is None:
+        if self.device == "cpu" and importlib.util.find_spec("llvmlite") is None:
             raise Absent("llvmlite is not installed: pip install 'tinygrad-edu[fast]'")
         super().__init__(network)

@@ -26,6 +26,16 @@ class Torch(Peer):
 
     fused: bool | None = True
 
+    @classmethod
+    def use(cls, device: str) -> None:
+        if device != "cpu" and not torch.cuda.is_available():
+            raise Absent("PyTorch sees no CUDA device")
+        cls.device = device
+
+    def wait(self, result: Any) -> None:
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
     def __init__(self, network: Network):
         super().__init__(network)
         self.model = self.placed(build(network))
@@ -37,7 +47,7 @@ class Torch(Peer):
 
     def placed(self, found: Any) -> Any:
         """A model or tensor in the layout of memory that is measured."""
-        return found.to(memory_format=torch.contiguous_format)
+        return found.to(self.device, memory_format=torch.contiguous_format)
 
     def compute(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss and the output."""
@@ -62,9 +72,9 @@ class Torch(Peer):
 
     def fit(self, x: Any, y: Any, epochs: int) -> float:
         self.mode(training=True)
-        x, y = torch.from_numpy(x), torch.from_numpy(y)
+        x, y = torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device)
         for _ in range(epochs):
-            total, right = torch.zeros(()), torch.zeros(())
+            total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
             for start in range(0, len(x), self.network.batch):
                 inputs, targets = x[start : start + self.network.batch], y[start : start + self.network.batch]
                 self.optimizer.zero_grad()
@@ -81,7 +91,7 @@ class Torch(Peer):
         self.mode(training=False)
         with torch.inference_mode():
             found = self.infer(self.placed(tensor(x)))
-        return (found.movedim(1, -1) if found.ndim == 4 else found).numpy()
+        return (found.movedim(1, -1) if found.ndim == 4 else found).cpu().numpy()
 
     def mode(self, training: bool) -> None:
         if self.model.training != training:
@@ -92,7 +102,11 @@ class Torch(Peer):
 
     @classmethod
     def peak_bytes(cls, network: Network) -> int:
-        """From the profiler's list of all allocations and releases."""
+        """From the profiler's list of all allocations and releases; on CUDA from the allocator."""
+        if cls.device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+            train(cls(network), network.first_batch(), 3)
+            return torch.cuda.max_memory_allocated()
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
             train(cls(network), network.first_batch(), 3)
         events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
@@ -113,7 +127,7 @@ class TorchChannelsLast(Torch):
 
     def placed(self, found: Any) -> Any:
         is_image = isinstance(found, torch.nn.Module) or found.ndim == 4
-        return found.to(memory_format=torch.channels_last) if is_image else found
+        return found.to(self.device, memory_format=torch.channels_last) if is_image else found.to(self.device)
 
 
 class TorchCompile(Torch):
@@ -123,8 +137,9 @@ class TorchCompile(Torch):
 
     def __init__(self, network: Network):
         super().__init__(network)
-        self.compute = torch.compile(self.compute)  # type: ignore[method-assign]
-        self.infer = torch.compile(self.model, dynamic=False)
+        mode = None if self.device == "cpu" else "max-autotune"
+        self.compute = torch.compile(self.compute, mode=mode)  # type: ignore[method-assign]
+        self.infer = torch.compile(self.model, mode=mode, dynamic=False)
         self.update = torch.compile(functools.partial(self.optimizer.step))
 
 

@@ -8,11 +8,11 @@ from ..nodes import Node, add, causal_attention, dense, embedding, layer_norm, p
 CHARACTERS = 96
 
 
-def layers(x: Node, blocks: int = 4) -> Node:
-    h = positions(embedding(x, CHARACTERS, 128))
+def layers(x: Node, blocks: int = 4, width: int = 128, heads: int = 4) -> Node:
+    h = positions(embedding(x, CHARACTERS, width))
     for _ in range(blocks):
-        h = add(h, causal_attention(layer_norm(h), heads=4))
-        h = add(h, dense(dense(layer_norm(h), 512, "gelu"), 128))
+        h = add(h, causal_attention(layer_norm(h), heads=heads))
+        h = add(h, dense(dense(layer_norm(h), 4 * width, "gelu"), width))
     return dense(layer_norm(h), CHARACTERS)
 
 
@@ -23,4 +23,9 @@ def text(network: Network, random: np.random.Generator) -> Data:
     return ids[:, :-1], ids[:, 1:]
 
 
+def large(x: Node) -> Node:
+    return layers(x, blocks=12, width=768, heads=12)
+
+
 NETWORK = Network((128,), layers, batch=16, loss="classes", data=text, text="GPT, 4 layers of 128, 4 heads, 128 steps")
+CUDA = Network((1024,), large, batch=8, loss="classes", data=text, text="GPT, 12 layers of 768, 12 heads, 1024 steps")

@@ -9,3 +9,10 @@ def layers(x: Node) -> Node:
 
 
 NETWORK = Network((64, 64), layers, batch=32, loss="classes", text="64 steps, LSTM 64-128, dense 10")
+CUDA = Network(
+    (64, 1024),
+    lambda x: dense(lstm(x, 1024), 10),
+    batch=64,
+    loss="classes",
+    text="64 steps, LSTM 1024-1024, dense 10",
+)

@@ -16,6 +16,7 @@ import numpy
 
 from ..errors import DeviceError, message
 from ..state import Switch, state
+from .memory import explain_shortage
 
 Array: TypeAlias = Any
 """A `numpy.ndarray` or a `cupy.ndarray`."""
@@ -60,6 +61,7 @@ def cuda_status() -> tuple[bool, str]:
         return False, f"CuPy is installed but a 2x2 product failed: {type(error).__name__}: {error}"
     if total != 8.0:
         return False, f"CuPy computed {total} where a 2x2 product sums to 8.0"
+    explain_shortage()
     return True, f"CuPy {cupy.__version__} works on {cupy.cuda.runtime.getDeviceCount()} CUDA device(s)"
 
 

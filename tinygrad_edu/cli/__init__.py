@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import message
 from .digits import add_digits
+from .doctor import add_doctor
 from .programs import add_programs, run
 from .status import exit_status
 
@@ -38,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_check(commands)
     add_bench(commands)
+    add_doctor(commands)
     return top
 
 

@@ -7,6 +7,7 @@ for c.T = b.T @ a.T, which lies in memory as c = a @ b does.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
@@ -49,20 +50,24 @@ class _Heuristic(ctypes.Structure):
     )
 
 
+def loaded(name: str) -> Any:
+    """NVIDIA's library of that name ("cublasLt"), loaded; None if it is not found."""
+    with contextlib.suppress(ImportError, RuntimeError):  # no pathfinder, or it finds none
+        pathfinder = importlib.import_module("cuda.pathfinder")
+        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
+    for version in (13, 12):
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(f"lib{name}.so.{version}")
+    return None
+
+
 @functools.cache
 def library() -> Any:
-    """cuBLASLt, loaded. Raises OSError if it is not found."""
-    try:
-        pathfinder = importlib.import_module("cuda.pathfinder")
-        return ctypes.CDLL(pathfinder.load_nvidia_dynamic_lib("cublasLt").abs_path)
-    except (ImportError, RuntimeError):  # no pathfinder, or it found none
-        pass
-    for name in ("libcublasLt.so.13", "libcublasLt.so.12"):
-        try:
-            return ctypes.CDLL(name)
-        except OSError as error:
-            missing = error
-    raise missing
+    """cuBLASLt. Raises OSError if it is not found."""
+    found = loaded("cublasLt")
+    if found is None:
+        raise OSError(message("cublasLt", "libcublasLt", "none", "tinygrad-edu doctor tells what is missing."))
+    return found
 
 
 def _check(status: int) -> None:
