@@ -123,8 +123,9 @@ def positions(x: Node) -> Node:
 
 
 def causal_attention(x: Node, heads: int) -> Node:
-    """Of several heads, each step looking at itself and those before."""
+    """Of several heads, in a quick run as many as divide its width, each step looking at itself and those before."""
     width = x.shape[-1]
+    heads = math.gcd(heads, width)
     parts = ("query", "key", "value", "output")
     weights = {
         f"{part}_{name}": shape for part in parts for name, shape in (("kernel", (width, width)), ("bias", (width,)))
