@@ -23,7 +23,7 @@ ALLOWED = {
     "files": "errors",
     "state": "errors",
     "backend": "errors state",
-    "kernels": "errors backend",
+    "kernels": "errors state backend",
     "autograd": "errors state backend",
     "ops": "errors state backend autograd kernels",
     "jit": "errors state backend autograd kernels tree",

@@ -135,7 +135,7 @@ def test_what_follows_a_product(epilogue):
 
     a, b, bias = numbers((5, 7)), numbers((7, 3), seed=1), numbers((3,), seed=2)
     x, y, row, c = (*map(cupy.asarray, (a, b, bias)), cupy.empty((5, 3), "float32"))
-    plan = blas.Plan(blas.product_of(x, y, c), 16, epilogue, row.data.ptr)
+    plan = blas.Plan(blas.product_of(x, y, c), 16, "float32", epilogue, row.data.ptr)
     work = cupy.empty(max(1, plan.workspace), "uint8")
     plan.launch(x.data.ptr, y.data.ptr, c.data.ptr, work.data.ptr)
     expected = a.astype("float64") @ b
@@ -158,6 +158,23 @@ def test_a_product_is_recorded_in_a_graph():
     graph.launch(stream)
     stream.synchronize()
     check(c, a.get(), b.get())
+
+
+def test_tf32():
+    a, b = numbers((40, 70)), numbers((70, 30), seed=1)
+    x, y = tg.tensor(a, device="cuda"), tg.tensor(b, device="cuda")
+    exact, step = a.astype("float64") @ b, tg.jit(lambda x, y: x @ y)
+
+    def error(product):
+        return abs(product(x, y).to("cpu").numpy() - exact).max() / abs(exact).max()
+
+    for product in (tg.matmul, step, step, step):  # the last two times from a graph
+        assert error(product) < 1e-6
+        with tg.set_matmul_precision("tf32"):
+            assert 1e-5 < error(product) < 2e-3
+        assert error(product) < 1e-6
+    with pytest.raises(ValueError, match="expected 'float32' or 'tf32', received 'fast'"):
+        tg.set_matmul_precision("fast")
 
 
 def test_the_algorithm_is_asked_for_once():

@@ -16,6 +16,7 @@ class _State(threading.local):
     grad_enabled: bool = True
     training: bool = False
     dtype: numpy.dtype[Any] = numpy.dtype("float32")
+    matmul_precision: str = "float32"
     device: Any = None  # a backend.Device; None stands for the CPU, so that this module needs no other
     made_up: bool = False  # a layer runs only to find the shape of its output: it does not check its inputs' values
     repeating: bool = False  # a checkpoint computes again what was computed, and noted, before
@@ -62,3 +63,22 @@ def use_dtype(dtype: Any) -> Switch:
 def default_dtype() -> numpy.dtype[Any]:
     """The default floating dtype of this thread; float32 unless `use_dtype` said otherwise."""
     return state.dtype
+
+
+PRECISIONS = ("float32", "tf32")
+
+
+def set_matmul_precision(precision: str) -> Switch:
+    """Sets how exactly this thread multiplies float32 matrices on CUDA, for good or for a `with` block: "float32", or
+    "tf32", for tensor cores (cards since Ampere): factors are rounded to 10 bits behind the point, sums are float32, and
+    results are off by about 1e-3 of the largest terms. The CPU takes no notice.
+
+    Raises ValueError for another name.
+
+    >>> import tinygrad_edu as tg
+    >>> with tg.set_matmul_precision("tf32"):
+    ...     y = tg.ones((2, 2)) @ tg.ones((2, 2))
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(message("set_matmul_precision", " or ".join(map(repr, PRECISIONS)), repr(precision)))
+    return Switch("matmul_precision", precision)

@@ -19,6 +19,7 @@ from ..kernels import native
 from ..kernels.cuda import blas
 from ..kernels.cuda.launches import Launches, Numbers
 from ..kernels.cuda.memory import array_in, fill, like, memory
+from ..state import state
 from .fusion import Kernel, Unit, is_dense
 from .passes import without_dead_code
 from .planned import Planned
@@ -39,7 +40,7 @@ class OnCuda(Planned):
         looks = [call for call in program.calls if call.primitive.kind == "effect"]
         self.checks = Replay(without_dead_code(replace(program, writes=[], results=[]))) if looks else None
         self.graph: Any = None
-        self._ran = False
+        self._ran, self._recorded_for = False, ""
         self._table: dict[Scalar, int] = {}
         self._programs: list[tuple[Launches, dict[Variable, int]]] = []
         self._kept: list[Any] = []  # what the graph leaves in arrays that Python calls made
@@ -60,7 +61,7 @@ class OnCuda(Planned):
                 assert self.checks is not None
                 self.checks.look(arguments)
                 self._careful = False
-            if self._ran and self.graph is None and not self.why_not:
+            if self._ran and not self.why_not and self._recorded_for != state.matmul_precision:
                 self._record()
             run = self._replay if self.graph is None else self._objects["again"]
             made = self._run(run, arguments)
@@ -79,6 +80,7 @@ class OnCuda(Planned):
     def _record(self) -> None:
         import cupy
 
+        self.graph = None
         pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
         generator = self._objects["generator"]
         with cupy.cuda.using_allocator(pool.malloc), stream, generator.in_graph(self._numbers.place):
@@ -96,6 +98,7 @@ class OnCuda(Planned):
                 self.why_not = self.why_not or str(error)
         if not self.why_not:
             self.graph, self._pool, self._kept[:] = graph, pool, made
+            self._recorded_for = state.matmul_precision
 
     # What Planned asks for
 

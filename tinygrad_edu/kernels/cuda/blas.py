@@ -22,12 +22,13 @@ from typing import Any
 import numpy
 
 from ...errors import message
+from ...state import state
 from ..gemm import Gemm, rows_of
 
 WORKSPACE = 32 << 20
 """Bytes that a product may use besides: what NVIDIA recommends for Hopper."""
 _TYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
-_COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: in that precision throughout
+_COMPUTE = {"float32": 68, "float64": 70, "tf32": 77}  # cublasComputeType_t
 _NUMBER = {"float32": c_float, "float64": ctypes.c_double}
 EPILOGUES = {"": 1, "relu": 2, "bias": 4, "relu_bias": 6}
 """What is done with a product before it is written (cublasLtEpilogue_t): a row `bias` is added, then relu."""
@@ -84,20 +85,21 @@ def _handle(device: int) -> c_void_p:
 
 class Plan:
     """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
-    `alignment` bytes, and what follows, with a bias at that address.
+    `alignment` bytes, in that precision if they are float32, and what follows, with a bias at that address.
 
     Attributes:
         workspace: bytes of memory that it needs besides.
     """
 
-    def __init__(self, product: Gemm, alignment: int, epilogue: str = "", bias: int = 0):
+    def __init__(self, product: Gemm, alignment: int, precision: str, epilogue: str = "", bias: int = 0):
         import cupy
 
         self.product, lt = product, library()
         self._handle = _handle(cupy.cuda.Device().id)
         kind = _TYPES[product.dtype]
         self._description = c_void_p()
-        _check(lt.cublasLtMatmulDescCreate(byref(self._description), _COMPUTE[product.dtype], kind))
+        compute = _COMPUTE[precision if product.dtype == "float32" else product.dtype]
+        _check(lt.cublasLtMatmulDescCreate(byref(self._description), compute, kind))
         settings: list[tuple[int, Any]] = [
             (_TRANSPOSE_A, c_int(product.transpose_b)),
             (_TRANSPOSE_B, c_int(product.transpose_a)),
@@ -168,9 +170,9 @@ def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: in
 
 
 @functools.lru_cache(4096)
-def plan_of(product: Gemm, alignment: int, device: int) -> Plan:
+def plan_of(product: Gemm, alignment: int, device: int, precision: str) -> Plan:
     """The plan of a product on that device, which is in use; any number of callers may share it."""
-    return Plan(product, alignment)
+    return Plan(product, alignment, precision)
 
 
 def alignment_of(*addresses: int) -> int:
@@ -229,7 +231,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
         out[...] = matmul(a, b)
         return out
     addresses = a.data.ptr, b.data.ptr, y.data.ptr
-    plan = plan_of(product, alignment_of(*addresses), cupy.cuda.Device().id)
+    plan = plan_of(product, alignment_of(*addresses), cupy.cuda.Device().id, state.matmul_precision)
     workspace = cupy.cuda.alloc(plan.workspace) if plan.workspace else None
     plan.launch(*addresses, workspace.ptr if workspace else 0)
     return y

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy
 
+from ...state import state
 from ..entry import Given
 from ..gemm import Gemm
 from ..native import Launch
@@ -31,17 +32,17 @@ class Launches:
         self.steps, self.pointers = steps, [0] * slots
         self._given, self._numbers = given, numbers
         self._launches: list[Callable[[], None]] = []
-        self._addresses: tuple[int, ...] | None = None  # of the given arrays, for which launches were made
+        self._bound_for: Any = None  # the addresses of the given arrays, and the precision
 
     def run(self, *arrays: Any) -> None:
         """Queues all steps in the stream in use."""
         addresses = tuple(array.data.ptr for array in arrays)
-        if addresses != self._addresses:
+        if (addresses, state.matmul_precision) != self._bound_for:
             for start, places in zip(addresses, self._given, strict=True):
                 for slot, offset in places:
                     self.pointers[slot] = start + offset
             self._bind()
-            self._addresses = addresses
+            self._bound_for = addresses, state.matmul_precision
         for launch in self._launches:
             launch()
 
@@ -59,7 +60,7 @@ class Launches:
     def _part(self, step: Step, device: int) -> Any:
         """What runs a step: the plan of a product, or a kernel."""
         if isinstance(step, Gemm):
-            return plan_of(step.on(0, 1, 2), alignment_of(*self._places(step)), device)
+            return plan_of(step.on(0, 1, 2), alignment_of(*self._places(step)), device, state.matmul_precision)
         return kernel_of(step.loops, are_aligned(self._places(step)), device)
 
     def _places(self, step: Step) -> list[int]:

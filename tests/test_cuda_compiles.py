@@ -1,0 +1,81 @@
+"""Every kernel of the package compiles for the cards that it is meant for, whichever is here."""
+
+import numpy as np
+import pytest
+from test_kernels_loops import adam, cross_entropy, gelu, layer_norm, many_sums, relu_gradient, softmax, sums
+
+from tinygrad_edu.backend import random
+from tinygrad_edu.kernels.cuda.compiled import OPTIONS
+from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
+from tinygrad_edu.kernels.cuda.text import source_of, width_of
+from tinygrad_edu.kernels.loops import ARGUMENTS, COMPARISONS, DTYPES, LOGIC, Builder, Operand, Unsupported
+
+pytestmark = pytest.mark.gpu
+CARDS = ["80", "90"]  # A100, H100
+
+
+def compiles(text, card):
+    """Raises CompileException if it does not."""
+    from cupy.cuda import compiler
+
+    options = (*OPTIONS, "-ftz=true", f"-arch=sm_{card}")
+    binary, _ = compiler._NVRTCProgram(text, "kernel.cu", method="cubin").compile(options)
+    assert binary
+
+
+def every_step(dtype):
+    """Loops with every step that there is for numbers of that dtype."""
+    builder = Builder((8, 12))
+    a, b = (builder.load(Operand(dtype, (12, 1))) for _ in range(2))
+    for name, count in ARGUMENTS.items():
+        try:
+            value = builder.apply(name, *((a, a, b) if name == "where" else (a, b, a)[:count]))
+        except Unsupported:
+            continue
+        if name in COMPARISONS or name in LOGIC:
+            value = builder.apply("where", value, a, b)
+        builder.store(value, Operand(value.dtype, (12, 1)))
+    for other in DTYPES:
+        builder.store(builder.cast(a, other), Operand(other, (12, 1)))
+    return builder.finish()
+
+
+GROUPS = {
+    "softmax": softmax((7, 100)),
+    "a long softmax": softmax((3, 5000)),
+    "cross-entropy": cross_entropy((7, 100)),
+    "layer norm": layer_norm((7, 64)),
+    "gelu": gelu((1024,)),
+    "adam": adam((1024,)),
+    "relu's gradient": relu_gradient((700, 64)),
+    "many sums": many_sums(),
+    "extremes of rows": sums((7, 3000), "row_max", "row_min", dtype="float64"),
+    **{f"steps of {dtype}": every_step(dtype) for dtype in DTYPES},
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("name", GROUPS)
+def test_loops(name, wide, card):
+    compiles(source_of(GROUPS[name], "loops", width_of(GROUPS[name]) if wide else 1).text, card)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_random_numbers_and_numbers(card):
+    compiles(random._KERNEL, card)
+    compiles(_set_text(Numbers.AT_ONCE), card)
+
+
+def test_a_wrong_kernel_does_not_compile():
+    from cupy.cuda.compiler import CompileException
+
+    with pytest.raises(CompileException):
+        compiles('extern "C" __global__ void k(float* x) { x[0] = y; }', "90")
+
+
+def test_every_step_is_tried():
+    found = {op.name for dtype in DTYPES for op in every_step(dtype).ops}
+    found |= {op.name for loops in GROUPS.values() for op in loops.ops}
+    assert set(ARGUMENTS) - found == {"take"}  # which test_kernels_loops.py compiles
+    assert np.prod(GROUPS["gelu"].shape) % 4 == 0  # so that both widths are tried
