@@ -70,8 +70,8 @@ PRECISIONS = ("float32", "tf32")
 
 def set_matmul_precision(precision: str) -> Switch:
     """Sets how exactly this thread multiplies float32 matrices on CUDA, for good or for a `with` block: "float32", or
-    "tf32", for tensor cores (cards since Ampere): factors are rounded to 10 bits behind the point, sums are float32, and
-    results are off by about 1e-3 of the largest terms. The CPU takes no notice.
+    "tf32", for tensor cores (cards since Ampere): factors are rounded to 10 bits behind the point, sums stay float32,
+    and results are off by about 1e-3 of the largest terms. The CPU takes no notice.
 
     Raises ValueError for another name.
 
