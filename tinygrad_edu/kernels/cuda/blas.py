@@ -1,4 +1,4 @@
-"""Matrix products by cuBLASLt, which is called through ctypes: with what follows a product done in its kernel.
+"""Matrix products by cuBLASLt, which is called through ctypes.
 
 CuPy's own products cannot be recorded in CUDA graphs, copy transposed stacks of matrices and take one dtype only; this
 takes rows of any distance, transposed or not, and stacks of them. cuBLASLt counts by columns, we by rows: it is asked
@@ -30,11 +30,9 @@ WORKSPACE = 32 << 20
 _TYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70, "tf32": 77}  # cublasComputeType_t
 _NUMBER = {"float32": c_float, "float64": ctypes.c_double}
-EPILOGUES = {"": 1, "relu": 2, "bias": 4, "relu_bias": 6}
-"""What is done with a product before it is written (cublasLtEpilogue_t): a row `bias` is added, then relu."""
 
 # cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t, cublasLtMatmulPreferenceAttributes_t
-_TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS = 3, 4, 7, 8
+_TRANSPOSE_A, _TRANSPOSE_B = 3, 4
 _BATCH, _STRIDE = 5, 6
 _MAX_WORKSPACE, _ALIGNMENTS = 1, (5, 6, 7, 8)
 
@@ -85,13 +83,13 @@ def _handle(device: int) -> c_void_p:
 
 class Plan:
     """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
-    `alignment` bytes, in that precision if they are float32, and what follows, with a bias at that address.
+    `alignment` bytes, in that precision if they are float32.
 
     Attributes:
         workspace: bytes of memory that it needs besides.
     """
 
-    def __init__(self, product: Gemm, alignment: int, precision: str, epilogue: str = "", bias: int = 0):
+    def __init__(self, product: Gemm, alignment: int, precision: str):
         import cupy
 
         self.product, lt = product, library()
@@ -100,15 +98,8 @@ class Plan:
         self._description = c_void_p()
         compute = _COMPUTE[precision if product.dtype == "float32" else product.dtype]
         _check(lt.cublasLtMatmulDescCreate(byref(self._description), compute, kind))
-        settings: list[tuple[int, Any]] = [
-            (_TRANSPOSE_A, c_int(product.transpose_b)),
-            (_TRANSPOSE_B, c_int(product.transpose_a)),
-        ]
-        settings.append((_EPILOGUE, c_int(EPILOGUES[epilogue])))
-        if "bias" in epilogue:
-            settings.append((_BIAS, c_uint64(bias)))
-        for attribute, value in settings:
-            _set(lt.cublasLtMatmulDescSetAttribute, self._description, attribute, value)
+        for side, transposed in ((_TRANSPOSE_A, product.transpose_b), (_TRANSPOSE_B, product.transpose_a)):
+            _set(lt.cublasLtMatmulDescSetAttribute, self._description, side, c_int(transposed))
         m, n, k = product.m, product.n, product.k
         a = (m, k) if product.transpose_a else (k, m)
         b = (k, n) if product.transpose_b else (n, k)
@@ -242,8 +233,3 @@ def _copied(x: Any, stack: tuple[int, ...]) -> Any:
 
     whole = cupy.broadcast_to(x, (*stack, *x.shape[-2:])) if x.ndim > 2 else x
     return cupy.ascontiguousarray(whole)
-
-
-def workspace_of(plans: Sequence[Plan]) -> int:
-    """Bytes of memory that these plans need besides, one after the other."""
-    return max((plan.workspace for plan in plans), default=0)
