@@ -219,6 +219,75 @@ def test_what_cannot_be_recorded_goes_on_step_by_step(capsys):
     assert f"step by step, for {replay.why_not}" in capsys.readouterr().out
 
 
+def test_what_is_on_both_devices_is_replayed_operation_by_operation():
+    constant = tg.tensor([1.0, 2.0], device="cpu")
+
+    def made(x):
+        return x * 2.0, constant, tg.normal((2,), device="cpu")
+
+    jitted = tg.jit(made)
+    tg.seed(1)
+    expected = [values_of(made(t([i]))[2]) for i in range(3)]
+    tg.seed(1)
+    for i in range(3):
+        doubled, same, drawn = jitted(t([i]))
+        assert values_of(doubled) == [2 * i]
+        assert str(same.device) == str(drawn.device) == "cpu"
+        numpy.testing.assert_array_equal(values_of(drawn), expected[i])
+    assert not isinstance(jitted.plans[0].replay, OnCuda)
+
+
+def test_no_memory_for_a_graph_leaves_the_plan_as_it_is(monkeypatch):
+    import cupy
+
+    class Full:
+        def malloc(self, size):
+            raise cupy.cuda.memory.OutOfMemoryError(size, 0, 0)
+
+    jitted = tg.jit(lambda x: tg.cumsum(x * 2.0, axis=0))  # of which CuPy makes a part
+    monkeypatch.setattr(cupy.cuda, "MemoryPool", Full)
+    for i in range(3):
+        numpy.testing.assert_array_equal(values_of(jitted(t([i, 1]))), [2 * i, 2 * i + 2])
+    replay = jitted.plans[0].replay
+    assert replay.graph is None
+    assert "Out of memory" in replay.why_not
+
+
+def test_an_interrupt_while_a_graph_is_recorded(monkeypatch):
+    state = t([1])
+
+    def step(x):
+        state.assign_(state + x)
+        return tg.cumsum(state * 2.0, axis=0)
+
+    jitted = tg.jit(step)
+    jitted(t([1]))
+    replay = jitted.plans[0].replay
+    work = replay._objects["work"]
+
+    def interrupted():
+        work()
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(replay._objects, "work", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        jitted(t([1]))
+    monkeypatch.undo()
+    assert values_of(state) == [2]
+    assert [values_of(jitted(t([1]))).item() for _ in range(2)] == [6, 8]
+    assert replay.graph is not None
+
+
+def test_calls_in_several_streams_follow_each_other():
+    import cupy
+
+    jitted = tg.jit(lambda x: tg.exp(x) * 2.0)
+    for i in range(4):
+        with cupy.cuda.Stream(non_blocking=True):
+            y = jitted(t([i]))
+            numpy.testing.assert_allclose(values_of(y), [2 * numpy.exp(i)], rtol=1e-6)
+
+
 def test_explain_tells_of_the_graph(capsys):
     jitted = tg.jit(lambda x: tg.exp(x) @ x)
     jitted(t(numpy.eye(3)))

@@ -100,7 +100,7 @@ def run_on_cuda(loops, arrays, scalars):
         if id(root) not in copies:
             copies[id(root)] = root, np.frombuffer(host, np.uint8), cupy.asarray(np.frombuffer(host, np.uint8))
     addresses = [copies[root][2].data.ptr + offset for root, offset in (starts[id(a)] for a in arrays)]
-    kernel = kernel_of(loops, are_aligned(addresses))
+    kernel = kernel_of(loops, are_aligned(addresses), 0)
     partial, numbers = cupy.empty(kernel.source.partial + 8, np.uint8), cupy.asarray([*scalars, 0.0])
     kernel.bound(addresses, partial.data.ptr, numbers.data.ptr, range(len(scalars)))()
     for root, host, copy in copies.values():

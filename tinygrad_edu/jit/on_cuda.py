@@ -8,13 +8,16 @@ says why.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy
 
 from ..autograd import uninterrupted
+from ..backend import Device
 from ..kernels import native
 from ..kernels.cuda import blas
 from ..kernels.cuda.launches import Launches, Numbers
@@ -40,7 +43,8 @@ class OnCuda(Planned):
         looks = [call for call in program.calls if call.primitive.kind == "effect"]
         self.checks = Replay(without_dead_code(replace(program, writes=[], results=[]))) if looks else None
         self.graph: Any = None
-        self._ran, self._recorded_for = False, ""
+        self._ran_for = ""  # the precision of the last call
+        self._stream: Any = None  # of the last call
         self._table: dict[Scalar, int] = {}
         self._programs: list[tuple[Launches, dict[Variable, int]]] = []
         self._kept: list[Any] = []  # what the graph leaves in arrays that Python calls made
@@ -61,12 +65,23 @@ class OnCuda(Planned):
                 assert self.checks is not None
                 self.checks.look(arguments)
                 self._careful = False
-            if self._ran and not self.why_not and self._recorded_for != state.matmul_precision:
+            self._wait_for_last()
+            if self._ran_for != state.matmul_precision:
+                self.graph = None
+            elif self.graph is None and not self.why_not:
                 self._record()
-            run = self._replay if self.graph is None else self._objects["again"]
-            made = self._run(run, arguments)
-            self._ran = True
+            made = self._run(self._replay if self.graph is None else self._objects["again"], arguments)
+            self._ran_for = state.matmul_precision
             return made
+
+    def _wait_for_last(self) -> None:
+        """Calls in several streams follow each other: they work in the same memory."""
+        import cupy
+
+        stream = cupy.cuda.get_current_stream()
+        if self._stream is not None and self._stream.ptr != stream.ptr:
+            stream.wait_event(self._stream.record())
+        self._stream = stream
 
     def _reason(self) -> str:
         """Why the work cannot be recorded, as far as can be told beforehand."""
@@ -80,25 +95,34 @@ class OnCuda(Planned):
     def _record(self) -> None:
         import cupy
 
-        self.graph = None
+        cupy.get_default_memory_pool().free_all_blocks()  # what the first call needed is needed in a pool of its own
         pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
-        generator = self._objects["generator"]
-        with cupy.cuda.using_allocator(pool.malloc), stream, generator.in_graph(self._numbers.place):
-            first = generator.state[2]
-            stream.begin_capture()
-            try:
-                made = self._objects["work"]()
-                self._objects["settle"](*made)
-            except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-                self.why_not = str(error).splitlines()[0]
-            self._used = generator.state[2] - first
-            try:
-                graph = stream.end_capture()
-            except RuntimeError as error:  # what failed in between has ended it
-                self.why_not = self.why_not or str(error)
-        if not self.why_not:
+        generator, collects = self._objects["generator"], gc.isenabled()
+        gc.disable()  # it might destroy other graphs meanwhile
+        try:
+            with cupy.cuda.using_allocator(pool.malloc), stream, generator.in_graph(self._numbers.place):
+                first = generator.state[2]
+                made, graph = self._captured(stream)
+                self._used = generator.state[2] - first
+        except Exception as error:  # of CuPy, its libraries or the driver: step by step it has worked
+            self.why_not = (str(error) or type(error).__name__).splitlines()[0]
+        else:
             self.graph, self._pool, self._kept[:] = graph, pool, made
-            self._recorded_for = state.matmul_precision
+        finally:
+            if collects:
+                gc.enable()
+
+    def _captured(self, stream: Any) -> tuple[Any, Any]:
+        """What `work` returns, and the graph."""
+        stream.begin_capture()
+        try:
+            made = self._objects["work"]()
+            self._objects["settle"](*made)
+        except BaseException:
+            with suppress(RuntimeError):  # an error of CUDA has ended it already
+                stream.end_capture()
+            raise
+        return made, stream.end_capture()
 
     # What Planned asks for
 
@@ -179,15 +203,15 @@ class OnCuda(Planned):
         ends = [v for v in self.program.ends() if type(v) is Variable]
         names = sorted({self._name(v) for v in (*self._needed, *ends) if v not in self._arrays})
         made = "".join(f"{name}, " for name in names)
-        before, after = [*self._inputs(), *self._host(), *self._sent(), *self._room()], [*self._ends()]
+        before, after = [*self._inputs(), *self._host(), *self._room()], [*self._ends()]
         held = ["with uninterrupted():", *(f"    {line}" for line in after[:-1]), after[-1]]
         by_step = [f"({made}) = work()" if made else "work()", held[0], f"    settle({made})", *held[1:]]
         by_graph = [*([f"({made}) = kept"] if made else []), held[0], "    plan.graph.launch()", *held[1:]]
         parts = [
             function_text("work()", [*work, f"return ({made})"]),
             function_text(f"settle({made})", [*settle, "return"]),
-            function_text("replay(arguments, done)", [*before, *by_step]),
-            function_text("again(arguments, done)", [*before, *self._drawn(), *by_graph]),
+            function_text("replay(arguments, done)", [*before, *self._sent("generator.state"), *by_step]),
+            function_text("again(arguments, done)", [*before, *self._sent("generator.skip(plan._used)"), *by_graph]),
         ]
         return "\n".join(parts)
 
@@ -217,16 +241,12 @@ class OnCuda(Planned):
                 continue
             yield f"fill({self._name(v)}, {new})" if is_dense(v) else f"{self._name(v)}[...] = {new}"
 
-    def _sent(self) -> Iterator[str]:
+    def _sent(self, place: str) -> Iterator[str]:
+        """Numbers of the host, and where its random numbers stand. Those that come after a graph's are others."""
         numbers = sorted(self._table, key=self._table.__getitem__)
         if numbers or self._draws:
             values = ", ".join(scalar.name for scalar in numbers)
-            yield f"{self._object('set', self._numbers.set)}([{values}], generator.state)"
-
-    def _drawn(self) -> Iterator[str]:
-        """Random numbers that come after the graph's are others."""
-        if self._draws:
-            yield "generator.skip(plan._used)"
+            yield f"{self._object('set', self._numbers.set)}([{values}], {place})"
 
     def _written(self) -> Iterator[str]:
         """What is written into captured arrays and not made there."""
@@ -283,3 +303,10 @@ class OnCuda(Planned):
 
 def _in_order(v: Variable) -> tuple[int, ...]:
     return tuple(numpy.cumprod([v.dtype.itemsize, *v.shape[:0:-1]])[::-1].tolist()) if v.shape else ()
+
+
+def device_in_use() -> Device:
+    """The device on which CuPy works now."""
+    import cupy
+
+    return Device("cuda", cupy.cuda.Device().id)

@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..autograd import Tensor
+from ..backend import Device, device_of
+from ..tree import leaves
 from .entry import guard_of, packing_of, variables_of
 from .planned import Planned
-from .program import Program
+from .program import Argument, Captured, Program
 from .replay import Replay
 from .trace import Trace, check_apart
 
 
-def _kind_of(program: Program) -> type[Replay]:
-    """What runs a program: by the devices of what its calls read. (What makes arrays of nothing has one of its own.)"""
-    modules = {call.xp.__name__ for call in program.calls if any(True for _ in call.reads())}
-    if modules <= {"numpy"}:
+def _kind_of(program: Program, arguments: Sequence[Any]) -> type[Replay]:
+    """What runs a program: by the devices of its inputs, and those that its calls name."""
+    devices = {device_of(_array_of(source, arguments)) for source in program.inputs.values()}
+    devices |= {a for call in program.calls for a in call.attributes.values() if isinstance(a, Device)}
+    if all(device.kind == "cpu" for device in devices):
         return Planned
-    if modules != {"cupy"}:
-        return Replay
-    from .on_cuda import OnCuda
+    from .on_cuda import OnCuda, device_in_use
 
-    return OnCuda
+    return OnCuda if devices == {device_in_use()} else Replay
+
+
+def _array_of(source: Any, arguments: Sequence[Any]) -> Any:
+    if type(source) is Captured:
+        return source.array
+    given = arguments[source.position] if type(source) is Argument else source.tensor._grad
+    return given.data if isinstance(given, Tensor) else given
 
 
 class Plan:
@@ -47,7 +56,7 @@ class Plan:
         after = variables_of(function)  # those that it sets itself are not guarded: they would never be as they were
         variables = {name: old for name, old in before.items() if name in after and after[name][1] is old[1]}
         self.program = trace.program
-        self.replay = (_kind_of(self.program) if fuse else Replay)(self.program)
+        self.replay = (_kind_of(self.program, [*leaves(args)]) if fuse else Replay)(self.program)
         self.guard = guard_of(args, static, modes, trace, variables)
         self._packed = packing_of(kinds)
         self._watched = [(tensor, data) for tensor, data, _ in trace.watched.values()]

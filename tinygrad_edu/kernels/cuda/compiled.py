@@ -50,7 +50,7 @@ class Kernel:
 
 
 @functools.lru_cache(4096)
-def kernel_of(loops: Loops, aligned: bool, device: int = 0) -> Kernel:
+def kernel_of(loops: Loops, aligned: bool, device: int) -> Kernel:
     """The kernels of these loops for a device, which is in use; `aligned`: whether the addresses of all arrays are
     multiples of `VECTOR`."""
     return Kernel(source_of(loops, "loops", width_of(loops) if aligned else 1))

@@ -216,7 +216,7 @@ class _Writer:
         self.add(f"const {index} i = ({index})blockIdx.x * {THREADS} + threadIdx.x;")
         self.add(f"if (i >= {count}) return;")
         self.add(f"const {index} row = i / {pieces};")
-        self.add(f"const long long column = i % {pieces}{f' * {self.width}' if self.width > 1 else ''};")
+        self.add(f"const long long column = (long long)(i % {pieces}){f' * {self.width}' if self.width > 1 else ''};")
         self._row_starts()
         self._once()
         for here in self.passes:
@@ -262,7 +262,8 @@ class _Writer:
         folded = [f"r{i} = {_folded(ops[i], f'r{i}', f'v{ops[i].args[0]}')};" for i in here.reductions]
         step = threads * self.width
         first = "threadIdx.x" if self.width == 1 else f"threadIdx.x * {self.width}"
-        self.add(f"for (int column = {first}; column < {self.loops.columns}; column += {step}) {{")
+        index = "int" if self.loops.columns < 2**31 - step else "long long"
+        self.add(f"for ({index} column = {first}; column < {self.loops.columns}; column += {step}) {{")
         self._columns(here, folded)
         self.add("}")
         for i in here.reductions:
