@@ -46,7 +46,6 @@ class OnCuda(Planned):
         self._ran_for = ""  # the precision of the last call
         self._stream: Any = None  # of the last call
         self._table: dict[Scalar, int] = {}
-        self._programs: list[tuple[Launches, dict[Variable, int]]] = []
         self._kept: list[Any] = []  # what the graph leaves in arrays that Python calls made
         self._used = 0  # blocks of random numbers that it draws
         rest = [call for call in program.calls if call.primitive.kind != "effect"]

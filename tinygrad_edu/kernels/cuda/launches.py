@@ -90,7 +90,6 @@ class Numbers:
     def __init__(self, count: int):
         import cupy
 
-        self._count = count
         self._memory = cupy.empty(count + 3, numpy.float64)
         self.place: int = self._memory.data.ptr
         self.address: int = self.place + 24
