@@ -1,10 +1,13 @@
 """Every kernel of the package compiles for the cards that it is meant for, whichever is here."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from test_kernels_loops import adam, cross_entropy, gelu, layer_norm, many_sums, relu_gradient, softmax, sums
 
 from tinygrad_edu.backend import random
+from tinygrad_edu.kernels.cuda import written
 from tinygrad_edu.kernels.cuda.compiled import OPTIONS
 from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
 from tinygrad_edu.kernels.cuda.text import source_of, width_of
@@ -59,6 +62,21 @@ GROUPS = {
 @pytest.mark.parametrize("name", GROUPS)
 def test_loops(name, wide, card):
     compiles(source_of(GROUPS[name], "loops", width_of(GROUPS[name]) if wide else 1).text, card)
+
+
+REALS = [(("REAL", "float"),), (("REAL", "double"),)]
+WRITTEN = {"normalization": REALS}
+"""The files written by hand, and with what they are compiled."""
+
+
+def test_every_file_is_compiled():
+    assert set(WRITTEN) == {path.stem for path in Path(written.__file__).parent.glob("*.cu")}
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize(("module", "defines"), [(name, defines) for name in WRITTEN for defines in WRITTEN[name]])
+def test_files(module, defines, card):
+    compiles(written.source_of(module, defines), card)
 
 
 @pytest.mark.parametrize("card", CARDS)

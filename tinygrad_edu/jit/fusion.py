@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 
 from ..kernels import blas, registry
+from ..kernels.cuda import recipes
 from ..kernels.gemm import rows_of
 from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
 from .checks import outside
@@ -409,9 +410,10 @@ def product_of(call: Call) -> dict[str, Any] | None:
 def recipe_of(call: Call) -> registry.Recipe | None:
     """How kernels do a call, if there are any for it."""
     path = getattr(call.primitive.forward, "recipe", None) or registry.RECORDED.get(call.primitive.name)
-    if path is None or call.xp is not numpy or not all(a is None or type(a) is Variable for a in call.operands):
+    if path is None or not all(a is None or type(a) is Variable for a in call.operands):
         return None
-    made = registry.recipe(path, call.operands, call.attributes)
+    found = registry.recipe if call.xp is numpy else recipes.recipe
+    made = found(path, call.operands, call.attributes)
     if made is None:
         return None
     forms = [v and (v.shape, v.dtype.name) for v in leaves(call.outputs)]

@@ -20,13 +20,13 @@ from ..autograd import uninterrupted
 from ..backend import Device
 from ..kernels import native
 from ..kernels.cuda import blas
-from ..kernels.cuda.launches import Launches, Numbers
+from ..kernels.cuda.launches import Launches, Numbers, Step, on
 from ..kernels.cuda.memory import array_in, fill, like, memory
 from ..state import state
 from .fusion import Kernel, Unit, is_dense
 from .passes import without_dead_code
 from .planned import Planned
-from .program import Argument, Attribute, Call, Captured, Gradient, Program, Scalar, Variable
+from .program import Argument, Attribute, Call, Captured, Gradient, Program, Scalar, Variable, leaves
 from .replay import Replay, function_text
 
 
@@ -155,13 +155,18 @@ class OnCuda(Planned):
             for v, source in self.program.inputs.items()
         }
 
-    def _steps(
+    def _steps(  # type: ignore[override]
         self, units: list[Unit], slots: dict[Variable, int], scalars: dict[Scalar, int]
-    ) -> Iterator[native.Step]:
+    ) -> Iterator[Step]:
         for unit in units:
             if unit in self.products:
                 (call,) = unit.calls
                 yield self.products[unit].on(*(slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)))
+            elif unit in self.tasks:
+                (call,) = unit.calls
+                arrays = (*call.operands, *leaves(call.outputs), *unit.between)
+                there = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
+                yield from (on(step, there) for step in self.tasks[unit])
             elif unit in self.kernels:
                 kernel = self.kernels[unit]
                 arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))

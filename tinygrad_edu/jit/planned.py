@@ -94,7 +94,7 @@ class Planned(Replay):
         with self._lock:
             return self._run(self._replay, arguments)
 
-    def _with_kernels(self) -> dict[Unit, tuple[native.Task, ...]]:
+    def _with_kernels(self) -> dict[Unit, tuple[Any, ...]]:
         found = {}
         for unit in self.fusion.units:
             recipe = recipe_of(unit.calls[0]) if unit.shape is None else None

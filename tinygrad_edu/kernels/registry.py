@@ -6,7 +6,8 @@
         ...
 
 says that `forward` of `kernels/convolution.py` returns a recipe for such arrays, or None where the definition is as
-good. Recorded steps take the recipe's tasks into their machine code; in eager mode they are a program of their own.
+good; on CUDA it is that of `kernels/cuda/convolution.py`. Recorded steps take the recipe's tasks into their machine
+code; in eager mode they are a program of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -24,7 +26,7 @@ from . import blas, pool
 from .memory import address, scratch
 
 if TYPE_CHECKING:
-    from .native import Program, Task
+    from .native import Program
 
 RECORDED = {"_matmul": "products.matmul", "_reshape": "copies.reshaped", "_sum": "pooling.over_pixels"}
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
@@ -40,14 +42,14 @@ Made: TypeAlias = tuple[tuple[int, ...], str]
 
 
 class Recipe(NamedTuple):
-    """Shapes and dtypes of what is made, and the tasks that make it: their slots are the numbers of the operands, then
-    of the outputs, then of what is needed in between.
+    """Shapes and dtypes of what is made, and the tasks (on CUDA the steps) that make it: their slots are the numbers of
+    the operands, then of the outputs, then of what is needed in between.
 
     An output that nobody needs is None.
     """
 
     outputs: tuple[Made | None, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[Any, ...]
     between: tuple[Made, ...] = ()
 
 
@@ -80,11 +82,14 @@ def compiled(
 
         @functools.wraps(definition)
         def forward(xp: Any, *arrays: Any, **attributes: Any) -> Any:
-            if xp is numpy and has_compiler():
+            made = None
+            if xp is not numpy:
+                from .cuda import recipes
+
+                made = recipes.run(path, arrays, attributes)
+            elif has_compiler():
                 made = run(path, arrays, attributes)
-                if made is not None:
-                    return returned(made)
-            return defined(xp, *arrays, **attributes)
+            return returned(made) if made is not None else defined(xp, *arrays, **attributes)
 
         forward.recipe, forward.returned = path, returned  # type: ignore[attr-defined]
         return forward
@@ -118,7 +123,7 @@ def by_rows(*positions: int) -> Callable[[Callable[..., Any]], Callable[..., Any
     return mark
 
 
-def _fits(rule: Callable[..., Any], position: int, a: Any) -> bool:
+def lies_as_taken(rule: Callable[..., Any], position: int, a: Any) -> bool:
     """Whether the array lies as the rule of a recipe takes it."""
     if a is None or hasattr(rule, "strided") or is_contiguous(a):
         return True
@@ -133,7 +138,7 @@ def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Reci
     there = [a for a in arrays if a is not None]
     if not all(a.dtype.isnative and 0 not in a.shape for a in there):
         return None
-    if not all(_fits(rule, i, a) for i, a in enumerate(arrays)):
+    if not all(lies_as_taken(rule, i, a) for i, a in enumerate(arrays)):
         return None
     made: Recipe | None = rule(*arrays, **attributes)
     if made and any(task.kernel.calls_blas for task in made.tasks) and blas.find() is None:
@@ -179,7 +184,7 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     if not all(a is None or type(a) is numpy.ndarray for a in arrays):
         return None
     rule = _rule(path)
-    arrays = [a if _fits(rule, i, a) else a.copy() for i, a in enumerate(arrays)]  # takes less than what follows
+    arrays = [a if lies_as_taken(rule, i, a) else a.copy() for i, a in enumerate(arrays)]  # takes less than the rest
     forms = tuple(None if a is None else (a.shape, a.dtype, a.strides) for a in arrays)
     entry = _entry(path, forms, tuple(attributes.items()), pool.threads())
     if entry is None:
@@ -197,10 +202,20 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
     return made
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
+    """All that recipes see of an array."""
+
     shape: tuple[int, ...]
     dtype: Any
     strides: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
 class _Entry(NamedTuple):
@@ -223,7 +238,7 @@ class _Entry(NamedTuple):
 def _entry(path: str, forms: Any, attributes: Any, threads: int) -> _Entry | None:
     from . import native
 
-    made = recipe(path, [form and _Form(*form) for form in forms], dict(attributes))
+    made = recipe(path, [form and Form(*form) for form in forms], dict(attributes))
     if made is None or sum(map(native.nanoseconds, made.tasks)) < WORTH_CALLING:
         return None
     there = [*forms, *made.outputs, *made.between]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy
 
@@ -13,8 +15,26 @@ from ..gemm import Gemm
 from ..native import Launch
 from .blas import alignment_of, plan_of
 from .compiled import are_aligned, kernel_of
+from .written import Moved, Written
 
-Step = Launch | Gemm
+Step: TypeAlias = Launch | Gemm | Written | Moved
+
+
+def on(step: Step, slots: Sequence[int | None]) -> Step:
+    """The same for other slots, by those it had."""
+    if isinstance(step, Moved):
+        return Moved(on(step.step, slots), step.offsets)  # type: ignore[arg-type]
+    new = tuple(None if slot is None else slots[slot] for slot in slots_of(step))
+    if isinstance(step, Gemm):
+        return step.on(*new)  # type: ignore[arg-type]
+    return step._replace(arrays=new) if isinstance(step, Written) else replace(step, arrays=new)  # type: ignore[arg-type]
+
+
+def slots_of(step: Step) -> tuple[int | None, ...]:
+    """Of its arrays."""
+    if isinstance(step, Moved):
+        return slots_of(step.step)
+    return (step.a, step.b, step.c) if isinstance(step, Gemm) else step.arrays
 
 
 class Launches:
@@ -25,10 +45,10 @@ class Launches:
         steps: in their order.
         slots: how many there are.
         given: for each array that `run` gets the slots that it goes to, and the bytes from its start.
-        numbers: the table of numbers that the steps' scalars are places in.
+        numbers: the table of numbers that the steps' scalars are places in, if they have any.
     """
 
-    def __init__(self, steps: Sequence[Step], slots: int, given: Given, numbers: Numbers):
+    def __init__(self, steps: Sequence[Step], slots: int, given: Given, numbers: Numbers | None = None):
         self.steps, self.pointers = steps, [0] * slots
         self._given, self._numbers = given, numbers
         self._launches: list[Callable[[], None]] = []
@@ -51,28 +71,29 @@ class Launches:
         import cupy
 
         device = cupy.cuda.Device().id
-        parts = [(step, self._part(step, device)) for step in self.steps]
-        need = [part.workspace if isinstance(step, Gemm) else part.source.partial for step, part in parts]
-        self._memory = cupy.empty(max(1, *need) if need else 1, numpy.uint8)
-        at = self._memory.data.ptr
-        self._launches = [self._bound(step, part, at) for step, part in parts]
-
-    def _part(self, step: Step, device: int) -> Any:
-        """What runs a step: the plan of a product, or a kernel."""
-        if isinstance(step, Gemm):
-            return plan_of(step.on(0, 1, 2), alignment_of(*self._places(step)), device, state.matmul_precision)
-        return kernel_of(step.loops, are_aligned(self._places(step)), device)
+        bound = [self._prepared(step, self._places(step), device) for step in self.steps]
+        self._memory = cupy.empty(max(1, *(need for need, _ in bound)) if bound else 1, numpy.uint8)
+        self._launches = [launch(self._memory.data.ptr) for _, launch in bound]
 
     def _places(self, step: Step) -> list[int]:
-        slots = (step.a, step.b, step.c) if isinstance(step, Gemm) else step.arrays
-        return [self.pointers[slot] for slot in slots]
+        """The addresses of its arrays; 0 for one that is not there."""
+        places = [0 if slot is None else self.pointers[slot] for slot in slots_of(step)]
+        return [at + more for at, more in zip(places, step.offsets, strict=True)] if isinstance(step, Moved) else places
 
-    def _bound(self, step: Step, part: Any, memory: int) -> Callable[[], None]:
+    def _prepared(self, step: Step, places: list[int], device: int) -> tuple[int, Callable[[int], Callable[[], None]]]:
+        """The bytes of memory that a step needs for itself, and what makes of their address its launch."""
+        if isinstance(step, Moved):
+            return self._prepared(step.step, places, device)
+        if isinstance(step, Written):
+            launch = step.bound(places, device)
+            return 0, lambda memory: launch
         if isinstance(step, Gemm):
-            a, b, c = self._places(step)
-            return lambda: part.launch(a, b, c, memory)
-        bound: Callable[[], None] = part.bound(self._places(step), memory, self._numbers.address, step.scalars)
-        return bound
+            plan = plan_of(step.on(0, 1, 2), alignment_of(*places), device, state.matmul_precision)
+            a, b, c = places
+            return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)
+        kernel, numbers = kernel_of(step.loops, are_aligned(places), device), self._numbers
+        address = numbers.address if numbers else 0
+        return kernel.source.partial, lambda memory: kernel.bound(places, memory, address, step.scalars)
 
 
 class Numbers:

@@ -1,0 +1,43 @@
+"""Every recipe on CUDA against the definition that it stands for, on the CPU: random shapes, edges, both dtypes."""
+
+import inspect
+
+import numpy as np
+import pytest
+from test_kernels_registry import FAMILIES, RECIPES, TOLERANCE, cast, primitives
+
+from tinygrad_edu.kernels.cuda import recipes
+from tinygrad_edu.tree import leaves
+
+pytestmark = pytest.mark.gpu
+
+ON_CUDA = sorted(name for name, path in RECIPES.items() if recipes.rule_of(path))
+
+
+def moved(arrays):
+    import cupy
+
+    return [None if a is None else cupy.asarray(a) for a in arrays]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ON_CUDA)
+def test_the_kernels_do_what_the_definition_does(name, dtype):
+    rng, recipes_found = np.random.default_rng(sum(map(ord, name))), 0
+    for _ in range(12):
+        arrays, attributes = FAMILIES[name](rng)[name]
+        arrays = tuple(cast(a, dtype) if a is not None and a.dtype.kind == "f" else a for a in arrays)
+        made = recipes.run(RECIPES[name], moved(arrays), attributes)
+        if made is None:
+            continue
+        recipes_found += 1
+        for found, defined in zip(
+            made, leaves(inspect.unwrap(primitives[name].forward)(np, *arrays, **attributes)), strict=True
+        ):
+            if found is None:  # not needed
+                continue
+            assert (found.shape, found.dtype) == (defined.shape, defined.dtype)
+            scale = np.nanmax(np.abs(np.where(np.isfinite(defined), defined, 0)), initial=1.0)
+            tolerance = TOLERANCE[dtype] * scale
+            np.testing.assert_allclose(found.get(), defined, TOLERANCE[dtype], tolerance, err_msg=str(attributes))
+    assert recipes_found > 5

@@ -1,0 +1,79 @@
+"""Layer normalization, a row after the other, and batch normalization of the last axis, by moments of parts of the
+rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..loops import Builder, Operand, expand
+from ..native import Launch
+from ..registry import Recipe, are_floats
+from .steps import TYPES
+from .text import BLOCKS, LEAST_ROWS, THREADS
+from .written import Written
+
+_COLUMNS, _LINES = 32, 8  # of a block, as in normalization.cu
+
+
+def of_rows(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: float) -> Recipe | None:
+    """Of `_layer_norm`: y, the average, and one over the deviation."""
+    dtype, lead = x.dtype.name, x.ndim - len(axes)
+    shape = tuple(x.shape[lead:])
+    last = tuple(axes) == tuple(range(lead, x.ndim))
+    if not are_floats(x, weight, bias) or not last or not weight.shape == bias.shape == shape:
+        return None
+    rows, columns = math.prod(x.shape[:lead]), math.prod(shape)
+    loops = Builder((rows, columns), dtype)
+    whole, part, row = Operand(dtype, (columns, 1)), Operand(dtype, (0, 1)), Operand(dtype, (1, 0))
+    values = {name: loops.load(operand) for name, operand in (("x", whole), ("weight", part), ("bias", part))}
+    values["average"] = loops.apply("divide", loops.reduce("row_sum", values["x"]), columns)
+    values["centred"] = expand("x - average", values, loops)
+    squares = loops.reduce("row_sum", expand("centred * centred", values, loops))
+    values["inverse"] = expand(
+        "1.0 / sqrt(squares / n + epsilon)", {"squares": squares, "n": columns, "epsilon": epsilon}, loops
+    )
+    y = expand("centred * inverse * weight + bias", values, loops)
+    for value, operand in ((y, whole), (values["average"], row), (values["inverse"], row)):
+        loops.store(value, operand)
+    kept = (*x.shape[:lead], *(1 for _ in axes))
+    return Recipe(((tuple(x.shape), dtype), (kept, dtype), (kept, dtype)), (Launch(loops.finish(), tuple(range(6))),))
+
+
+def of_batch(x: Any, weight: Any, bias: Any, axis: int, epsilon: float) -> Recipe | None:
+    """Of `_batch_norm`: y, mean, variance; the mean again, and one over the deviation, with their axes."""
+    dtype, columns = x.dtype.name, x.shape[-1]
+    if not are_floats(x, weight, bias) or axis != x.ndim - 1:
+        return None
+    rows, tiles = math.prod(x.shape[:-1]), -(-columns // _COLUMNS)
+    share = -(-rows // max(1, min(-(-BLOCKS // tiles), rows // LEAST_ROWS)))
+    parts, kept = -(-rows // share), (*(1 for _ in x.shape[:-1]), columns)
+    y, mean, variance, average, inverse, means, squares = range(3, 10)
+    size, defines = (rows, columns, share), (("REAL", TYPES[dtype]),)
+    found = (means, squares, mean, variance, average, inverse)
+    tasks = (
+        Written("normalization", "moments", (tiles, parts), (_COLUMNS, _LINES), (0, means, squares), size, defines),
+        Written(
+            "normalization",
+            "put_together",
+            (-(-columns // THREADS),),
+            (THREADS,),
+            found,
+            (*size, parts, epsilon),
+            defines,
+        ),
+        Launch(_scaled(dtype, rows, columns), (0, average, inverse, 1, 2, y)),
+    )
+    shapes = [tuple(x.shape), (columns,), (columns,), kept, kept, (parts, columns), (parts, columns)]
+    made = tuple((shape, dtype) for shape in shapes)
+    return Recipe(made[:5], tasks, made[5:])
+
+
+def _scaled(dtype: str, rows: int, columns: int) -> Any:
+    """(x - average) * inverse * weight + bias."""
+    loops = Builder((rows, columns), dtype)
+    operands = {"x": columns, "average": 0, "inverse": 0, "weight": 0, "bias": 0}
+    values = {name: loops.load(Operand(dtype, (step, 1))) for name, step in operands.items()}
+    x = expand("(x - average) * inverse * weight + bias", values, loops)
+    loops.store(x, Operand(dtype, (columns, 1)))
+    return loops.finish()

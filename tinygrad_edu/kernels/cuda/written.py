@@ -1,0 +1,62 @@
+"""Kernels written by hand: each file `NAME.cu` of this folder beside the recipes in `NAME.py` that launch them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+
+from ..gemm import Gemm
+from ..native import Launch
+from .compiled import OPTIONS
+
+
+class Written(NamedTuple):
+    """A launch of a function in a file of this folder.
+
+    Attributes:
+        module, function: the file's name without its ending, and the function's.
+        grid, block: how many blocks of how many threads.
+        arrays: the slots of its first parameters, which are pointers; None gives a null pointer.
+        numbers: its further parameters; integers come as `long long`, floats as `double`.
+        defines: names for the preprocessor and their values; each combination is compiled for itself.
+    """
+
+    module: str
+    function: str
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    arrays: tuple[int | None, ...]
+    numbers: tuple[int | float, ...] = ()
+    defines: tuple[tuple[str, Any], ...] = ()
+
+    def bound(self, places: Sequence[int], device: int) -> Callable[[], None]:
+        """A function that launches it on arrays at these addresses, in the stream in use."""
+        function = _module(self.module, self.defines, device).get_function(self.function)
+        numbers = [numpy.float64(n) if isinstance(n, float) else numpy.int64(n) for n in self.numbers]
+        arguments = (*map(numpy.uint64, places), *numbers)
+        return functools.partial(function, self.grid, self.block, arguments)
+
+
+class Moved(NamedTuple):
+    """A step whose arrays lie so many bytes behind the starts of their slots."""
+
+    step: Written | Launch | Gemm
+    offsets: tuple[int, ...]
+
+
+def source_of(module: str, defines: Sequence[tuple[str, Any]] = ()) -> str:
+    """The text of a file, with these names defined."""
+    lines = [f"#define {name} {value}" for name, value in defines]
+    return "\n".join([*lines, Path(__file__).with_name(f"{module}.cu").read_text(encoding="utf-8")])
+
+
+@functools.lru_cache(1024)
+def _module(module: str, defines: tuple[tuple[str, Any], ...], device: int) -> Any:
+    """The file, compiled for a device, which is in use."""
+    import cupy
+
+    return cupy.RawModule(code=source_of(module, defines), options=OPTIONS)
