@@ -15,6 +15,7 @@ from typing import Any
 from ..autograd import broadcast_to, cast, primitive, sum_to
 from ..backend import Array
 from ..errors import ShapeError, check_integer, check_number, message
+from ..kernels import normalized
 from ..kernels.registry import compiled
 from .elementwise import into, sqrt, square
 from .reductions import _mean, _sum, _var, count
@@ -87,6 +88,7 @@ def _layer_norm_rule(
     ]
 
 
+_layer_norm.deflower("x", normalized.layer_norm)
 _layer_norm.defjoint(_layer_norm_rule)
 
 
@@ -174,6 +176,7 @@ def _rms_norm_rule(
     ]
 
 
+_rms_norm.deflower("x", normalized.rms_norm)
 _rms_norm.defjoint(_rms_norm_rule)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .. import normalized
 from ..loops import Builder, Operand, expand
 from ..native import Launch
 from ..registry import Recipe, are_floats
@@ -26,15 +27,9 @@ def of_rows(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: floa
     rows, columns = math.prod(x.shape[:lead]), math.prod(shape)
     loops = Builder((rows, columns), dtype)
     whole, part, row = Operand(dtype, (columns, 1)), Operand(dtype, (0, 1)), Operand(dtype, (1, 0))
-    values = {name: loops.load(operand) for name, operand in (("x", whole), ("weight", part), ("bias", part))}
-    values["average"] = loops.apply("divide", loops.reduce("row_sum", values["x"]), columns)
-    values["centred"] = expand("x - average", values, loops)
-    squares = loops.reduce("row_sum", expand("centred * centred", values, loops))
-    values["inverse"] = expand(
-        "1.0 / sqrt(squares / n + epsilon)", {"squares": squares, "n": columns, "epsilon": epsilon}, loops
-    )
-    y = expand("centred * inverse * weight + bias", values, loops)
-    for value, operand in ((y, whole), (values["average"], row), (values["inverse"], row)):
+    a, w, b = (loops.load(operand) for operand in (whole, part, part))
+    steps = normalized.layer_norm(loops, a, w, b, axes, epsilon)
+    for value, operand in zip(steps, (whole, row, row), strict=True):
         loops.store(value, operand)
     kept = (*x.shape[:lead], *(1 for _ in axes))
     return Recipe(((tuple(x.shape), dtype), (kept, dtype), (kept, dtype)), (Launch(loops.finish(), tuple(range(6))),))
