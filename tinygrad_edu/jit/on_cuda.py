@@ -20,8 +20,9 @@ from ..autograd import uninterrupted
 from ..backend import Device
 from ..kernels import native
 from ..kernels.cuda import blas
-from ..kernels.cuda.launches import Launches, Numbers, Step, on
+from ..kernels.cuda.launches import Biased, Launches, Numbers, Step, on
 from ..kernels.cuda.memory import array_in, fill, like, memory
+from ..kernels.registry import is_contiguous
 from ..state import state
 from .fusion import Kernel, Unit, is_dense
 from .passes import without_dead_code
@@ -127,10 +128,15 @@ class OnCuda(Planned):
 
     @staticmethod
     def _product(call: Call) -> Any:
-        if call.primitive.name != "_matmul" or not call.outputs.size:
+        """The step for x @ w, or x @ w + bias, on the slots of its operands and the result."""
+        if call.primitive.name not in ("_matmul", "_linear") or not call.outputs.size:
             return None
-        a, b = call.operands
-        return blas.product_of(a, b, call.outputs)
+        a, b, *bias = call.operands
+        product = blas.product_of(a, b, call.outputs)
+        if product is None or not bias:
+            return product
+        fits = bias[0].dtype == call.outputs.dtype and is_contiguous(bias[0])
+        return Biased(product.on(0, 1, 3), 2) if fits else None
 
     def _in_place(self) -> dict[Variable, Captured]:
         """These come last of all, so that everything else is done when the first changes."""
@@ -161,12 +167,13 @@ class OnCuda(Planned):
         for unit in units:
             if unit in self.products:
                 (call,) = unit.calls
-                yield self.products[unit].on(*(slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)))
+                there = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
+                yield on(self.products[unit], there)
             elif unit in self.tasks:
                 (call,) = unit.calls
                 arrays = (*call.operands, *leaves(call.outputs), *unit.between)
-                there = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
-                yield from (on(step, there) for step in self.tasks[unit])
+                places = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
+                yield from (on(step, places) for step in self.tasks[unit])
             elif unit in self.kernels:
                 kernel = self.kernels[unit]
                 arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))

@@ -26,7 +26,7 @@ def optimize(program: Program, join: bool, product: Callable[[Call], Any] = prod
     """All passes, in their order. `join`: whether there is machine code, in which arrays are made in their places in a
     joined one, and read by rows, and convolutions need no zeros around their images. `product` says whether machine
     code does a matrix product."""
-    program = without_repetitions(lowered(program))
+    program = without_repetitions(lowered(program, product))
     program = frugal(without_dead_code(without_borders(program) if join else program))
     return joined(by_rows(program), product) if join else program
 
@@ -77,12 +77,12 @@ def _identity(call: Call) -> Any:
     return key
 
 
-def lowered(program: Program) -> Program:
-    """Replaces calls by simpler ones that fuse or go to BLAS: x @ w + b, reductions over all axes of a matrix, and
-    `split`, whose parts are places in memory that nothing has to run for."""
+def lowered(program: Program, product: Callable[[Call], Any] = product_of) -> Program:
+    """Replaces calls by simpler ones that fuse or go to BLAS: x @ w + b that is no `product` itself, reductions over
+    all axes of a matrix, and `split`, whose parts are places in memory that nothing has to run for."""
     calls: list[Call] = []
     for call in program.calls:
-        calls.extend(_LOWER.get(call.primitive.name, _unchanged)(call))
+        calls.extend((call,) if product(call) is not None else _LOWER.get(call.primitive.name, _unchanged)(call))
     return replace(program, calls=calls)
 
 

@@ -33,6 +33,8 @@ _NUMBER = {"float32": c_float, "float64": ctypes.c_double}
 
 # cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t, cublasLtMatmulPreferenceAttributes_t
 _TRANSPOSE_A, _TRANSPOSE_B = 3, 4
+_EPILOGUE, _BIAS = 7, 8
+_ADD_BIAS = 4  # cublasLtEpilogue_t
 _BATCH, _STRIDE = 5, 6
 _MAX_WORKSPACE, _ALIGNMENTS = 1, (5, 6, 7, 8)
 
@@ -83,13 +85,14 @@ def _handle(device: int) -> c_void_p:
 
 class Plan:
     """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
-    `alignment` bytes, in that precision if they are float32.
+    `alignment` bytes, in that precision if they are float32. To each row the vector at the address `bias` is added,
+    unless that is 0.
 
     Attributes:
         workspace: bytes of memory that it needs besides.
     """
 
-    def __init__(self, product: Gemm, alignment: int, precision: str):
+    def __init__(self, product: Gemm, alignment: int, precision: str, bias: int):
         import cupy
 
         self.product, lt = product, library()
@@ -100,6 +103,9 @@ class Plan:
         _check(lt.cublasLtMatmulDescCreate(byref(self._description), compute, kind))
         for side, transposed in ((_TRANSPOSE_A, product.transpose_b), (_TRANSPOSE_B, product.transpose_a)):
             _set(lt.cublasLtMatmulDescSetAttribute, self._description, side, c_int(transposed))
+        if bias:
+            for attribute, value in ((_EPILOGUE, c_int(_ADD_BIAS)), (_BIAS, c_void_p(bias))):
+                _set(lt.cublasLtMatmulDescSetAttribute, self._description, attribute, value)
         m, n, k = product.m, product.n, product.k
         a = (m, k) if product.transpose_a else (k, m)
         b = (k, n) if product.transpose_b else (n, k)
@@ -161,9 +167,9 @@ def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: in
 
 
 @functools.lru_cache(4096)
-def plan_of(product: Gemm, alignment: int, device: int, precision: str) -> Plan:
+def plan_of(product: Gemm, alignment: int, device: int, precision: str, bias: int = 0) -> Plan:
     """The plan of a product on that device, which is in use; any number of callers may share it."""
-    return Plan(product, alignment, precision)
+    return Plan(product, alignment, precision, bias)
 
 
 def alignment_of(*addresses: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy
 
@@ -17,7 +17,15 @@ from .blas import alignment_of, plan_of
 from .compiled import are_aligned, kernel_of
 from .written import Moved, Written
 
-Step: TypeAlias = Launch | Gemm | Written | Moved
+
+class Biased(NamedTuple):
+    """A product, to whose rows the vector in the slot `bias` is added."""
+
+    product: Gemm
+    bias: int
+
+
+Step: TypeAlias = Launch | Gemm | Biased | Written | Moved
 
 
 def on(step: Step, slots: Sequence[int | None]) -> Step:
@@ -27,6 +35,8 @@ def on(step: Step, slots: Sequence[int | None]) -> Step:
     new = tuple(None if slot is None else slots[slot] for slot in slots_of(step))
     if isinstance(step, Gemm):
         return step.on(*new)  # type: ignore[arg-type]
+    if isinstance(step, Biased):
+        return Biased(step.product.on(*new[:3]), new[3])  # type: ignore[arg-type]
     return step._replace(arrays=new) if isinstance(step, Written) else replace(step, arrays=new)  # type: ignore[arg-type]
 
 
@@ -34,6 +44,8 @@ def slots_of(step: Step) -> tuple[int | None, ...]:
     """Of its arrays."""
     if isinstance(step, Moved):
         return slots_of(step.step)
+    if isinstance(step, Biased):
+        return *slots_of(step.product), step.bias
     return (step.a, step.b, step.c) if isinstance(step, Gemm) else step.arrays
 
 
@@ -87,9 +99,9 @@ class Launches:
         if isinstance(step, Written):
             launch = step.bound(places, device)
             return 0, lambda memory: launch
-        if isinstance(step, Gemm):
-            plan = plan_of(step.on(0, 1, 2), alignment_of(*places), device, state.matmul_precision)
-            a, b, c = places
+        if isinstance(step, Gemm | Biased):
+            product, (a, b, c, *bias) = step if isinstance(step, Gemm) else step.product, places
+            plan = plan_of(product.on(0, 1, 2), alignment_of(a, b, c), device, state.matmul_precision, *bias)
             return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)
         kernel, numbers = kernel_of(step.loops, are_aligned(places), device), self._numbers
         address = numbers.address if numbers else 0
