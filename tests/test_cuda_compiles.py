@@ -10,7 +10,7 @@ from tinygrad_edu.backend import random
 from tinygrad_edu.kernels.cuda import written
 from tinygrad_edu.kernels.cuda.compiled import OPTIONS
 from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
-from tinygrad_edu.kernels.cuda.text import source_of, width_of
+from tinygrad_edu.kernels.cuda.text import source_of, source_of_several, width_of
 from tinygrad_edu.kernels.loops import ARGUMENTS, COMPARISONS, DTYPES, LOGIC, Builder, Operand, Unsupported
 
 pytestmark = pytest.mark.gpu
@@ -62,6 +62,12 @@ GROUPS = {
 @pytest.mark.parametrize("name", GROUPS)
 def test_loops(name, wide, card):
     compiles(source_of(GROUPS[name], "loops", width_of(GROUPS[name]) if wide else 1).text, card)
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("width", [4, 1])
+def test_loops_over_several_arrays(width, card):
+    compiles(source_of_several(GROUPS["adam"], [1024, 8, 256], "loops", width).text, card)
 
 
 REALS = [(("REAL", "float"),), (("REAL", "double"),)]

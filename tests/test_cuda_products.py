@@ -5,6 +5,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu.kernels.cuda import blas
+from tinygrad_edu.kernels.cuda.launches import Biased, Launches
 
 pytestmark = pytest.mark.gpu
 UNITS = {"float32": 2e-6, "float64": 4e-15}
@@ -143,6 +144,22 @@ def test_a_product_is_recorded_in_a_graph():
     graph.launch(stream)
     stream.synchronize()
     check(c, a.get(), b.get())
+
+
+@pytest.mark.parametrize("dtype", UNITS)
+@pytest.mark.parametrize("shapes", [((5, 7), (7, 3)), ((1, 7), (7, 1)), ((64, 32), (32, 48))], ids=str)
+def test_a_bias(shapes, dtype):
+    import cupy
+
+    (m, k), (_, n) = shapes
+    x, w, bias = (numbers(shape, dtype, seed) for seed, shape in enumerate(((m, k), (k, n), (n,))))
+    arrays = [*map(cupy.asarray, (x, w, bias)), cupy.zeros((m, n), dtype)]
+    product = blas.product_of(arrays[0], arrays[1], arrays[3])
+    launches = Launches([Biased(product.on(0, 1, 3), 2)], 4, [])
+    launches.pointers[:] = [a.data.ptr for a in arrays]
+    launches.run()
+    expected = x.astype("float64") @ w.astype("float64") + bias
+    numpy.testing.assert_allclose(arrays[3].get(), expected, UNITS[dtype], UNITS[dtype] * k)
 
 
 def test_tf32():

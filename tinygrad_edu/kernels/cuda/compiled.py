@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy
 
 from ..loops import Loops
-from .text import VECTOR, Source, source_of, width_of
+from .text import VECTOR, Source, source_of, source_of_several, width_of
 
 OPTIONS = ("--std=c++17", "--fmad=false")
 """Products and sums are rounded one by one, as eager mode does it."""
@@ -54,6 +54,12 @@ def kernel_of(loops: Loops, aligned: bool, device: int) -> Kernel:
     """The kernels of these loops for a device, which is in use; `aligned`: whether the addresses of all arrays are
     multiples of `VECTOR`."""
     return Kernel(source_of(loops, "loops", width_of(loops) if aligned else 1))
+
+
+@functools.lru_cache(4096)
+def kernel_of_several(loops: Loops, lengths: tuple[int, ...], width: int, device: int) -> Kernel:
+    """The kernel that does the same to several groups of arrays, as `text.source_of_several` has it."""
+    return Kernel(source_of_several(loops, lengths, "loops", width))
 
 
 def are_aligned(addresses: Sequence[int]) -> bool:

@@ -14,7 +14,8 @@ from ..entry import Given
 from ..gemm import Gemm
 from ..native import Launch
 from .blas import alignment_of, plan_of
-from .compiled import are_aligned, kernel_of
+from .compiled import are_aligned, kernel_of, kernel_of_several
+from .together import Several, together
 from .written import Moved, Written
 
 
@@ -83,7 +84,8 @@ class Launches:
         import cupy
 
         device = cupy.cuda.Device().id
-        bound = [self._prepared(step, self._places(step), device) for step in self.steps]
+        steps = together([(step, self._places(step)) for step in self.steps])
+        bound = [self._prepared(step, places, device) for step, places in steps]
         self._memory = cupy.empty(max(1, *(need for need, _ in bound)) if bound else 1, numpy.uint8)
         self._launches = [launch(self._memory.data.ptr) for _, launch in bound]
 
@@ -92,7 +94,9 @@ class Launches:
         places = [0 if slot is None else self.pointers[slot] for slot in slots_of(step)]
         return [at + more for at, more in zip(places, step.offsets, strict=True)] if isinstance(step, Moved) else places
 
-    def _prepared(self, step: Step, places: list[int], device: int) -> tuple[int, Callable[[int], Callable[[], None]]]:
+    def _prepared(
+        self, step: Step | Several, places: list[int], device: int
+    ) -> tuple[int, Callable[[int], Callable[[], None]]]:
         """The bytes of memory that a step needs for itself, and what makes of their address its launch."""
         if isinstance(step, Moved):
             return self._prepared(step.step, places, device)
@@ -103,7 +107,11 @@ class Launches:
             product, (a, b, c, *bias) = step if isinstance(step, Gemm) else step.product, places
             plan = plan_of(product.on(0, 1, 2), alignment_of(a, b, c), device, state.matmul_precision, *bias)
             return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)
-        kernel, numbers = kernel_of(step.loops, are_aligned(places), device), self._numbers
+        if isinstance(step, Several):
+            kernel = kernel_of_several(step.loops, step.lengths, step.width, device)
+        else:
+            kernel = kernel_of(step.loops, are_aligned(places), device)
+        numbers = self._numbers
         address = numbers.address if numbers else 0
         return kernel.source.partial, lambda memory: kernel.bound(places, memory, address, step.scalars)
 

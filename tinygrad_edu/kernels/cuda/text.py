@@ -8,7 +8,8 @@ in an order that depends on shapes alone, so the same program gives the same bit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..loops import REDUCTIONS, ROW_REDUCTIONS, Loops, Op, check, levels
@@ -86,9 +87,24 @@ def source_of(loops: Loops, name: str, width: int) -> Source:
     return _Writer(loops, name, width).source()
 
 
+def source_of_several(loops: Loops, lengths: Sequence[int], name: str, width: int) -> Source:
+    """The source of one kernel for several groups of arrays, one group's after the other's in the parameters: for each
+    the same flat loops, but of that length."""
+    check(loops)
+    return _Writer(loops, name, width, lengths).source()
+
+
+def is_flat(loops: Loops) -> bool:
+    """Whether loops run over neighbours only, so that several of them can be one kernel."""
+    steps = {operand.strides[-1] for operand in (*loops.inputs, *loops.outputs)}
+    return (
+        len(loops.shape) == 1 and steps <= {0, 1} and loops.columns < 2**31 and not loops.has(REDUCTIONS | {"take": 1})
+    )
+
+
 class _Writer:
-    def __init__(self, loops: Loops, name: str, width: int):
-        self.loops, self.name, self.width = loops, name, width
+    def __init__(self, loops: Loops, name: str, width: int, lengths: Sequence[int] = ()):
+        self.loops, self.name, self.width, self.lengths = loops, name, width, lengths
         self.kinds = levels(loops)
         self.phases = phases_of(loops)
         self.passes = passes_of(loops, self.kinds, self.phases, 0)
@@ -106,14 +122,17 @@ class _Writer:
         self.lines.append("    " + line)
 
     def _function(self, name: str, threads: int, lines: Sequence[str]) -> str:
-        parameters = []
-        for i, operand in enumerate(self.operands):
-            const = "const " if i < len(self.loops.inputs) else ""
-            parameters.append(f"{const}{TYPES[operand.dtype]}* array{i}")
+        groups = [f"_{k}" for k in range(len(self.lengths))] or [""]
+        parameters = [f"{pointer}{group}" for group in groups for pointer in self._pointers()]
         parameters += ["double* partial", "const double* scalars"]
         parameters += [f"int slot{i}" for i in range(self.loops.scalars)]
         head = f'extern "C" __global__ __launch_bounds__({threads}) void {name}({", ".join(parameters)}) {{'
         return "\n".join([head, *lines, "}", ""])
+
+    def _pointers(self) -> Iterator[str]:
+        for i, operand in enumerate(self.operands):
+            const = "const " if i < len(self.loops.inputs) else ""
+            yield f"{const}{TYPES[operand.dtype]}* array{i}"
 
     # Where things are
 
@@ -210,6 +229,8 @@ class _Writer:
 
     def _by_elements(self, text: str) -> Source:
         """A thread for each `width` neighbours."""
+        if self.lengths:
+            return self._by_groups(text)
         pieces = self.loops.columns // self.width
         count = self.loops.rows * pieces
         index = self._index(count)
@@ -223,6 +244,37 @@ class _Writer:
             self._columns(here)
         text += self._function(self.name, THREADS, self.lines)
         return Source(text, (Launched(self.name, (-(-count // THREADS),), (THREADS,)),), 0)
+
+    def _by_groups(self, text: str) -> Source:
+        """A thread for each `width` neighbours of one group of arrays."""
+        counts = [-(-length // self.width) for length in self.lengths]
+        ends = [*itertools.accumulate(-(-count // THREADS) for count in counts)]
+        for pointer in self._pointers():
+            self.add(f"{pointer};")
+        self.add("unsigned block = blockIdx.x, count;")
+        self._choose(0, counts, [0, *ends])
+        self.add(f"const unsigned i = block * {THREADS} + threadIdx.x;")
+        self.add("if (i >= count) return;")
+        self.add(f"const long long column = (long long)i * {self.width};")
+        self._row_starts()
+        self._once()
+        for here in self.passes:
+            self._columns(here)
+        text += self._function(self.name, THREADS, self.lines)
+        return Source(text, (Launched(self.name, (ends[-1],), (THREADS,)),), 0)
+
+    def _choose(self, first: int, counts: Sequence[int], starts: Sequence[int]) -> None:
+        """Finds the group of a block, by halves: its arrays, how much there is to do, and the block's number in it."""
+        half = len(counts) // 2
+        if half:
+            self.add(f"if (block < {starts[half]}) {{")
+            self._choose(first, counts[:half], starts[: half + 1])
+            self.add("} else {")
+            self._choose(first + half, counts[half:], starts[half:])
+            self.add("}")
+            return
+        chosen = [f"array{i} = array{i}_{first};" for i in range(len(self.operands))]
+        self.add(" ".join([*chosen, f"count = {counts[0]}; block -= {starts[0]};"]))
 
     def _by_rows(self, text: str) -> Source:
         """A warp for each row, or a block if it is long."""
