@@ -17,6 +17,7 @@ from . import THREAD_VARIABLES
 from .peers import ENTRIES, OURS, PEERS, REFERENCE
 
 ROWS = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "rows")]))
+PRECISIONS = ("float32", "tf32", "bfloat16")
 GROUPS = ("all", "training", "core")
 SCALING = "scaling"
 """The core row that has a picture."""
@@ -30,6 +31,12 @@ def cores() -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Times tinygrad_edu beside its peers.")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=PRECISIONS,
+        help="of matrix products on CUDA, in the training rows (default: %(default)s); bfloat16 is mixed precision",
+    )
     names = ", ".join((*GROUPS, *ROWS))
     parser.add_argument("--rows", default="all", help=f"names with commas between, of: {names}")
     parser.add_argument(
@@ -46,6 +53,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options.peers = options.peers.split(",") if options.peers else [REFERENCE] if options.quick else list(PEERS)
     options.threads = options.threads or (1 if options.quick else cores())
     options.rows = options.rows.split(",")
+    if options.device == "cpu" and options.precision != "float32":
+        parser.error("--precision is for --device cuda: on the CPU all products are in float32")
     if options.chart and importlib.util.find_spec("matplotlib") is None:
         parser.error("--chart needs matplotlib: pip install 'tinygrad-edu[viz]'")
     for option, names, known in (("--rows", options.rows, (*GROUPS, *ROWS)), ("--peers", options.peers, PEERS)):
@@ -64,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .network import network_of
 
     settings = harness.Settings(options.device, options.quick, options.threads)
-    facts = harness.machine(settings)
+    facts = harness.machine(settings) | ({"products": options.precision} if options.device == "cuda" else {})
     print("\n".join(f"{name}: {value}" for name, value in facts.items()), flush=True)
     modules = {name: importlib.import_module(f"{__package__}.rows.{name}") for name in ROWS}
     with_network = {name: module for name, module in modules.items() if hasattr(module, "NETWORK")}
@@ -102,7 +111,7 @@ def training_rows(found: dict[str, Any], networks: dict[str, Any], options: argp
     from . import figures, report, sizes, training
     from .session import Session
 
-    session = Session(options.threads, options.limit, options.quick, options.device)
+    session = Session(options.threads, options.limit, options.quick, options.device, options.precision)
     records: list[training.Record] = []
     for row, network in networks.items():
         records.append(training.run(row, network, [*OURS, *options.peers], session))

@@ -25,7 +25,14 @@ part() {
 workers=()
 python3 -c 'import xdist' 2>/dev/null && workers=(-n 4)
 part 30 doctor python3 -m tinygrad_edu.cli doctor
-part 230 tests python3 -m pytest -q -m gpu "${workers[@]}" tests
-part 250 benchmarks python3 -m benchmarks --device cuda --rows wide,gpt,lstm,mnist,overhead,resnet --limit 60 \
-    --peers torch,torch-compile,jax --json "$name.json"
+part 200 tests python3 -m pytest -q -m gpu "${workers[@]}" tests
+
+# benchmarks SECONDS PRECISION ROWS: rows that are done when the time is over are in the file.
+benchmarks() {
+    part "$1" "$2" python3 -m benchmarks --device cuda --precision "$2" --rows "$3" --limit 45 \
+        --peers torch,torch-compile,jax --json "$name-$2.json"
+}
+benchmarks 130 float32 wide,gpt,lstm,mnist,overhead,resnet
+benchmarks 75 tf32 wide,gpt
+benchmarks 75 bfloat16 wide,gpt
 exit "$status"

@@ -8,7 +8,7 @@ from typing import Any
 from . import figures
 from .harness import Table
 from .peers import OURS, PEERS, SGEMM
-from .training import STEPS, TOLERANCE, Record
+from .training import STEPS, Record
 
 Cell = Callable[[Record, str], Any]
 
@@ -65,6 +65,12 @@ def tables(records: Sequence[Record], best: float, frameworks: Sequence[Record])
             first_call,
         ),
     ]
+    if any("sent" in facts for record in records for facts in record["frameworks"].values()):
+        note = "Microseconds for the host to send a step to the device, which it does not wait for."
+        found.append(by_row("host", note, present, host))
+        found.append(
+            by_row("launches", "What the device runs for a step: kernels, copies and so on.", present, launches)
+        )
     columns = ["framework", "version", "import ms", "installed MiB", "threads", "cores busy"]
     note = (
         "Import: the median over all processes of the run. Installed: with all that it depends on. Threads: as many as "
@@ -86,7 +92,8 @@ def rows_table(records: Sequence[Record], best: float) -> Table:
         few = min(kept for kept, _ in rounds.values()) < record["rounds wanted"]
         counts = ", ".join(f"{kept} of {tried}" for kept, tried in rounds.values())
         lines.append([record["row"], record["network"], counts + (" (too few)" if few else "")])
-    note = f"A framework counts where its first {STEPS} losses, and its outputs, are PyTorch's to {TOLERANCE:g}. "
+    close = records[0]["tolerance"]
+    note = f"A framework counts where its first {STEPS} losses, and its outputs, are PyTorch's to {close:g}. "
     if limit := records[0]["too slow"]:
         note += (
             "Rounds (of each phase) count where the calibration before them took at most "
@@ -174,6 +181,16 @@ def mebibytes(fact: str) -> Cell:
         return None if value is None else value / MIB
 
     return cell
+
+
+def host(record: Record, name: str) -> float | None:
+    seconds = record["frameworks"].get(name, {}).get("sent", {}).get("seconds")
+    return None if seconds is None else seconds * 1e6
+
+
+def launches(record: Record, name: str) -> int | None:
+    count: int | None = record["frameworks"].get(name, {}).get("sent", {}).get("launches")
+    return count
 
 
 def first_call(record: Record, name: str) -> str | None:

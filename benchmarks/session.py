@@ -103,10 +103,11 @@ class Session:
         limit: seconds that a worker has for an answer.
         quick: small networks and matrices.
         device: of the networks.
+        precision: of matrix products on CUDA.
     """
 
-    def __init__(self, threads: int, limit: float, quick: bool, device: str = "cpu"):
-        self.threads, self.limit, self.quick, self.device = threads, limit, quick, device
+    def __init__(self, threads: int, limit: float, quick: bool, device: str = "cpu", precision: str = "float32"):
+        self.threads, self.limit, self.quick, self.device, self.precision = threads, limit, quick, device, precision
         self.turn, self.pause = (0.005, 0.0) if quick else (0.06, REST)
         size = 128 if quick else 1024
         random = np.random.default_rng(0)
@@ -132,7 +133,8 @@ class Session:
 
     def worker(self, name: str, row: str, caches: str) -> Worker:
         """Starts the framework of that name, its disk caches in the folder `caches`."""
-        command = [sys.executable, "-m", f"{__package__}.worker", name, row, str(self.threads), self.device]
+        what = [name, row, str(self.threads), self.device, self.precision]
+        command = [sys.executable, "-m", f"{__package__}.worker", *what]
         environment = {**os.environ, **thread_settings(self.threads), **cache_settings(caches)}
         environment |= {"JAX_PLATFORMS": "cpu"} if self.device == "cpu" else {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         environment |= ENTRIES[name].environment

@@ -17,8 +17,9 @@ from .session import Failure, Session, Worker
 
 Record = dict[str, Any]
 
-STEPS, TOLERANCE = 20, 1e-3
-"""A framework counts only if so many of its first losses, and its outputs, are PyTorch's, but for this share."""
+STEPS, TOLERANCE = 20, {"float32": 1e-3, "tf32": 1e-2, "bfloat16": 5e-2}
+"""A framework counts only if so many of its first losses, and its outputs, are PyTorch's, but for this share, which
+depends on how exactly both multiply."""
 KEPT, SPARE, QUICK_KEPT, AT_MOST, TOO_SLOW = 15, 3, 2, 60, 1.3
 """Rounds wanted; more of them, for a later row may find a shorter calibration, by which fewer count; in a quick run;
 rounds tried; how many times the best of the session a calibration may take."""
@@ -38,6 +39,7 @@ def run(row: str, network: Network, names: Sequence[str], session: Session) -> R
         "wrong": [],
         "rounds": {phase: [] for phase in network.phases},
         "rounds wanted": QUICK_KEPT if session.quick else KEPT,
+        "tolerance": TOLERANCE[session.precision],
         "too slow": None if session.quick else TOO_SLOW,
     }
     workers: dict[str, Worker] = {}
@@ -58,7 +60,7 @@ def run(row: str, network: Network, names: Sequence[str], session: Session) -> R
                     workers[name], record["frameworks"][name] = prepare(name, row, session, str(Path(caches, name)))
                 except Failure as failure:
                     drop(name, failure)
-            for name, fault in disagreements(record).items():
+            for name, fault in disagreements(record, TOLERANCE[session.precision]).items():
                 drop(name, fault)
             if REFERENCE in workers and REFERENCE not in names:
                 workers.pop(REFERENCE).close()
@@ -106,20 +108,22 @@ def prepare(name: str, row: str, session: Session, caches: str) -> tuple[Worker,
     if facts["threads"] not in (None, session.threads):
         worker.close()
         raise Failure(f"uses {facts['threads']} threads, not {session.threads}")
+    if trains and session.device != "cpu" and "step" in facts["phases"]:
+        facts["sent"] = worker.ask("sent")
     for phase in facts["phases"]:
         facts["iterations"][phase] = worker.ask("tune", phase=phase, seconds=session.turn)["times"]
     return worker, facts
 
 
 def another(worker: Worker, name: str, row: str, session: Session, caches: str) -> Worker:
-    """A fresh process in its place, but in a quick run the same."""
-    if session.quick:
+    """A fresh process in its place; in a quick run, and on CUDA, where it takes many seconds to start, the same."""
+    if session.quick or session.device != "cpu":
         return worker
     worker.close()
     return session.worker(name, row, caches)
 
 
-def disagreements(record: Record) -> dict[str, Failure]:
+def disagreements(record: Record, tolerance: float) -> dict[str, Failure]:
     """The frameworks whose first losses, or whose outputs, are not PyTorch's."""
     found = {}
     facts = {name: facts for name, facts in record["frameworks"].items() if name != SGEMM}
@@ -127,17 +131,17 @@ def disagreements(record: Record) -> dict[str, Failure]:
         if REFERENCE not in facts:
             why = f"no losses of PyTorch to agree with: {record['skipped'][REFERENCE]}"
             found[name] = Failure(why, absent=True)
-        elif fault := fault_of(facts[name], facts[REFERENCE]):
+        elif fault := fault_of(facts[name], facts[REFERENCE], tolerance):
             found[name] = Failure(f"wrong: {fault}")
     return found
 
 
-def fault_of(facts: Record, expected: Record) -> str | None:
+def fault_of(facts: Record, expected: Record, tolerance: float) -> str | None:
     """The first loss, if it has any, or output that is wrong; outputs are compared beside the largest of them."""
     scale = max(map(abs, expected["outputs"]))
     for what in ("losses", "outputs") if "losses" in facts else ("outputs",):
         for i, (value, right) in enumerate(zip(facts[what], expected[what], strict=True)):
-            if not abs(value - right) <= TOLERANCE * (abs(right) if what == "losses" else scale):  # NaN must not pass
+            if not abs(value - right) <= tolerance * (abs(right) if what == "losses" else scale):  # NaN must not pass
                 where = f"the loss of step {i}" if what == "losses" else "an output"
                 return f"{where} is {value:.6g}, PyTorch's {right:.6g}"
     return None

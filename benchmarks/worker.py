@@ -1,5 +1,5 @@
-"""One framework in a process of its own: `python -m benchmarks.worker NAME ROW THREADS DEVICE`. It answers requests, a
-JSON object a line, on its standard input and output; `session.Worker` is the other end.
+"""One framework in a process of its own: `python -m benchmarks.worker NAME ROW THREADS DEVICE PRECISION`. It answers
+requests, a JSON object a line, on its standard input and output; `session.Worker` is the other end.
 
 The first thing it does is import the framework, so that the time of the import is that of a fresh interpreter.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from .network import network_of
 from .peers import ENTRIES, Absent, Entry
 
 WARM_UP = 3
+SENT = 9
 OUTPUTS = 100
 ABSENT = (Absent, ModuleNotFoundError)
 
@@ -25,12 +27,12 @@ ABSENT = (Absent, ModuleNotFoundError)
 class Answers:
     """What a worker can be asked: a method per request."""
 
-    def __init__(self, entry: Entry, row: str, quick: bool, device: str):
+    def __init__(self, entry: Entry, row: str, quick: bool, device: str, precision: str):
         start = time.perf_counter()
         module = importlib.import_module(entry.module)
         self.hello = {"import": time.perf_counter() - start, "version": getattr(module, "__version__", "")}
         self.kind = getattr(importlib.import_module(f"{__package__}.peers.{entry.file}"), entry.kind)
-        self.kind.use(device)
+        self.kind.use(device, precision)
         network = network_of(importlib.import_module(f"{__package__}.rows.{row}"), device)
         self.network = network.quick() if quick else network
         self.data = self.network.rows()
@@ -84,6 +86,16 @@ class Answers:
         self._repeat(phase, times)
         return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - busy}
 
+    def sent(self) -> dict[str, Any]:
+        """The seconds that the host needs to send a step to the device, the median of some, and what that is sent."""
+        times = []
+        for _ in range(SENT):
+            start = time.perf_counter()
+            loss = self.peer.step()
+            times.append(time.perf_counter() - start)
+            self.peer.wait(loss)
+        return {"seconds": statistics.median(times), "launches": self.peer.launches()}
+
     def _repeat(self, phase: str, times: int) -> None:
         if times == 0:
             return
@@ -119,7 +131,7 @@ def main() -> None:
         answers_to.write(json.dumps(content) + "\n")
         answers_to.flush()
 
-    name, row, threads, device, *flags = sys.argv[1:]
+    name, row, threads, device, precision, *flags = sys.argv[1:]
     if hasattr(os, "sched_setaffinity"):  # holds back also a framework that no setting does
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     found: Answers | None = None
@@ -127,7 +139,7 @@ def main() -> None:
         request = json.loads(line)
         try:
             if found is None:
-                found = Answers(ENTRIES[name], row, "--quick" in flags, device)
+                found = Answers(ENTRIES[name], row, "--quick" in flags, device, precision)
             what = request.pop("do")
             answer(found.hello if what == "hello" else getattr(found, what)(**request))
         except Exception as error:  # a framework may fail in any way; the session names it and goes on

@@ -28,7 +28,7 @@ def benchmarks(monkeypatch):
 class FakeSession:
     """Workers without processes, and a calibration that takes as long as the test says."""
 
-    threads, limit, quick, turn, best = 2, 1.0, False, 0.0, 1.0
+    threads, limit, quick, turn, best, device, precision = 2, 1.0, False, 0.0, 1.0, "cpu", "float32"
 
     def __init__(self, faults=None, calibrations=()):
         self.faults = faults or {}
@@ -230,6 +230,7 @@ def record_of(benchmarks, seconds):
             for phase in network.phases
         },
         "rounds wanted": 15,
+        "tolerance": 1e-3,
         "too slow": 1.3,
     }
     return found
@@ -336,7 +337,7 @@ def test_what_a_worker_is_started_with(benchmarks, monkeypatch):
     monkeypatch.setattr(session, "Worker", lambda *arguments: arguments)
     found = session.Session(threads=1, limit=5.0, quick=True)
     command, environment, limit = found.worker("jit-numpy", "xor", "caches")
-    assert command[1:] == ["-m", "benchmarks.worker", "jit-numpy", "xor", "1", "cpu", "--quick"]
+    assert command[1:] == ["-m", "benchmarks.worker", "jit-numpy", "xor", "1", "cpu", "float32", "--quick"]
     assert limit == 5.0
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM_CPU_THREADS", "NPROC"):
         assert environment[variable] == "1"
@@ -346,9 +347,14 @@ def test_what_a_worker_is_started_with(benchmarks, monkeypatch):
     assert "TINYGRAD_EDU_FAST" not in found.worker("jit", "xor", "caches")[1]
 
 
+def answers_of(benchmarks, name, row):
+    entry = benchmarks("peers").ENTRIES[name]
+    return benchmarks("worker").Answers(entry, row, quick=True, device="cpu", precision="float32")
+
+
 @pytest.mark.parametrize("row", ["xor", "perceptron"])
 def test_a_worker_measures_our_framework(benchmarks, row):
-    answers = benchmarks("worker").Answers(benchmarks("peers").ENTRIES["eager"], row, quick=True, device="cpu")
+    answers = answers_of(benchmarks, "eager", row)
     assert answers.hello["phases"] == list(answers.network.phases)
     first = answers.first()
     assert 0.1 < first["loss"] < 2.0
@@ -364,14 +370,14 @@ def test_a_worker_measures_our_framework(benchmarks, row):
 
 def test_phases_that_a_framework_does_not_have(benchmarks, monkeypatch):
     monkeypatch.setattr(benchmarks("peers.ours").Eager, "phases", ("forward", "step", "fit"))
-    answers = benchmarks("worker").Answers(benchmarks("peers").ENTRIES["eager"], "xor", quick=True, device="cpu")
+    answers = answers_of(benchmarks, "eager", "xor")
     assert answers.hello["phases"] == ["forward", "step"]
 
 
 def test_a_module_that_is_missing_makes_a_framework_absent(benchmarks):
     worker = benchmarks("worker")
     with pytest.raises(ModuleNotFoundError) as caught:
-        worker.Answers(benchmarks("peers").Entry("ours", "Eager", "no_such_module"), "xor", quick=True, device="cpu")
+        worker.Answers(benchmarks("peers").Entry("ours", "Eager", "no_such_module"), "xor", True, "cpu", "float32")
     assert isinstance(caught.value, worker.ABSENT)
     assert worker.reason(caught.value) == "No module named 'no_such_module'"
     assert worker.reason(ValueError("a\nb")) == "ValueError: a"
@@ -549,11 +555,39 @@ def test_our_framework_on_cuda_has_the_losses_of_the_cpu(benchmarks, row):
     assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("tf32", 1e-2), ("bfloat16", 5e-2)])
+def test_how_close_losses_must_be_depends_on_the_precision(benchmarks, precision, tolerance):
+    for value, agrees in ((0.5 * (1 + 0.9 * tolerance), True), (0.5 * (1 + 1.1 * tolerance), False)):
+        session = FakeSession({("jax", "losses"): losses(7, value)})
+        session.precision = precision
+        assert ("jax" in run(benchmarks, session)["frameworks"]) == agrees
+
+
+def test_on_cuda_it_is_told_what_is_sent(benchmarks):
+    def sent(arguments):
+        return {"seconds": 2e-6, "launches": 7}
+
+    session = FakeSession({(name, "sent"): sent for name in ("eager", "torch", "jax")})
+    assert "sent" not in run(benchmarks, session)["frameworks"]["jax"]
+    session.device = "cuda"
+    record = run(benchmarks, session)
+    report = benchmarks("report")
+    assert (report.host(record, "jax"), report.launches(record, "jax")) == (2.0, 7)
+    assert report.host(record, "keras") is None
+
+
+def test_the_precision_is_one_of_cuda(benchmarks, capsys):
+    with pytest.raises(SystemExit):
+        benchmarks("__main__").parse(["--precision", "tf32"])
+    assert "--precision is for --device cuda" in capsys.readouterr().err
+    assert benchmarks("__main__").parse(["--device", "cuda", "--precision", "tf32"]).precision == "tf32"
+
+
 def test_who_is_measured_on_cuda(benchmarks, monkeypatch):
     absent = benchmarks("peers").Absent
     with pytest.raises(absent, match="on the CPU only"):
-        benchmarks("peers.base").Peer.use("cuda")
-    benchmarks("peers.base").Peer.use("cpu")
+        benchmarks("peers.base").Peer.use("cuda", "float32")
+    benchmarks("peers.base").Peer.use("cpu", "float32")
     ours = benchmarks("peers.ours")
     with pytest.raises(absent, match="is jit there"):
-        ours.JitNumPy.use("cuda")
+        ours.JitNumPy.use("cuda", "float32")

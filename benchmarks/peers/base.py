@@ -19,8 +19,9 @@ class Peer:
     device: ClassVar[str] = "cpu"
 
     @classmethod
-    def use(cls, device: str) -> None:
-        """Sets the device of all that are made from now on. Raises Absent if the framework has none of that name."""
+    def use(cls, device: str, precision: str) -> None:
+        """Sets the device of all that are made from now on, and how exactly matrices are multiplied there: "float32",
+        "tf32", or "bfloat16", which stands for the framework's mixed precision. Raises Absent if it has no such."""
         if device != "cpu":
             raise Absent("is measured on the CPU only")
 
@@ -83,6 +84,10 @@ class Peer:
         except ImportError:
             return None
         return max((pool["num_threads"] for pool in threadpool_info()), default=None)
+
+    def launches(self) -> int | None:
+        """Kernels, copies and the like that the device runs for a step; None if the framework does not tell."""
+        return None
 
     @classmethod
     def peak_bytes(cls, network: Network) -> int | None:

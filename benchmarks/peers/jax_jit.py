@@ -25,10 +25,12 @@ def loss_of(kind: str, output: Any, y: Any) -> Any:
 
 class Jax(Peer):
     @classmethod
-    def use(cls, device: str) -> None:
+    def use(cls, device: str, precision: str) -> None:
         found = jax.default_backend()
         if (found == "cpu") != (device == "cpu"):
             raise Absent(f"JAX runs on {found} here")
+        name = {"tf32": "tensorfloat32"}.get(precision, precision)
+        jax.config.update("jax_default_matmul_precision", name)
 
     def __init__(self, network: Network):
         super().__init__(network)

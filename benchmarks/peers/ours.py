@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import sys
 import tracemalloc
@@ -39,12 +40,16 @@ class Eager(Peer):
     jit: Any = False
 
     @classmethod
-    def use(cls, device: str) -> None:
+    def use(cls, device: str, precision: str) -> None:
         try:
             tg.use_device(device)
         except tg.DeviceError as error:
             raise Absent(str(error)) from None
         cls.device = device
+        if precision == "bfloat16":
+            tg.mixed_precision(precision)
+        else:
+            tg.set_matmul_precision(precision)
 
     def wait(self, result: Any) -> None:
         tg.synchronize(self.device)
@@ -133,12 +138,25 @@ class Recorded(Eager):
         super().__init__(network)
         self.functions = {name: tg.jit(function) for name, function in self.functions.items()}
 
+    def launches(self) -> int | None:
+        graphs = [recording.replay.graph for recording in self.functions["step"].plans]
+        return sum(map(nodes_of, graphs)) if graphs and all(graphs) else None
+
+
+def nodes_of(graph: Any) -> int:
+    """How many a CUDA graph has, by the driver."""
+    count = ctypes.c_size_t()
+    status = ctypes.CDLL("libcuda.so.1").cuGraphGetNodes(ctypes.c_void_p(graph.graph), None, ctypes.byref(count))
+    if status:
+        raise RuntimeError(f"cuGraphGetNodes ended with status {status}")
+    return count.value
+
 
 class JitNumPy(Recorded):
     """Without llvmlite: the environment of its worker tells the package to do as if it were absent."""
 
     @classmethod
-    def use(cls, device: str) -> None:
+    def use(cls, device: str, precision: str) -> None:
         if device != "cpu":
             raise Absent("is jit there")
 

@@ -25,12 +25,15 @@ class Torch(Peer):
     """Adam in its fused form, which is the fastest of the three that PyTorch has for the CPU."""
 
     fused: bool | None = True
+    mixed = False
 
     @classmethod
-    def use(cls, device: str) -> None:
+    def use(cls, device: str, precision: str) -> None:
         if device != "cpu" and not torch.cuda.is_available():
             raise Absent("PyTorch sees no CUDA device")
-        cls.device = device
+        cls.device, cls.mixed = device, precision == "bfloat16"
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
     def wait(self, result: Any) -> None:
         if self.device != "cpu":
@@ -51,8 +54,9 @@ class Torch(Peer):
 
     def compute(self, x: Any, y: Any) -> tuple[Any, Any]:
         """The loss and the output."""
-        output = self.model(x)
-        return LOSSES[self.network.loss](output, y), output
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.mixed):
+            output = self.model(x)
+            return LOSSES[self.network.loss](output, y), output
 
     def forward(self) -> Any:
         self.mode(training=True)
@@ -89,9 +93,9 @@ class Torch(Peer):
 
     def outputs(self, x: Any) -> Any:
         self.mode(training=False)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.mixed):
             found = self.infer(self.placed(tensor(x)))
-        return (found.movedim(1, -1) if found.ndim == 4 else found).cpu().numpy()
+        return (found.movedim(1, -1) if found.ndim == 4 else found).cpu().float().numpy()
 
     def mode(self, training: bool) -> None:
         if self.model.training != training:
@@ -99,6 +103,16 @@ class Torch(Peer):
 
     def threads(self) -> int:
         return torch.get_num_threads()
+
+    def launches(self) -> int | None:
+        """By the profiler."""
+        if self.device == "cpu":
+            return None
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+            self.wait(self.step())
+        return sum(
+            event.device_type() == torch.autograd.DeviceType.CUDA for event in profile.profiler.kineto_results.events()
+        )
 
     @classmethod
     def peak_bytes(cls, network: Network) -> int:
