@@ -71,7 +71,7 @@ def test_loops_over_several_arrays(width, card):
 
 
 REALS = [(("REAL", "float"),), (("REAL", "double"),)]
-WRITTEN = {"normalization": REALS}
+WRITTEN = {"normalization": REALS, "recurrent": REALS}
 """The files written by hand, and with what they are compiled."""
 
 
