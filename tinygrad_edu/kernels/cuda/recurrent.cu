@@ -228,7 +228,7 @@ extern "C" __global__ void gru_backward(const REAL* g, const REAL* last, const b
     d[to + units] = by_r;
     d_state[to] = by_z;
     d_state[to + units] = by_r;
-    d_state[to + 2 * units] = by_candidate * r;
+    d_state[to + 2 * units] = keep ? by_candidate * r : 0;
 }
 
 // Without reset_after: the cotangent of r, and of h by r * h, for that of r * h, the product; and r * h once more, as
@@ -237,8 +237,9 @@ extern "C" __global__ void gru_reset_backward(const REAL* product, const bool* m
                                               const REAL* inner, REAL* dh, REAL* d, REAL* reset, STEP) {
     const Place p(batch, time, units, t, at);
     if (!p.inside) return;
+    const bool keep = !mask || mask[p.in_x];
     const REAL r = gates[((t * batch + p.row) * 3 + 1) * units + p.unit], from = product[p.place];
-    d[(p.in_x * 3 + 1) * units + p.unit] = !mask || mask[p.in_x] ? from * h[p.state] * r * (1 - r) : 0;
-    dh[p.place] += from * r;
-    reset[p.in_x * units + p.unit] = inner[p.state];
+    d[(p.in_x * 3 + 1) * units + p.unit] = keep ? from * h[p.state] * r * (1 - r) : 0;
+    dh[p.place] += keep ? from * r : 0;
+    reset[p.in_x * units + p.unit] = keep ? inner[p.state] : 0;
 }

@@ -1,0 +1,191 @@
+"""The recurrent networks' kernels for CUDA: PyTorch's values and gradients in double precision, masks, NaN, and how
+many launches there are."""
+
+import inspect
+
+import numpy as np
+import pytest
+from op_cases import assert_near
+
+import tinygrad_edu as tg
+from tinygrad_edu.autograd.primitive import primitives
+from tinygrad_edu.kernels.cuda import recipes
+from tinygrad_edu.kernels.registry import Form
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+references = pytest.importorskip("torch_references")
+pytestmark = pytest.mark.gpu
+
+NETWORKS = {  # blocks of columns, states, attributes
+    "linear": ("simple_rnn", 1, 1, {"activation": "linear"}),
+    "relu": ("simple_rnn", 1, 1, {"activation": "relu"}),
+    "sigmoid": ("simple_rnn", 1, 1, {"activation": "sigmoid"}),
+    "tanh": ("simple_rnn", 1, 1, {"activation": "tanh"}),
+    "lstm": ("lstm", 4, 2, {}),
+    "gru": ("gru", 3, 1, {"reset_after": True}),
+    "gru, reset before": ("gru", 3, 1, {"reset_after": False}),
+}
+CASES = {  # batch, time, features, units; options
+    "ones": ((1, 1, 1, 1), ()),
+    "odd": ((3, 5, 7, 11), ()),
+    "vectors": ((4, 6, 8, 32), ("reverse",)),
+    "several blocks": ((2, 3, 5, 131), ("mask",)),
+    "without bias": ((3, 4, 2, 5), ("no bias", "mask", "reverse")),
+    "long": ((5, 70, 2, 3), ("mask",)),
+    "long, reversed": ((5, 70, 2, 3), ("mask", "reverse")),
+    "outputs only": ((3, 4, 2, 5), ("outputs only", "mask")),
+    "states only": ((3, 4, 2, 5), ("states only", "mask")),
+    "one masked step": ((1, 1, 2, 3), ("mask",)),
+}
+SLACK = 60
+"""Rounding errors, of the largest number: sums have up to 350 terms, which 70 steps hand on."""
+
+
+def masked(rng, batch, time):
+    """Rows without any step, that begin late, that end early, and others."""
+    mask = rng.random((batch, time)) < 0.6
+    mask[0] = False
+    mask[1:2, : time // 2 + 1] = False
+    mask[2:3, 2:] = False
+    return mask
+
+
+def arrays_of(rng, network, sizes, options=()):
+    """x, kernel, recurrent kernel, bias or None, and initial states."""
+    (_, blocks, states, attributes), (batch, time, features, units) = NETWORKS[network], sizes
+    shapes = [(batch, time, features), (features, blocks * units), (units, blocks * units)]
+    bias = (2, blocks * units) if attributes.get("reset_after") else (blocks * units,)
+    made = [rng.normal(size=shape) for shape in (*shapes, bias, *[(batch, units)] * states)]
+    made[2] /= 2 * np.sqrt(units)  # so that errors do not grow from step to step
+    return [*made[:3], None if "no bias" in options else made[3], *made[4:]]
+
+
+def simple_rnn(x, kernel, recurrent, bias, h, mask, reverse, activation):
+    def cell(x, h, w, u):
+        a = x @ w.T + h @ u.T + (0 if bias is None else bias)
+        return a if activation == "linear" else getattr(torch, activation)(a)
+
+    return references._recurrent(cell, x, kernel, recurrent, (), (h,), mask, reverse)
+
+
+def gru(x, kernel, recurrent, bias, h, mask, reverse, reset_after):
+    if reset_after:
+        return references._gru(x, kernel, recurrent, bias, h, mask, reverse)
+
+    def cell(x, h, w, u):
+        az, ar, ac = (x @ w.T + (0 if bias is None else bias)).chunk(3, dim=1)
+        uz, ur, uc = (part.T for part in u.chunk(3))
+        z, r = (az + h @ uz).sigmoid(), (ar + h @ ur).sigmoid()
+        return z * h + (1 - z) * (ac + (r * h) @ uc).tanh()
+
+    return references._recurrent(cell, x, kernel, recurrent, (), (h,), mask, reverse)
+
+
+TORCH = {"simple_rnn": simple_rnn, "lstm": references._lstm, "gru": gru}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_values_and_gradients_are_those_of_pytorch(network, case, dtype):
+    import cupy
+
+    (name, _, states, attributes), (sizes, options) = NETWORKS[network], CASES[case]
+    rng = np.random.default_rng(0)
+    arrays = [None if a is None else a.astype(dtype) for a in arrays_of(rng, network, sizes, options)]
+    attributes = {**attributes, "reverse": "reverse" in options}
+    mask = masked(rng, *sizes[:2]) if "mask" in options else None
+    used = range(states + 1)
+    used = used[:1] if "outputs only" in options else used[1:] if "states only" in options else used
+    shapes = [(*sizes[:2], sizes[3]), *[(sizes[0], sizes[3])] * states]
+    slopes = [rng.normal(size=shape).astype(dtype) for shape in shapes]
+
+    theirs = [None if a is None else torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
+    wanted = TORCH[name](*theirs, mask=None if mask is None else torch.tensor(mask), **attributes)
+    sum((wanted[i] * torch.tensor(slopes[i])).sum() for i in used).backward()
+    if mask is not None:
+        arrays[0][~mask] = np.nan  # which reaches nothing
+    ours = [None if a is None else tg.Tensor(cupy.asarray(a), requires_grad=True) for a in arrays]
+    found = getattr(tg, name)(*ours, mask=None if mask is None else tg.Tensor(cupy.asarray(mask)), **attributes)
+    sum((found[i] * tg.Tensor(cupy.asarray(slopes[i]))).sum() for i in used).backward()
+    for y, z in zip(found, wanted, strict=True):
+        assert_near(y.detach(), z.detach().numpy(), SLACK, f"{network}, {case}")
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if a is not None:
+            assert a.grad.dtype == dtype
+            right = np.zeros(b.shape) if b.grad is None else b.grad.numpy()
+            assert_near(a.grad, right, SLACK, f"{network}, {case}: gradient {i}")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_is_not_finite_goes_where_the_definition_hands_it(network, value):
+    import cupy
+
+    name, *_, attributes = NETWORKS[network]
+    rng = np.random.default_rng(1)
+    arrays = arrays_of(rng, network, (3, 5, 4, 6))
+    arrays[0][1, 2, 3] = value
+    mask = np.ones((3, 5), bool)
+    mask[1, 3] = False
+    attributes = {**attributes, "tracked": False, "reverse": False}
+    path = primitives[f"_{name}"].forward.recipe
+    made = recipes.run(path, [cupy.asarray(a) for a in (*arrays, mask)], attributes)
+    with np.errstate(invalid="ignore", over="ignore"):
+        defined, _ = inspect.unwrap(primitives[f"_{name}"].forward)(np, *arrays, mask, **attributes)
+    for y, z in zip(made, defined, strict=True):
+        assert_near(y.get(), z, SLACK, network)
+    if np.isnan(value):
+        assert np.isnan(made[0].get()[1, 2:]).all()
+        assert np.isfinite(made[0].get()[[0, 2]]).all()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_overflowed_in_a_masked_step_reaches_nothing(network):
+    """None of the residuals of that step, but for the states."""
+    import cupy
+
+    name, _, states, attributes = NETWORKS[network]
+    rng = np.random.default_rng(2)
+    arrays, mask = arrays_of(rng, network, (3, 4, 2, 5)), np.ones((3, 4), bool)
+    mask[:, 1] = False
+    forward, gradient = primitives[f"_{name}"].forward, primitives[f"_{name}_gradient"].forward.recipe
+    attributes = {**attributes, "reverse": False}
+    made = recipes.run(forward.recipe, [cupy.asarray(a) for a in (*arrays, mask)], attributes | {"tracked": True})
+    (y, *last), residuals = made[: 1 + states], made[1 + states :]
+    given = [y, *last, *(cupy.asarray(a) for a in (*arrays[:3], mask))]
+    attributes |= {"needs": (True,) * (4 + states)}
+    expected = recipes.run(gradient, [*given, *residuals], attributes)
+    for a in residuals:
+        if len(a) == 4:
+            a[1] = np.inf
+    for found, right in zip(recipes.run(gradient, [*given, *residuals], attributes), expected, strict=True):
+        np.testing.assert_array_equal(found.get(), right.get())
+
+
+LAUNCHES = {"gru, reset before": 4}
+"""Of a step, where it takes more than two."""
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_there_are_two_launches_a_step(network, tracked):
+    name, _, states, attributes = NETWORKS[network]
+    batch, time, units = 3, 9, 4
+    form = [
+        Form(a.shape, a.dtype, a.strides) for a in arrays_of(np.random.default_rng(3), network, (batch, time, 2, units))
+    ]
+    forward, gradient = (primitives[f"_{name}{end}"].forward.recipe for end in ("", "_gradient"))
+    attributes = {**attributes, "reverse": True}
+    made = recipes.recipe(forward, [*form, None], attributes | {"tracked": tracked})
+    a_step = LAUNCHES.get(network, 2)
+    assert len(made.tasks) == 1 + a_step * time
+    if not tracked:
+        assert len(made.outputs) == 1 + states
+        return
+    kept = [Form(shape, np.dtype(dtype), ()) for shape, dtype in made.outputs]
+    kept = [f._replace(strides=np.empty(f.shape, f.dtype).strides) for f in kept]
+    given = [*kept[: 1 + states], *form[:3], None, *kept[1 + states :]]
+    back = recipes.recipe(gradient, given, attributes | {"needs": (True,) * (4 + states)})
+    more = {"gru": 6, "gru, reset before": 6}.get(network, 5)  # dh, dx, and one a weight; or two
+    assert len(back.tasks) == more + a_step * time
