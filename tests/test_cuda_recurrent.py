@@ -37,8 +37,8 @@ CASES = {  # batch, time, features, units; options
     "states only": ((3, 4, 2, 5), ("states only", "mask")),
     "one masked step": ((1, 1, 2, 3), ("mask",)),
 }
-SLACK = 60
-"""Rounding errors, of the largest number: sums have up to 350 terms, which 70 steps hand on."""
+SLACK = 20
+"""Rounding errors, of the largest number: sums have up to 350 terms. Five were seen, and a GPU's functions add some."""
 
 
 def masked(rng, batch, time):
@@ -117,9 +117,9 @@ def test_values_and_gradients_are_those_of_pytorch(network, case, dtype):
             assert_near(a.grad, right, SLACK, f"{network}, {case}: gradient {i}")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value", [1.0, np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_what_is_not_finite_goes_where_the_definition_hands_it(network, value):
+def test_values_and_residuals_are_those_of_the_definition_also_where_they_are_not_finite(network, value):
     import cupy
 
     name, *_, attributes = NETWORKS[network]
@@ -128,12 +128,12 @@ def test_what_is_not_finite_goes_where_the_definition_hands_it(network, value):
     arrays[0][1, 2, 3] = value
     mask = np.ones((3, 5), bool)
     mask[1, 3] = False
-    attributes = {**attributes, "tracked": False, "reverse": False}
+    attributes = {**attributes, "tracked": True, "reverse": False}
     path = primitives[f"_{name}"].forward.recipe
     made = recipes.run(path, [cupy.asarray(a) for a in (*arrays, mask)], attributes)
     with np.errstate(invalid="ignore", over="ignore"):
-        defined, _ = inspect.unwrap(primitives[f"_{name}"].forward)(np, *arrays, mask, **attributes)
-    for y, z in zip(made, defined, strict=True):
+        defined, residuals = inspect.unwrap(primitives[f"_{name}"].forward)(np, *arrays, mask, **attributes)
+    for y, z in zip(made, (*defined, *residuals), strict=True):
         assert_near(y.get(), z, SLACK, network)
     if np.isnan(value):
         assert np.isnan(made[0].get()[1, 2:]).all()

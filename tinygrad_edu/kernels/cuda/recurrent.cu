@@ -1,7 +1,8 @@
 // The steps of recurrent networks, forward and back through time: all but the products.
 //
-// No race: each thread has one unit of one row of the batch. Of what other threads write in the same launch it reads
-// nothing; what is read of a row as a whole are products, which launches before have made.
+// No race: each thread has one unit of one row of the batch, and reads and writes these numbers only; products, which
+// take rows as a whole, are other launches. A thread has no more than one unit because a step is short: many threads
+// with little to do each hide its latency better than wide reads would.
 //
 // Two orders of time: step number t of the processing is at `at` in x. States are (time + 1, batch, units), gates and
 // what else residuals keep (time, batch, columns), outputs (batch, time, units), by t; `projected` (x @ kernel) and all
