@@ -337,3 +337,14 @@ def test_numbers_that_change_from_call_to_call():
     many = tg.jit(lambda x, *numbers: sum(x * n for n in numbers))
     for i in range(3):
         assert values_of(many(t([1.0]), *(float(i + k) for k in range(20)))).tolist() == [20 * i + 190]
+
+
+def test_explain_says_of_which_kernels_the_work_is_not_counted(capsys):
+    with tg.use_device("cuda"):
+        layer = tg.layers.LSTM(4)
+        x = tg.ones((2, 3, 5))
+        layer(x)
+        jitted = tg.jit(lambda x: layer(x))
+        jitted(x)
+    tg.jit.explain(jitted)
+    assert "and 3 kernels that are not counted" in capsys.readouterr().out  # one for each step

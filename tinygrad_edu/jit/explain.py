@@ -21,11 +21,13 @@ def describe(plan: Planned) -> str:
 
     lines = [f"{i:4}  {unit_text(plan, unit)}" for i, unit in enumerate(plan.fusion.units)]
     before = sum(block.size for block in {id(b): b for b in plan.lifetimes.values()}.values())
-    steps = [step for code in plan.steps for step in code]
+    steps = [plan.counted(step) for code in plan.steps for step in code]
+    counted = [step for step in steps if step is not None]
     groups = [unit for unit in plan.kernels if len(unit.calls) > 1]
     count = len(plan.recorded.calls)
     own, alive = _bytes(before), _bytes(peak(plan.lifetimes.values()))
-    flops, moved = sum(map(native.flops, steps)) / 1e6, _bytes(sum(map(native.traffic, steps)))
+    flops, moved = sum(map(native.flops, counted)) / 1e6, _bytes(sum(map(native.traffic, counted)))
+    rest = f", and {len(steps) - len(counted)} kernels that are not counted" if len(steps) > len(counted) else ""
     lines += [
         "",
         f"operations    {count} recorded, {len(plan.program.calls)} after the passes, {len(plan.fusion.units)} units",
@@ -33,7 +35,7 @@ def describe(plan: Planned) -> str:
         f"run by        {_how(plan)}",
         f"buffers       {len(plan.blocks)} arrays in {_bytes(plan.size)}",
         f"live bytes    {own} with memory for each array, {alive} alive at once at most, {_bytes(plan.size)} planned",
-        f"work          {flops:,.3f} MFLOP, {moved} moved",
+        f"work          {flops:,.3f} MFLOP, {moved} moved{rest}",
     ]
     return "\n".join(lines)
 

@@ -20,7 +20,7 @@ from ..autograd import uninterrupted
 from ..backend import Device
 from ..kernels import native
 from ..kernels.cuda import blas
-from ..kernels.cuda.launches import Biased, Launches, Numbers, Step, on
+from ..kernels.cuda.launches import Biased, Launches, Numbers, Step, on, plain
 from ..kernels.cuda.memory import array_in, fill, like, memory
 from ..kernels.registry import is_contiguous
 from ..state import state
@@ -137,6 +137,10 @@ class OnCuda(Planned):
             return product
         fits = bias[0].dtype == call.outputs.dtype and is_contiguous(bias[0])
         return Biased(product.on(0, 1, 3), 2) if fits else None
+
+    @staticmethod
+    def counted(step: Any) -> native.Step | None:
+        return plain(step)
 
     def _in_place(self) -> dict[Variable, Captured]:
         """These come last of all, so that everything else is done when the first changes."""

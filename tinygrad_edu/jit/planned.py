@@ -182,6 +182,12 @@ class Planned(Replay):
         """Whether a unit is a call of a Python function."""
         return unit.shape is None and unit not in self.products and unit not in self.tasks and not self._is_joined(unit)
 
+    @staticmethod
+    def counted(step: Any) -> native.Step | None:
+        """A step as one whose operations and bytes are known, if there is such."""
+        found: native.Step = step
+        return found
+
     def _is_joined(self, unit: Unit) -> bool:
         """Whether a unit does nothing, for its operands are made in their places."""
         return self.compiled and is_joined(unit.calls[0])

@@ -50,6 +50,15 @@ def slots_of(step: Step) -> tuple[int | None, ...]:
     return (step.a, step.b, step.c) if isinstance(step, Gemm) else step.arrays
 
 
+def plain(step: Step) -> Launch | Gemm | None:
+    """The loops or the product that a step is; None for a kernel that is written by hand."""
+    if isinstance(step, Moved):
+        return plain(step.step)
+    if isinstance(step, Biased):
+        return step.product
+    return None if isinstance(step, Written) else step
+
+
 class Launches:
     """Steps on arrays at the addresses in `pointers`, one for each slot; write those that do not change into them
     before the first `run`.
