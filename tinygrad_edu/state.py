@@ -1,5 +1,5 @@
-"""Switches that the whole package reads: gradient mode, training mode, default dtype and device. Each thread has its
-own."""
+"""Switches that the whole package reads: gradient, training and debug mode, default dtype and device. Each thread has
+its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class _State(threading.local):
     training: bool = False
     dtype: numpy.dtype[Any] = numpy.dtype("float32")
     matmul_precision: str = "float32"
+    debug: bool = False
     device: Any = None  # a backend.Device; None stands for the CPU, so that this module needs no other
     made_up: bool = False  # a layer runs only to find the shape of its output: it does not check its inputs' values
     repeating: bool = False  # a checkpoint computes again what was computed, and noted, before
@@ -63,6 +64,22 @@ def use_dtype(dtype: Any) -> Switch:
 def default_dtype() -> numpy.dtype[Any]:
     """The default floating dtype of this thread; float32 unless `use_dtype` said otherwise."""
     return state.dtype
+
+
+def debug(on: bool = True) -> Switch:
+    """Sets whether this thread looks for values that cannot be (ids and labels out of range) in each call of what runs
+    under `jit` on CUDA, for good or for a `with` block. A look waits for the device; otherwise only the first call of a
+    recording and the first batch of each `fit`, `evaluate` and `predict` are looked at. The CPU always looks.
+
+    Raises TypeError unless `on` is True or False.
+
+    >>> import tinygrad_edu as tg
+    >>> with tg.debug():
+    ...     y = tg.embedding(tg.ones((3, 2)), tg.tensor([2, 0]))
+    """
+    if not isinstance(on, bool):
+        raise TypeError(message("debug", "True or False", repr(on)))
+    return Switch("debug", on)
 
 
 PRECISIONS = ("float32", "tf32")

@@ -113,11 +113,13 @@ def called_ahead(source: Iterator[Any], function: Callable[[int, Any], Any], thr
 
 
 def new_thread(name: str, work: Callable[[], None]) -> threading.Thread:
-    """A thread with the default dtype, device and gradient mode of this one, and its context, as `numpy.errstate`."""
-    dtype, device, grad_enabled = state.dtype, state.device, state.grad_enabled
+    """A thread with the default dtype and device and the modes of this one, and its context, as `numpy.errstate`."""
+    names = ("dtype", "device", "grad_enabled", "debug")
+    found = [getattr(state, name) for name in names]
 
     def adopt() -> None:
-        state.dtype, state.device, state.grad_enabled = dtype, device, grad_enabled
+        for name, value in zip(names, found, strict=True):
+            setattr(state, name, value)
         work()
 
     return threading.Thread(target=contextvars.copy_context().run, args=(adopt,), name=name, daemon=True)

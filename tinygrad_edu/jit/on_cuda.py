@@ -35,7 +35,8 @@ class OnCuda(Planned):
     """A program on CUDA as a function of the (flattened) arguments.
 
     Attributes:
-        checks: what looks at values, which waits for the device; it runs before the first call after `recheck`.
+        checks: what looks at values, which waits for the device; it runs before the first call after `recheck`, and in
+            debug mode before each.
         graph: of the device's work, once it is recorded.
         why_not: why there is none; "" if there is, or will be.
     """
@@ -57,12 +58,11 @@ class OnCuda(Planned):
 
     def recheck(self) -> None:
         """Lets the next call look at the values that are to be checked, too."""
-        self._careful = self.checks is not None
+        self._careful = True
 
     def __call__(self, arguments: list[Any]) -> Any:
         with self._lock:
-            if self._careful:
-                assert self.checks is not None
+            if self.checks is not None and (self._careful or state.debug):
                 self.checks.look(arguments)
                 self._careful = False
             self._wait_for_last()

@@ -89,7 +89,7 @@ class Jit:
 
     def recheck(self) -> None:
         """Lets the next call look at the values that are to be checked. On CUDA, where that waits for the device, only
-        the first call of a recording does; on the CPU each call does."""
+        the first call of a recording does, or each in debug mode; on the CPU each call does."""
         for plan in self.plans:
             plan.replay.recheck()
 

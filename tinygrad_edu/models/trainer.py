@@ -453,6 +453,7 @@ class Trainer(Stepping):
         return self._on_batch("test", self._prepare("test_on_batch", x, y, sample_weight, ALL), return_dict)
 
     def _on_batch(self, step: str, rows: Rows, return_dict: bool) -> Any:
+        self._recheck()
         self._reset()
         self._take(self._step(step)(*rows))
         return self._as_asked(self._results(), return_dict)

@@ -117,7 +117,7 @@ def _put_together(template: Template, arrays: tuple[Array, ...] = ()) -> tuple[A
     )
 
 
-def check_indices(where: str, indices: Any, size: int, negative: bool = False) -> None:
+def check_indices(where: str, indices: Any, size: int, negative: bool = False, hint: str = "") -> None:
     """Raises IndexError if an index is not below `size`, or is negative where that has no meaning. Waits for the
     device."""
     lowest = -size if negative else 0
@@ -125,7 +125,7 @@ def check_indices(where: str, indices: Any, size: int, negative: bool = False) -
     def look(indices: Array) -> None:
         wrong = (indices < lowest) | (indices >= size)
         if bool(wrong.any()):
-            raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}"))
+            raise IndexError(message(where, f"indices from {lowest} to {size - 1}", f"{indices[wrong][0]}", hint))
 
     check_range(raw(indices), lowest, size - 1, look)
 
@@ -134,7 +134,7 @@ def check_ids(where: str, ids: Any, size: int) -> None:
     """Raises TypeError unless `ids` is an array of integers, IndexError unless all are from 0 to below `size`."""
     if not hasattr(ids, "dtype") or ids.dtype.kind not in "iu":
         raise TypeError(message(where, "ids of an integer dtype", str(getattr(ids, "dtype", type(ids).__name__))))
-    check_indices(where, ids, size)
+    check_indices(where, ids, size, hint="leave out such ids, or make room for them.")
 
 
 # The primitives
