@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ..backend import Device, array_module
+from ..backend import Device, array_module, device_of, to_device
 from ..errors import ShapeError, check_cast, check_integer, check_number, message
 from ..losses import check_probabilities, check_values
 
@@ -17,9 +17,10 @@ None."""
 
 
 class Target(NamedTuple):
-    """Where a model's data go, and the dtype of floats among them."""
+    """Where a model's data go (None: they stay where they are, to be sent as one), and the dtype of floats among
+    them."""
 
-    device: Device
+    device: Device | None
     dtype: numpy.dtype[Any]
 
 
@@ -51,7 +52,9 @@ def weigh_classes(
         if key >= classes:
             raise ValueError(message(where, f"classes from 0 to {classes - 1}", f"{key}"))
         factors[ids == key] = check_number(where, f"class_weight[{key}]", value, "of at least 0", lambda v: v >= 0)
-    return y, check_cast(where, "weights", factors if weight is None else factors * weight, dtype)
+    if weight is not None:
+        factors = factors * to_device(weight, device_of(y))
+    return y, check_cast(where, "weights", factors, dtype)
 
 
 def kind_of(value: Any) -> str:

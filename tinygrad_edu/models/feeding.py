@@ -11,11 +11,12 @@ from typing import Any
 import numpy
 
 from ..autograd import Tensor
-from ..backend import default_generator
+from ..backend import Device, default_generator
 from ..callbacks import Progress
 from ..data import Batches, Dataset
 from ..data.streams import Passes
 from ..data.threads import prefetched
+from ..data.uploads import Uploads
 from ..errors import ShapeError, message
 from ..tree import leaves, rebuild
 from .classes import Rows, kind_of
@@ -154,6 +155,7 @@ class Feed:
         source: each `iter(source)` is a new pass over the data; an iterator is its own and only pass.
         convert: makes of a batch and its number what a step takes: inputs, targets and weights.
         steps: batches of an epoch, which then goes on where the last one ended; None: an epoch is a pass.
+        device: says where the batches go that `convert` made; None: they are there.
         looks_ahead: whether the model is made ready by the first batch, for no other data is known.
 
     Raises ValueError for data that say they are infinite, without `steps`.
@@ -171,12 +173,15 @@ class Feed:
         source: Iterable[Any],
         convert: Callable[[Any, int], Rows] | None = None,
         steps: int | None = None,
+        device: Callable[[], Device] | None = None,
         looks_ahead: bool = False,
     ):
         if steps is None and getattr(source, "is_infinite", False):
             hint = "pass steps_per_epoch, validation_steps, or steps to evaluate and predict."
             raise ValueError(message(where, "a number of steps, for the data have no end", "None", hint))
         self.where, self.source, self.convert, self.limit, self.looks_ahead = where, source, convert, steps, looks_ahead
+        self.device = device
+        self._uploads: Uploads | None = None
         self.renews = not isinstance(source, Iterator)
         self.passes, self.skipped, self.generator_state = 0, 0, default_generator.state
         self._pass: Iterator[Any] | None = None
@@ -236,7 +241,10 @@ class Feed:
             made = prefetched((batch for batch in batches), count, completes=lambda: self._is_ending)
             batches = self._thread = made
         self._ahead = []
-        return batches if self.convert is None else map(self.convert, batches, itertools.count(done))
+        rows = batches if self.convert is None else map(self.convert, batches, itertools.count(done))
+        if self.device is not None and self._uploads is None:
+            self._uploads = Uploads(self.device())
+        return rows if self._uploads is None else map(self._uploads, rows)
 
     def end(self, done: int, is_whole: bool) -> None:
         """Ends an epoch that had so many batches, and warns where a whole one had fewer than `steps`."""
@@ -275,6 +283,8 @@ class Feed:
         """Ends the pass under way, after an error without what a thread has yet to make. An iterator that the caller
         made stays as it is, for the caller to go on with."""
         self._join()
+        if self._uploads is not None:
+            self._uploads.wait()
         if self.renews and self._pass is not None:
             close = getattr(self._pass, "close", None)
             self._pass, self._ahead = None, []

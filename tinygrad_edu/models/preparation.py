@@ -10,8 +10,9 @@ import numpy
 
 from .. import losses, optimizers
 from ..autograd import Tensor
-from ..backend import to_device
+from ..backend import Device
 from ..data import as_rows, check_lengths
+from ..data.uploads import placed
 from ..errors import ShapeError, message
 from ..layers import ActivatedLayer
 from ..layers.base import as_texts
@@ -112,7 +113,7 @@ class Prepared(ActivatedLayer):
 
         def convert(batch: Any, number: int) -> Rows:
             nonlocal target
-            target = target or self._target()
+            target = target or self._target()._replace(device=None)
             place = f"{where}, batch {number}"
             with in_batch(place, batch, self.input_shape or self.build_shape):
                 x, y, weight = unpacked(place, batch)
@@ -120,7 +121,7 @@ class Prepared(ActivatedLayer):
                 rows = self._with_targets(place, x, y, weight, self._shapes(x), target)
                 return self._weighted(place, rows, class_weight, target, whole=False)
 
-        return Feed(where, passes_of(source, shuffle), convert, steps, looks_ahead=True)
+        return Feed(where, passes_of(source, shuffle), convert, steps, lambda: self.device, looks_ahead=True)
 
     def _look_at_first(self, feed: Feed, train: bool = False) -> None:
         """Makes the model ready for batches like the first one."""
@@ -143,14 +144,14 @@ class Prepared(ActivatedLayer):
             )
         refuse(where, "x", batch_size=batch_size)
 
-        target = self._target()
+        target = self._target()._replace(device=None)
 
         def convert(batch: Any, number: int) -> Rows:
             place = f"{where}, batch {number}"
             with in_batch(place, batch, self.input_shape or self.build_shape):
                 return self._inputs(place, unpacked(place, batch)[0], target), None, None
 
-        return Feed(where, passes_of(x), convert, steps)
+        return Feed(where, passes_of(x), convert, steps, lambda: self.device)
 
     def _held_out(
         self, kept: Rows | None, data: Any, batch_size: int | None, own_size: int | None, steps: int | None
@@ -235,9 +236,7 @@ class Prepared(ActivatedLayer):
             given = self._each(where, "sample_weight", sample_weight, share=True) if self._heads else [sample_weight]
             weights = [None if a is None else self._weights(where, a, rows, target.dtype) for a in given]
             sample_weight = weights if len(weights) > 1 else weights[0]
-        return x, *(
-            mapped(lambda a: a if a is None else to_device(a, target.device), tree) for tree in (y, sample_weight)
-        )
+        return x, *(mapped(lambda a: placed(a, target.device), tree) for tree in (y, sample_weight))
 
     def _check_compiled(self, where: str) -> None:
         if not self._is_compiled or (self.optimizer is None and not self._has_own_step("train")):
@@ -305,7 +304,7 @@ class Prepared(ActivatedLayer):
             for name, a, kind in zip(names, several, kinds, strict=True)
         ]
         check_lengths(where, **dict(zip(names, made, strict=True)))
-        made = [a if a.dtype == object else to_device(a, target.device) for a in made]
+        made = [placed(a, target.device) for a in made]
         # one number a row, as Keras has it
         made = [a.reshape(-1, 1) if a.ndim == 1 and self._is_column(i) else a for i, a in enumerate(made)]
         return self._on_host(made[0]) if len(dtypes) == 1 else rebuild(x, iter(made))
@@ -357,7 +356,7 @@ class Prepared(ActivatedLayer):
             fixed = self.batch_size or (batch_size if stateful else None)
             unbuilt = [layer for layer in stateful if not layer.built]
             with Switch("grad_enabled", False), unchanged(self):
-                outputs = self(_first(x, fixed or 1), training=False)
+                outputs = self(_first(x, fixed or 1, self.device), training=False)
                 self._has_added = self._noted is not None and bool(self._noted.taken())
                 self._know_outputs(outputs)
                 known = [tuple(y.shape[1:]) for y in leaves(outputs)]
@@ -367,7 +366,8 @@ class Prepared(ActivatedLayer):
                         head.make_states(shape)
                     split, activation = self._last_of(i)
                     if head.needs_values(self.where, shape, split, activation):
-                        head.check_values(list(leaves(self(_first(x, fixed or 32), training=False)))[i])
+                        some = self(_first(x, fixed or 32, self.device), training=False)
+                        head.check_values(list(leaves(some))[i])
             for layer in unbuilt:
                 layer.reset_state()
             self._ready[shapes, self._lasts()] = known  # which may be known only now
@@ -408,9 +408,9 @@ def _cut(rows: Rows, part: slice) -> Rows:
     return mapped(lambda a: None if a is None else a[part], rows)
 
 
-def _first(x: Any, count: int) -> Any:
-    """The first rows of the inputs, as tensors."""
-    return mapped(lambda a: as_input((a.data if isinstance(a, Tensor) else a)[:count]), x)
+def _first(x: Any, count: int, device: Device) -> Any:
+    """The first rows of the inputs, as tensors on the device."""
+    return mapped(lambda a: as_input(placed((a.data if isinstance(a, Tensor) else a)[:count], device)), x)
 
 
 def as_input(array: Any) -> Any:
