@@ -314,6 +314,27 @@ def test_a_step_sends_its_batch_and_gets_nothing(on_cuda, name):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("looks", [False, True])
+def test_predict_sends_a_batch_before_it_waits_for_the_one_before(on_cuda, looks):
+    emugpu = pytest.importorskip("emugpu", reason="only the emulator counts copies")
+    model, seen = dense(), []
+
+    class Looks(Callback):
+        def on_predict_batch_end(self, batch, logs=None):
+            if looks:
+                seen.append(logs["outputs"])
+
+    model.compile("adam", "mse", jit=False)  # whose steps look at no values
+    model.predict(X, verbose=0)
+    with emugpu.count_launches() as counts:
+        found = model.predict(batches(X), callbacks=Looks(), verbose=0)
+    copies = [kind.split()[0] for kind, *_ in counts.entries if kind in ("host to device", "device to host")]
+    assert "".join(kind[0] for kind in copies) == ("hd" + 4 * "hdd" + "d" if looks else "h" + 4 * "hd" + "d")
+    if looks:
+        np.testing.assert_array_equal(np.concatenate(seen), found)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("in a hook")])
 def test_an_error_on_the_way(on_cuda, error, monkeypatch):
     class Fails(Callback):

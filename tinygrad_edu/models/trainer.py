@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy
@@ -27,7 +28,7 @@ from ..callbacks.progress import as_text, is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..layers import Layer
 from ..state import Switch
-from ..tree import leaves, rebuild
+from ..tree import leaves, mapped, rebuild
 from .classes import Rows
 from .feeding import ALL, Feed, Place
 from .heads import make_heads
@@ -415,19 +416,21 @@ class Trainer(Stepping):
         step = self._step("predict") if is_worth_recording else self._predict_batch
         is_built = not any(isinstance(layer, Layer) and layer.waits_for_input for _, layer in self._layers())
         usual: list[Any] = []
-        found: list[list[numpy.ndarray[Any, Any]]] = []
+        found: list[list[Any]] = []
         with Switch("grad_enabled", False), self._watched(where, feed, callbacks, verbose) as hooks:
             self.stop_predicting = False
             hooks.call("on_predict_begin", {})
             for done, (inputs, _, _) in enumerate(feed.epoch()):
                 hooks.call("on_predict_batch_begin", done, {})
+                if found:  # those of the batch before, now that this one is on its way
+                    found[-1] = [*map(to_host, found[-1])]
                 shapes = [a.shape for a in leaves(inputs)]
                 usual = usual or shapes
                 is_usual = shapes == usual and (is_built or done > 0)  # the first may build
                 outputs = step(inputs) if is_usual else self._predict_batch(inputs)
                 self._note_cast(x, inputs)
-                found.append([to_host(y) for y in leaves(outputs)])
-                hooks.call("on_predict_batch_end", done, {"outputs": rebuild(outputs, iter(found[-1]))})
+                found.append([*leaves(outputs)])
+                hooks.call("on_predict_batch_end", done, LazyLogs(partial(_outputs_on_host, outputs)))
                 if self.stop_predicting:
                     break
             feed.end(len(found), is_whole=not self.stop_predicting)
@@ -493,9 +496,13 @@ def _validated(frequency: Any) -> Callable[[int], bool]:
     return lambda epoch: (epoch + 1) % every == 0
 
 
+def _outputs_on_host(outputs: Any) -> dict[str, Any]:
+    return {"outputs": mapped(to_host, outputs)}
+
+
 def _joined(where: str, parts: Sequence[Any]) -> Any:
     shapes = sorted({part.shape[1:] for part in parts})
     if len(shapes) > 1:
         expected, hint = "outputs of one shape but for their rows", "predict batches of different lengths one by one."
         raise ShapeError(message(where, expected, f"rows of shapes {' and '.join(map(str, shapes[:2]))}", hint))
-    return numpy.concatenate(parts)
+    return numpy.concatenate([*map(to_host, parts)])
