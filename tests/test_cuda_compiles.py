@@ -7,7 +7,7 @@ import pytest
 from test_kernels_loops import adam, cross_entropy, gelu, layer_norm, many_sums, relu_gradient, softmax, sums
 
 from tinygrad_edu.backend import random
-from tinygrad_edu.kernels.cuda import written
+from tinygrad_edu.kernels.cuda import rounding, written
 from tinygrad_edu.kernels.cuda.compiled import OPTIONS
 from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
 from tinygrad_edu.kernels.cuda.text import source_of, source_of_several, width_of
@@ -89,6 +89,13 @@ def test_files(module, defines, card):
 def test_random_numbers_and_numbers(card):
     compiles(random._KERNEL, card)
     compiles(_set_text(Numbers.AT_ONCE), card)
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("dtype", rounding.DTYPES)
+def test_rounding(dtype, width, card):
+    compiles(rounding.text(dtype, width), card)
 
 
 def test_a_wrong_kernel_does_not_compile():

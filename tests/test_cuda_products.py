@@ -8,7 +8,7 @@ from tinygrad_edu.kernels.cuda import blas
 from tinygrad_edu.kernels.cuda.launches import Biased, Launches
 
 pytestmark = pytest.mark.gpu
-UNITS = {"float32": 2e-6, "float64": 4e-15}
+UNITS = {"float16": 1e-3, "float32": 2e-6, "float64": 4e-15}
 
 
 def numbers(shape, dtype="float32", seed=0):
@@ -130,10 +130,11 @@ def test_shapes_that_do_not_fit_are_refused(a, b):
         tg.matmul(tg.ones(a, device="cuda"), tg.ones(b, device="cuda"))
 
 
-def test_a_product_is_recorded_in_a_graph():
+@pytest.mark.parametrize("dtype", UNITS)
+def test_a_product_is_recorded_in_a_graph(dtype):
     import cupy
 
-    a, b = cupy.asarray(numbers((5, 7))), cupy.asarray(numbers((7, 3), seed=1))
+    a, b = cupy.asarray(numbers((5, 7), dtype)), cupy.asarray(numbers((7, 3), dtype, seed=1))
     c = blas.matmul(a, b)
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:

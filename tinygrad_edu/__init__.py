@@ -42,14 +42,14 @@ from .layers import Input
 from .models import Model, Sequential
 from .ops import *  # noqa: F403
 from .ops import __all__ as _operations
-from .state import debug, default_dtype, set_matmul_precision, use_dtype
+from .state import debug, default_dtype, mixed_precision, set_matmul_precision, use_dtype
 
 __all__ = [
     "Device", "DeviceError", "Function", "Generator", "GradcheckError", "GradientError", "Input", "Model",
     "Sequential", "ShapeError", "Tensor", "TraceError", "callbacks", "checkpoint", "constraints", "data", "datasets",
     "debug", "default_device", "default_dtype", "device", "enable_grad", "grad", "gradcheck", "hessian", "hvp",
-    "initializers", "jacobian", "jit", "jvp", "layers", "losses", "memory_in_use", "metrics", "models", "no_grad",
-    "optimizers", "regularizers", "seed", "set_matmul_precision", "set_threads", "synchronize", "tensor", "use_device",
-    "use_dtype", "utils", "value_and_grad", "viz", "vjp",
+    "initializers", "jacobian", "jit", "jvp", "layers", "losses", "memory_in_use", "metrics", "mixed_precision",
+    "models", "no_grad", "optimizers", "regularizers", "seed", "set_matmul_precision", "set_threads", "synchronize",
+    "tensor", "use_device", "use_dtype", "utils", "value_and_grad", "viz", "vjp",
 ]
 __all__ += _operations

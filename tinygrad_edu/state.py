@@ -83,6 +83,10 @@ def debug(on: bool = True) -> Switch:
 
 
 PRECISIONS = ("float32", "tf32")
+POLICIES = {"float32": "float32"} | {
+    prefix + dtype: dtype for dtype in ("bfloat16", "float16") for prefix in ("", "mixed_")
+}
+"""What a policy's name, ours or Keras's, makes of `matmul_precision`."""
 
 
 def set_matmul_precision(precision: str) -> Switch:
@@ -90,12 +94,40 @@ def set_matmul_precision(precision: str) -> Switch:
     "tf32", for tensor cores (cards since Ampere): factors are rounded to 10 bits behind the point, sums stay float32,
     and results are off by about 1e-3 of the largest terms. The CPU takes no notice.
 
-    Raises ValueError for another name.
+    "tf32" needs no other care: the range stays that of float32. `mixed_precision` goes further, and sets the same
+    switch: the call that comes last counts. Raises ValueError for another name.
 
     >>> import tinygrad_edu as tg
     >>> with tg.set_matmul_precision("tf32"):
     ...     y = tg.ones((2, 2)) @ tg.ones((2, 2))
     """
     if precision not in PRECISIONS:
-        raise ValueError(message("set_matmul_precision", " or ".join(map(repr, PRECISIONS)), repr(precision)))
+        hint = "use mixed_precision for the 16-bit floats." if precision in POLICIES else ""
+        raise ValueError(message("set_matmul_precision", " or ".join(map(repr, PRECISIONS)), repr(precision), hint))
     return Switch("matmul_precision", precision)
+
+
+def mixed_precision(policy: str) -> Switch:
+    """Sets that this thread multiplies float32 matrices on CUDA by tensor cores in 16 bits, for good or for a `with`
+    block; "float32" ends it. Factors are rounded, sums are float32, and so are products. Weights, gradients and
+    optimizer states stay float32. The CPU takes no notice, but for what `compile` does.
+
+    - "bfloat16" (or "mixed_bfloat16", Keras's name): 7 bits behind the point, and the range of float32. The one to
+      begin with.
+    - "float16" (or "mixed_float16"): 10 bits behind the point, as "tf32" has, but 65504 is the largest number, and
+      gradients below 6e-8 are lost. So `compile` puts the optimizer into an `optimizers.LossScaleOptimizer` under this
+      policy; in a loop of your own, do so yourself.
+
+    Compile and train under the same policy. For tensor cores with no loss of range, see `set_matmul_precision`. Raises
+    ValueError for another name.
+
+    >>> import tinygrad_edu as tg
+    >>> with tg.mixed_precision("bfloat16"):
+    ...     y = tg.ones((2, 2)) @ tg.ones((2, 2))
+    >>> y.dtype
+    dtype('float32')
+    """
+    if policy not in POLICIES:
+        hint = "use set_matmul_precision." if policy == "tf32" else ""
+        raise ValueError(message("mixed_precision", ", ".join(map(repr, POLICIES)), repr(policy), hint))
+    return Switch("matmul_precision", POLICIES[policy])

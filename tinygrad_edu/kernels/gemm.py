@@ -21,7 +21,8 @@ class Gemm:
 
     a is (m, k), or (k, m) if it is transposed first; b is (k, n) or (n, k); c is (m, n) and read only if beta is not
     0. `lda`, `ldb` and `ldc` count the elements from one row in memory to the next. There are `batch` such products;
-    `strides` count the elements from one to the next in a, b and c. Raises ValueError for what does not fit.
+    `strides` count the elements from one to the next in a, b and c. float16 is for CUDA alone. Raises ValueError for
+    what does not fit.
     """
 
     dtype: str
@@ -42,8 +43,8 @@ class Gemm:
     strides: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
-        if self.dtype not in _LANES:
-            raise ValueError(message("Gemm", "float32 or float64", self.dtype))
+        if self.dtype not in ("float16", *_LANES):
+            raise ValueError(message("Gemm", "float16, float32 or float64", self.dtype))
         if min(self.m, self.n, self.k, self.batch, *self.strides) < 0:
             raise ValueError(message("Gemm", "no negative sizes or strides", repr(self)))
         widths = (self.m if self.transpose_a else self.k, self.k if self.transpose_b else self.n, self.n)

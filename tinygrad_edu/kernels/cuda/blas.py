@@ -24,11 +24,14 @@ import numpy
 from ...errors import message
 from ...state import state
 from ..gemm import Gemm, rows_of
+from . import rounding
 
 WORKSPACE = 32 << 20
 """Bytes that a product may use besides: what NVIDIA recommends for Hopper."""
-_TYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
+_ALIGNED = 256  # bytes, as memory from CuPy is
+_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType_t
 _COMPUTE = {"float32": 68, "float64": 70, "tf32": 77}  # cublasComputeType_t
+_SUMS = {"float16": "float32", "float32": "float32", "float64": "float64"}  # of products of which dtype
 _NUMBER = {"float32": c_float, "float64": ctypes.c_double}
 
 # cublasLtMatmulDescAttributes_t, cublasLtMatrixLayoutAttribute_t, cublasLtMatmulPreferenceAttributes_t
@@ -85,8 +88,8 @@ def _handle(device: int) -> c_void_p:
 
 class Plan:
     """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
-    `alignment` bytes, in that precision if they are float32. To each row the vector at the address `bias` is added,
-    unless that is 0.
+    `alignment` bytes, in that precision if they are float32. In 16 bits it takes factors that are rounded already, and
+    dense: see `Rounded`. To each row the vector at the address `bias` is added, unless that is 0.
 
     Attributes:
         workspace: bytes of memory that it needs besides.
@@ -97,32 +100,28 @@ class Plan:
 
         self.product, lt = product, library()
         self._handle = _handle(cupy.cuda.Device().id)
-        kind = _TYPES[product.dtype]
         self._description = c_void_p()
-        compute = _COMPUTE[precision if product.dtype == "float32" else product.dtype]
-        _check(lt.cublasLtMatmulDescCreate(byref(self._description), compute, kind))
+        sums = _SUMS[product.dtype]
+        single = product.dtype == "float32"
+        compute = _COMPUTE["tf32" if single and precision == "tf32" else sums]
+        _check(lt.cublasLtMatmulDescCreate(byref(self._description), compute, _TYPES[sums]))
         for side, transposed in ((_TRANSPOSE_A, product.transpose_b), (_TRANSPOSE_B, product.transpose_a)):
             _set(lt.cublasLtMatmulDescSetAttribute, self._description, side, c_int(transposed))
         if bias:
             for attribute, value in ((_EPILOGUE, c_int(_ADD_BIAS)), (_BIAS, c_void_p(bias))):
                 _set(lt.cublasLtMatmulDescSetAttribute, self._description, attribute, value)
-        m, n, k = product.m, product.n, product.k
-        a = (m, k) if product.transpose_a else (k, m)
-        b = (k, n) if product.transpose_b else (n, k)
-        steps = (product.ldb, product.lda, product.ldc)
-        strides = (product.strides[1], product.strides[0], product.strides[2])
-        self._layouts = [
-            _layout(kind, shape, step, product.batch, stride)
-            for shape, step, stride in zip((b, a, (n, m)), steps, strides, strict=True)
-        ]
+        rounded = single and precision in rounding.DTYPES
+        self._layouts = _layouts(product, precision if rounded else product.dtype)
         weakref.finalize(self, _destroy, lt, self._description, self._layouts).atexit = False
-        self._alpha, self._beta = _NUMBER[product.dtype](1), _NUMBER[product.dtype](0)
-        self._algorithm, self.workspace = self._chosen(alignment)
+        self._alpha, self._beta = _NUMBER[sums](1), _NUMBER[sums](0)
+        self._algorithm, self.workspace = self._chosen(_ALIGNED if rounded else alignment, alignment)
 
-    def _chosen(self, alignment: int) -> tuple[Any, int]:
+    def _chosen(self, factors: int, result: int) -> tuple[Any, int]:
+        """The algorithm for matrices that are aligned so, and the memory that it needs."""
         lt, preference, found, answer = library(), c_void_p(), c_int(), _Heuristic()
         _check(lt.cublasLtMatmulPreferenceCreate(byref(preference)))
-        settings = [(_MAX_WORKSPACE, c_uint64(WORKSPACE)), *((who, c_uint32(alignment)) for who in _ALIGNMENTS)]
+        alignments = zip(_ALIGNMENTS, (factors, factors, result, result), strict=True)
+        settings = [(_MAX_WORKSPACE, c_uint64(WORKSPACE)), *((who, c_uint32(at)) for who, at in alignments)]
         for attribute, value in settings:
             _set(lt.cublasLtMatmulPreferenceSetAttribute, preference, attribute, value)
         layouts = [*self._layouts, self._layouts[-1]]
@@ -147,6 +146,30 @@ class Plan:
         _check(library().cublasLtMatmul(*how, *factors, *result, *result, byref(self._algorithm), *memory, stream))
 
 
+class Rounded:
+    """A product of float32 in 16 bits: its factors are rounded into the workspace, then multiplied.
+
+    Attributes:
+        workspace: bytes of memory that it needs besides: for both factors, and for the product.
+    """
+
+    def __init__(self, product: Gemm, alignment: int, dtype: str, bias: int):
+        self._dtype, self._factors = dtype, rounding.factors_of(product)
+        a, b = (rows.dense() for rows in self._factors)
+        dense = replace(product, lda=a.step, ldb=b.step, strides=(a.stride, b.stride, product.strides[2]))
+        self._plan = Plan(dense, alignment, dtype, bias)
+        first, second = (-(-2 * rows.size // _ALIGNED) * _ALIGNED for rows in (a, b))
+        self._places = 0, first, first + second
+        self.workspace = first + second + self._plan.workspace
+
+    def launch(self, a: int, b: int, c: int, workspace: int) -> None:
+        """Computes the product of matrices at these addresses, in the stream in use."""
+        first, second, rest = (workspace + place for place in self._places)
+        for rows, source, target in zip(self._factors, (a, b), (first, second), strict=True):
+            rows.round(source, target, self._dtype)
+        self._plan.launch(first, second, c, rest)
+
+
 def _destroy(lt: Any, description: c_void_p, layouts: Sequence[c_void_p]) -> None:
     for layout in layouts:
         lt.cublasLtMatrixLayoutDestroy(layout)
@@ -155,6 +178,20 @@ def _destroy(lt: Any, description: c_void_p, layouts: Sequence[c_void_p]) -> Non
 
 def _set(function: Any, target: c_void_p, attribute: int, value: Any) -> None:
     _check(function(target, c_int(attribute), byref(value), c_size_t(ctypes.sizeof(value))))
+
+
+def _layouts(product: Gemm, factors: str) -> list[c_void_p]:
+    """Those of b, a and c, where the factors are of that dtype."""
+    m, n, k = product.m, product.n, product.k
+    a = (m, k) if product.transpose_a else (k, m)
+    b = (k, n) if product.transpose_b else (n, k)
+    kinds = _TYPES[factors], _TYPES[factors], _TYPES[product.dtype]
+    steps = product.ldb, product.lda, product.ldc
+    strides = product.strides[1], product.strides[0], product.strides[2]
+    return [
+        _layout(kind, shape, step, product.batch, stride)
+        for kind, shape, step, stride in zip(kinds, (b, a, (n, m)), steps, strides, strict=True)
+    ]
 
 
 def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: int) -> c_void_p:
@@ -167,14 +204,15 @@ def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: in
 
 
 @functools.lru_cache(4096)
-def plan_of(product: Gemm, alignment: int, device: int, precision: str, bias: int = 0) -> Plan:
+def plan_of(product: Gemm, alignment: int, device: int, precision: str, bias: int = 0) -> Plan | Rounded:
     """The plan of a product on that device, which is in use; any number of callers may share it."""
-    return Plan(product, alignment, precision, bias)
+    rounds = product.dtype == "float32" and precision in rounding.DTYPES
+    return (Rounded if rounds else Plan)(product, alignment, precision, bias)
 
 
 def alignment_of(*addresses: int) -> int:
     """The largest power of two that divides them all, at most 256."""
-    return math.gcd(256, *addresses)
+    return math.gcd(_ALIGNED, *addresses)
 
 
 # Arrays
@@ -183,7 +221,7 @@ def alignment_of(*addresses: int) -> int:
 def product_of(a: Any, b: Any, c: Any) -> Gemm | None:
     """The product a @ b of (stacks of) matrices, written to c, from shapes, strides and dtypes; None for what
     cuBLASLt cannot do."""
-    if not a.dtype == b.dtype == c.dtype or a.dtype.name not in _TYPES or min(a.ndim, b.ndim, c.ndim) < 2:
+    if not a.dtype == b.dtype == c.dtype or a.dtype.name not in _SUMS or min(a.ndim, b.ndim, c.ndim) < 2:
         return None
     if 0 in (*a.shape, *b.shape):
         return None
@@ -216,7 +254,7 @@ def matmul(a: Any, b: Any, out: Any = None) -> Any:
     """`cupy.matmul`, of two arrays of floats by cuBLASLt; matrices that this cannot take are copied."""
     import cupy
 
-    if not all(isinstance(x, cupy.ndarray) and x.ndim > 1 and x.size and x.dtype.name in _TYPES for x in (a, b)):
+    if not all(isinstance(x, cupy.ndarray) and x.ndim > 1 and x.size and x.dtype.name in _SUMS for x in (a, b)):
         return cupy.matmul(a, b, out=out)
     if a.shape[-1] != b.shape[-2] or a.dtype != b.dtype:
         return cupy.matmul(a, b, out=out)  # which says what is wrong
