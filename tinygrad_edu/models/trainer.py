@@ -27,7 +27,7 @@ from ..callbacks import (
 from ..callbacks.progress import as_text, is_terminal
 from ..errors import ShapeError, check_integer, check_integers, check_number, choice, message
 from ..layers import Layer
-from ..state import Switch
+from ..state import Switch, state
 from ..tree import leaves, mapped, rebuild
 from .classes import Rows
 from .feeding import ALL, Feed, Place
@@ -83,7 +83,7 @@ class Trainer(Stepping):
         """
         if jit not in ("auto", True, False):
             raise choice("compile", "jit", jit, ("auto", "True", "False"))
-        chosen = None if optimizer is None else optimizers.get(optimizer)
+        chosen = self._scaling(None if optimizer is None else optimizers.get(optimizer))
         metrics, weighted_metrics = ([m] if isinstance(m, str) else m for m in (metrics, weighted_metrics))
         given = (loss, loss_weights, metrics, weighted_metrics)
         several = isinstance(loss, (dict, list, tuple)) and len(loss) > 1
@@ -96,12 +96,21 @@ class Trainer(Stepping):
         self._is_compiled = True
         self._forget_steps()
 
+    def _scaling(self, chosen: optimizers.Optimizer | None) -> optimizers.Optimizer | None:
+        """The optimizer, within one that scales the loss under the policy "float16", as Keras has it."""
+        scales = isinstance(chosen, optimizers.LossScaleOptimizer)
+        if chosen is None or scales or chosen.takes_function or state.matmul_precision != "float16":
+            return chosen
+        old = self.optimizer
+        kept = isinstance(old, optimizers.LossScaleOptimizer) and old.inner_optimizer is chosen
+        return old if kept else optimizers.LossScaleOptimizer(chosen)
+
     def _let_go_of_optimizer(self, chosen: optimizers.Optimizer | None) -> None:
         """Releases the optimizer so far, unless it is the new one and trains the same parameters."""
         old = self.optimizer
         if old is None or not old.parameters:
             return
-        if old is chosen:
+        if _inner(old) is _inner(chosen):
             if {id(p) for p in old.parameters} == {id(p) for p in self.trainable_weights}:
                 return
             warnings.warn(f"{self.where} compile: {old.where} begins anew, for it trains others now", stacklevel=3)
@@ -473,6 +482,11 @@ class Trainer(Stepping):
         if return_dict:
             return results
         return list(results.values()) if len(results) > 1 else next(iter(results.values()))
+
+
+def _inner(optimizer: optimizers.Optimizer | None) -> optimizers.Optimizer | None:
+    """The optimizer that does the steps."""
+    return optimizer.inner_optimizer if isinstance(optimizer, optimizers.LossScaleOptimizer) else optimizer
 
 
 def _check_verbose(where: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from .layerwise import Lamb, Muon
 from .lbfgs import LBFGS
 from .options import Options
 from .rules import SGD, Adam, AdamW, Lion, RMSprop
+from .scaling import LossScaleOptimizer
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.__name__.lower(): kind
@@ -34,7 +35,7 @@ def get(optimizer: Any) -> Optimizer:
 
 
 __all__ = [
-    "LBFGS", "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion", "Muon", "Nadam",
-    "Optimizer", "Options", "RMSprop", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "get", "global_norm",
-    "schedules",
+    "LBFGS", "OPTIMIZERS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lamb", "Lion",
+    "LossScaleOptimizer", "Muon", "Nadam", "Optimizer", "Options", "RMSprop", "clip_by_global_norm", "clip_by_norm",
+    "clip_by_value", "get", "global_norm", "schedules",
 ]

@@ -277,8 +277,13 @@ class Optimizer(Owner):
 
     def _updated(self, gradients: list[Tensor | None]) -> None:
         """One step; under `jit`, so that it runs as few loops and changes all or nothing."""
+        changes, counts = self._changes([None if g is None else g.data for g in gradients])
+        self._change(changes, **counts)
+
+    def _changes(self, gradients: list[Any]) -> tuple[list[tuple[Tensor, Any]], dict[str, Any]]:
+        """What a step by these gradients makes of the parameters and their states, and of the counts."""
         settled(self, "_segments", "_schedule")
-        found = {id(p): None if g is None else g.data for p, g in zip(self.parameters, gradients, strict=True)}
+        found = {id(p): g for p, g in zip(self.parameters, gradients, strict=True)}
         apart = self.clipnorm is not None
         updates = [update for segment in self._segments for update in segment.updates(found, apart)]
         calls = self.gradient_accumulation_steps
@@ -286,18 +291,16 @@ class Optimizer(Owner):
             updates = [update._replace(gradient=_gathered(update)) for update in updates]
             if decided(lambda before: before + 1 < calls, self._accumulated):
                 sums = [(update.state["gradient_sum"], update.gradient) for update in updates]
-                self._change(sums, _accumulated=self._accumulated + 1)
-                return
+                return sums, {"_accumulated": self._accumulated + 1}
             updates = [update._replace(gradient=update.gradient / calls) for update in updates]
         step, rate = self.iterations + 1, self.learning_rate
         changes: list[tuple[Tensor, Any]] = []
         for update in self._clipped(updates):
             changes += self._constrained(update, self._averaged(update, self._moved(update, rate, step)))
         if calls is None:
-            self._change(changes, iterations=step)
-        else:
-            emptied = [(update.state["gradient_sum"], 0.0) for update in updates]
-            self._change(changes + emptied, iterations=step, _accumulated=0)
+            return changes, {"iterations": step}
+        emptied = [(update.state["gradient_sum"], 0.0) for update in updates]
+        return changes + emptied, {"iterations": step, "_accumulated": 0}
 
     def _clipped(self, updates: list[Update]) -> list[Update]:
         gradients = [update.gradient for update in updates]
