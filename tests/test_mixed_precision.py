@@ -1,19 +1,23 @@
 """Mixed precision: policies, products of rounded factors on CUDA, and the scaling of losses."""
 
+import copy
+
 import ml_dtypes
 import numpy
 import pytest
 from test_cuda_products import LAYOUTS, SHAPES, check, numbers
 
 import tinygrad_edu as tg
-from tinygrad_edu.optimizers import SGD, Adam, LossScaleOptimizer, schedules
+from tinygrad_edu import callbacks, layers, models
+from tinygrad_edu.errors import GradientError
+from tinygrad_edu.optimizers import LBFGS, SGD, Adam, LossScaleOptimizer, schedules
 from tinygrad_edu.state import state
 
 ROUNDED = {"bfloat16": ml_dtypes.bfloat16, "float16": numpy.float16}
 
 
 def rounded(x, policy):
-    return x.astype(ROUNDED[policy]).astype(x.dtype)
+    return x.astype(ROUNDED.get(policy, x.dtype)).astype(x.dtype)
 
 
 # Policies
@@ -239,3 +243,272 @@ def test_steps_as_simulated(case, how):
 @pytest.mark.parametrize("case", INNER)
 def test_steps_as_simulated_in_a_graph(case):
     numpy.testing.assert_allclose(scaled(case, "recorded", "cuda"), simulated(case), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("bad", "means"),
+    [
+        ({}, [(0, 1), (2, 3)]),
+        ({0}, [(1,), (2, 3)]),  # counts as zeros
+        ({1}, [(), (2, 3)]),  # no update
+        ({0, 1, 2}, [(), (3,)]),
+    ],
+)
+def test_accumulated_gradients(bad, means):
+    slopes = numpy.array([[1.0, 3.0], [5.0, 0.5], [2.0, 4.0], [0.25, 8.0]])
+    w = tg.tensor([100.0, 100.0], dtype="float64", requires_grad=True)
+    optimizer = LossScaleOptimizer(SGD(0.5, gradient_accumulation_steps=2)).build([w])
+    expected = numpy.full(2, 100.0)
+    for number, slope in enumerate(slopes):
+        optimizer.minimize((w * tg.tensor(slope) * (numpy.inf if number in bad else 1.0)).sum())
+        if number % 2:
+            expected = expected - 0.5 * slopes[list(means[number // 2])].sum(axis=0) / 2
+            numpy.testing.assert_allclose(w.detach().numpy(), expected, rtol=1e-12)
+    assert optimizer.iterations == 2
+    assert optimizer.dynamic_scale.item() == 2.0 ** (15 - len(bad))
+
+
+@pytest.mark.parametrize(("start", "factor", "end"), [(2.0**126, 1e-30, 2.0**126), (2.0**-126, numpy.nan, 2.0**-126)])
+def test_the_scale_stays_a_number(start, factor, end):
+    w = tg.tensor([1.0], requires_grad=True)
+    optimizer = LossScaleOptimizer(SGD(0.5), start, 1).build([w])
+    optimizer.minimize((w * factor).sum())
+    assert optimizer.dynamic_scale.item() == end
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_weights_of_float16(jit):
+    w = tg.tensor([1.0, 2.0], dtype="float16", requires_grad=True)
+    optimizer = LossScaleOptimizer(SGD(0.5, momentum=0.5), 2.0**10).build([w])
+
+    def step():
+        optimizer.minimize((w * 2.0**-26).sum())  # of which the gradient alone is 0 in float16
+
+    step = tg.jit(step) if jit else step
+    step()
+    assert str(w.dtype) == "float16"
+    assert optimizer.states[0]["momentum"].dtype == "float16"
+    assert optimizer.dynamic_scale.item() == 2.0**10
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_rows_of_a_table(jit):
+    def trained(optimizer):
+        tg.seed(0)
+        table = tg.normal((20_000, 8)).requires_grad_()
+        optimizer.build([table])
+
+        def step(ids, factor):
+            optimizer.minimize((tg.square(tg.embedding(table, ids)) * factor).mean())
+
+        step = tg.jit(step) if jit else step
+        for ids, factor in (([7, 3, 7], 1.0), ([5, 3, 1], numpy.inf), ([7, 9, 2], 1.0)):
+            if factor == 1.0 or type(optimizer) is LossScaleOptimizer:
+                step(tg.tensor(ids), tg.tensor(factor))
+        return table.detach().numpy()
+
+    found, expected = trained(LossScaleOptimizer(SGD(10.0, momentum=0.5))), trained(SGD(10.0, momentum=0.5))
+    numpy.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: LossScaleOptimizer("sgd"), TypeError, "expected inner_optimizer to be an optimizer"),
+        (lambda: LossScaleOptimizer(LBFGS()), TypeError, "that takes gradients"),
+        (lambda: LossScaleOptimizer(LossScaleOptimizer(SGD())), TypeError, "and scales no loss itself"),
+        (lambda: LossScaleOptimizer(SGD(), 0.0), ValueError, "from 1.17549e-38 to 8.5"),
+        (lambda: LossScaleOptimizer(SGD(), dynamic_growth_steps=0), ValueError, "dynamic_growth_steps"),
+        (lambda: LossScaleOptimizer(SGD()).minimize(weight().sum()), ValueError, "expected build"),
+        (lambda: LossScaleOptimizer(SGD()).build([weight()]).step(), GradientError, "expected gradients"),
+        (lambda: LossScaleOptimizer(SGD()).build([]), ValueError, "at least one parameter"),
+    ],
+)
+def test_errors(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+def weight():
+    return tg.tensor([1.0, 2.0], requires_grad=True)
+
+
+def test_it_shows_what_the_inner_optimizer_has():
+    w = weight()
+    inner = SGD(0.25, use_ema=True, name="slow").build([w])
+    optimizer = LossScaleOptimizer(inner)
+    assert (optimizer.learning_rate, optimizer.use_ema, optimizer.name) == (0.25, True, "slow")
+    optimizer.learning_rate = 0.5
+    assert inner.learning_rate == 0.5
+    assert optimizer.parameters == [w]
+    assert repr(optimizer) == "<LossScaleOptimizer of <SGD 'slow' learning_rate=0.5>>"
+    optimizer.minimize(w.sum())
+    optimizer.minimize(w.sum())
+    optimizer.swap_ema()
+    numpy.testing.assert_allclose(w.tolist(), [0.495, 1.495], rtol=1e-6)
+    optimizer.release()
+    assert inner.parameters == []
+    optimizer.exclude_from_weight_decay(var_list=[w])
+    assert inner.build([w])._groups[0].weight_decay == 0.0
+
+
+# Models
+
+
+def data():
+    random = numpy.random.default_rng(0)
+    x = random.standard_normal((48, 6)).astype("float32")
+    return x, (x[:, :1] * x[:, 1:2] > 0).astype("float32")
+
+
+def made(optimizer, policy="float32", **options):
+    tg.seed(0)
+    model = models.Sequential([layers.Input((6,)), layers.Dense(16, "tanh"), layers.Dense(1)])
+    with tg.mixed_precision(policy):
+        model.compile(optimizer, "mse", **options)
+    return model
+
+
+def weights_of(model):
+    return numpy.concatenate([w.ravel() for w in model.get_weights()])
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_fit_in_float16_on_the_cpu(optimizer, jit):
+    found = []
+    for policy in ("float32", "mixed_float16"):
+        model = made(optimizer, policy, jit=jit)
+        assert isinstance(model.optimizer, LossScaleOptimizer) == (policy != "float32")
+        history = model.fit(*data(), batch_size=8, epochs=3, verbose=0).history["loss"]
+        found.append((history, weights_of(model)))
+    (losses, expected), (scaled_losses, weights) = found
+    assert losses[-1] < losses[0]
+    numpy.testing.assert_allclose(scaled_losses, losses, rtol=1e-5)
+    numpy.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_compile_keeps_what_it_scales():
+    inner = Adam(0.01)
+    model = made(inner, "float16")
+    first = model.optimizer
+    assert first.inner_optimizer is inner
+    model.fit(*data(), verbose=0)
+    for policy, optimizer in (("float16", inner), ("float16", first), ("float32", first)):
+        with tg.mixed_precision(policy):
+            model.compile(optimizer, "mse")
+        assert model.optimizer is first
+        assert inner.iterations == 2
+    model.compile(inner, "mse")  # without scaling it goes on, too
+    assert model.optimizer is inner
+    assert inner.iterations == 2
+    with tg.mixed_precision("bfloat16"):
+        model.compile("adam", "mse")
+    assert type(model.optimizer) is Adam
+    assert inner.parameters == []
+    with tg.mixed_precision("float16"):
+        model.compile(LBFGS(), "mse")
+    assert type(model.optimizer) is LBFGS
+
+
+def test_continues_from_its_state_bit_for_bit():
+    def trained(saved, first, last):
+        w = tg.tensor(START, dtype="float32", requires_grad=True)
+        optimizer = LossScaleOptimizer(Adam(0.1), 8.0, 3).build([w])
+        if saved is not None:
+            w.assign_(saved[0])
+            optimizer.load_state_dict(saved[1])
+        for number in range(first, last):
+            optimizer.minimize(quadratic(w, tg.tensor(TARGET, dtype="float32"), numpy.inf if number in BAD else 1.0))
+        return w.detach().numpy().copy(), optimizer.state_dict()
+
+    whole = trained(None, 0, STEPS)
+    parts = trained(trained(None, 0, 9), 9, STEPS)
+    assert {"dynamic_scale", "step_counter", "0.velocity", "iterations", "learning_rate"} < whole[1].keys()
+    for name, value in whole[1].items():
+        numpy.testing.assert_array_equal(parts[1][name], value)
+    numpy.testing.assert_array_equal(parts[0], whole[0])
+    with pytest.raises(ValueError, match="dynamic_scale"):
+        LossScaleOptimizer(SGD()).build([weight()]).load_state_dict(SGD().build([weight()]).state_dict())
+
+
+def test_a_training_is_resumed_bit_for_bit(tmp_path):
+    def trained(epochs, file):
+        model = made("adam", "float16")
+        backup = callbacks.BackupAndRestore(tmp_path / file, delete_checkpoint=False)
+        model.fit(*data(), batch_size=8, epochs=epochs, verbose=0, callbacks=[backup])
+        return weights_of(model), model.optimizer.step_counter.item()
+
+    whole, counter = trained(4, "whole")
+    trained(2, "parts")
+    found, found_counter = trained(4, "parts")
+    numpy.testing.assert_array_equal(found, whole)
+    assert counter == found_counter == 24
+
+
+def test_a_copied_model_scales_its_own_loss():
+    model = made("adam", "float16")
+    model.fit(*data(), batch_size=8, verbose=0)
+    other = copy.deepcopy(model)
+    for one in (model, other):
+        one.fit(*data(), batch_size=8, verbose=0, shuffle=False)
+    assert [one.optimizer.step_counter.item() for one in (model, other)] == [12, 12]
+    numpy.testing.assert_array_equal(weights_of(model), weights_of(other))
+
+
+def simulated_training(policy, steps, rate=0.5):
+    """The weights after some steps of gradient descent on all rows, in float64 but for the factors of products."""
+    x, t = data()
+    w, b, v, c = (part.astype("float64") for part in made("sgd").get_weights())
+
+    def product(p, q):
+        return rounded(p.astype("f4"), policy).astype("f8") @ rounded(q.astype("f4"), policy).astype("f8")
+
+    for _ in range(steps):
+        h = numpy.tanh(product(x, w) + b)
+        dy = 2 * (product(h, v) + c - t) / t.size
+        dz = product(dy, v.T) * (1 - h * h)
+        gradients = product(x.T, dz), dz.sum(axis=0), product(h.T, dy), dy.sum(axis=0)
+        w, b, v, c = (part - rate * g for part, g in zip((w, b, v, c), gradients, strict=True))
+    return numpy.concatenate([part.ravel() for part in (w, b, v, c)])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("policy", [*ROUNDED, "float32"])
+def test_a_recorded_training(policy):
+    with tg.use_device("cuda"), tg.mixed_precision(policy):
+        model = made(SGD(0.5), policy)
+        model.fit(*data(), batch_size=48, epochs=4, verbose=0)
+    (step,) = model._steps.values()
+    assert step.plans[0].replay.graph is not None
+    # float32 may round a few factors to the other side, by one unit of 16 bits
+    errors = {name: abs(weights_of(model) - simulated_training(name, 4)).max() for name in (*ROUNDED, "float32")}
+    assert errors.pop(policy) < 1e-5
+    assert all(error > 2e-5 for error in errors.values())
+
+
+@pytest.mark.gpu
+def test_an_overflow_of_float16_skips_a_replayed_step():
+    emugpu = pytest.importorskip("emugpu", reason="only the emulator counts launches")
+    w = tg.tensor(numbers((4, 2)), device="cuda", requires_grad=True)
+    optimizer = LossScaleOptimizer(Adam(0.1), 2.0**10).build([w])
+
+    @tg.jit
+    def step(x):
+        optimizer.minimize((x @ w).sum())
+
+    good, bad = (tg.tensor(numpy.full((3, 4), x, "f4"), device="cuda") for x in (1.0, 70_000.0))  # of at most 65504
+    before, skipped = [], []
+    with tg.mixed_precision("float16"):
+        for x in (good, good, good, bad, good, bad):
+            before.append(state_of(optimizer, *optimizer.states[0].values()))
+            with emugpu.count_launches() as counts:
+                step(x)
+            assert not counts.device_to_host
+            after = state_of(optimizer, *optimizer.states[0].values())
+            skipped.append(bool((after[:8] == before[-1][:8]).all() and (after[10:] == before[-1][10:]).all()))
+        assert step.plans[0].replay.graph is not None
+        assert skipped == [False, False, False, True, False, True]
+        assert (optimizer.dynamic_scale.item(), optimizer.iterations, len(step.plans)) == (2.0**8, 6, 1)
+    step(bad)  # which float32 holds
+    assert (state_of(optimizer)[:8] != after[:8]).all()

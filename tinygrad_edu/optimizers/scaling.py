@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import ops
-from ..autograd import Tensor, cast, live, settled, tensor
+from ..autograd import Tensor, live, settled, tensor
 from ..backend import Device, to_device
 from ..errors import check_integer, check_number, message
 from ..jit import jit, weakly
@@ -127,7 +127,8 @@ class LossScaleOptimizer(Optimizer):
         scale, count = live(self.dynamic_scale.data), live(self.step_counter.data)
         given = [None if g is None else g.data for g in gradients]
         finite = _are_finite(given)
-        unscaled = [None if g is None else _scaled(g, 1.0 / scale) for g in given]
+        # zeros for what is not finite, which NumPy would warn of
+        unscaled = [None if g is None else _scaled(ops.where(finite, g, 0.0), 1.0 / scale) for g in given]
         changes, counts = self.inner_optimizer._changes(unscaled)
         grows = count + 1 >= self.dynamic_growth_steps
         more = ops.minimum(scale * 2.0, HIGHEST)
@@ -148,6 +149,6 @@ class LossScaleOptimizer(Optimizer):
 
 
 def _are_finite(gradients: list[Any]) -> Any:
-    """Whether all numbers are; None has none. A sum of zeros, of which an infinite number would make NaN."""
-    zeros = [cast(ops.sum(g * 0.0), "float32") for g in gradients if g is not None]
-    return functools.reduce(ops.add, zeros) == 0.0
+    """Whether all numbers are, by the count of others; None has none."""
+    others = [ops.sum(ops.where(ops.isfinite(g), 0.0, 1.0)) for g in gradients if g is not None]
+    return functools.reduce(ops.add, others) == 0.0
