@@ -11,7 +11,7 @@ from tinygrad_edu.kernels.cuda import rounding, written
 from tinygrad_edu.kernels.cuda.compiled import OPTIONS
 from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
 from tinygrad_edu.kernels.cuda.text import source_of, source_of_several, width_of
-from tinygrad_edu.kernels.loops import ARGUMENTS, COMPARISONS, DTYPES, LOGIC, Builder, Operand, Unsupported
+from tinygrad_edu.kernels.loops import ARGUMENTS, COMPARISONS, DTYPES, HALVES, LOGIC, Builder, Operand, Unsupported
 
 pytestmark = pytest.mark.gpu
 CARDS = ["80", "90"]  # A100, H100
@@ -38,7 +38,7 @@ def every_step(dtype):
         if name in COMPARISONS or name in LOGIC:
             value = builder.apply("where", value, a, b)
         builder.store(value, Operand(value.dtype, (12, 1)))
-    for other in DTYPES:
+    for other in (*DTYPES, *HALVES):
         builder.store(builder.cast(a, other), Operand(other, (12, 1)))
     return builder.finish()
 
@@ -93,7 +93,7 @@ def test_random_numbers_and_numbers(card):
 
 @pytest.mark.parametrize("card", CARDS)
 @pytest.mark.parametrize("width", [1, 4])
-@pytest.mark.parametrize("dtype", rounding.DTYPES)
+@pytest.mark.parametrize("dtype", HALVES)
 def test_rounding(dtype, width, card):
     compiles(rounding.text(dtype, width), card)
 

@@ -5,7 +5,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu.kernels.cuda import blas
-from tinygrad_edu.kernels.cuda.launches import Biased, Launches
+from tinygrad_edu.kernels.cuda.launches import Launches, Product
 
 pytestmark = pytest.mark.gpu
 UNITS = {"float16": 1e-3, "float32": 2e-6, "float64": 4e-15}
@@ -156,7 +156,7 @@ def test_a_bias(shapes, dtype):
     x, w, bias = (numbers(shape, dtype, seed) for seed, shape in enumerate(((m, k), (k, n), (n,))))
     arrays = [*map(cupy.asarray, (x, w, bias)), cupy.zeros((m, n), dtype)]
     product = blas.product_of(arrays[0], arrays[1], arrays[3])
-    launches = Launches([Biased(product.on(0, 1, 3), 2)], 4, [])
+    launches = Launches([Product(product.on(0, 1, 3), 2)], 4, [])
     launches.pointers[:] = [a.data.ptr for a in arrays]
     launches.run()
     expected = x.astype("float64") @ w.astype("float64") + bias

@@ -9,7 +9,7 @@ from test_cuda_products import LAYOUTS, SHAPES, check, numbers
 
 import tinygrad_edu as tg
 from tinygrad_edu import callbacks, layers, models
-from tinygrad_edu.errors import GradientError
+from tinygrad_edu.errors import GradientError, TraceError
 from tinygrad_edu.optimizers import LBFGS, SGD, Adam, LossScaleOptimizer, schedules
 from tinygrad_edu.state import state
 
@@ -55,6 +55,18 @@ def test_other_names_are_refused(switch, name, text):
     with pytest.raises(ValueError, match=text):
         switch(name)
     assert state.matmul_precision == "float32"
+
+
+def test_a_jitted_function_has_one_precision():
+    @tg.jit
+    def step(x):
+        with tg.mixed_precision("bfloat16"):
+            return x @ x
+
+    with pytest.raises(TraceError, match="expected one precision for a jitted function, received 'bfloat16' inside"):
+        step(tg.ones((2, 2)))
+    with tg.mixed_precision("bfloat16"):
+        assert step(tg.ones((2, 2))).shape == (2, 2)
 
 
 def test_the_cpu_takes_no_notice():
@@ -142,6 +154,56 @@ def test_a_stack_that_repeats_a_factor_rounds_it_once():
     a, b = cupy.ones((5, 7), "float32"), cupy.ones((4, 3, 7), "float32").swapaxes(1, 2)
     product = blas.product_of(a, b, cupy.empty((4, 5, 3), "float32"))
     assert factors_of(product) == (Rows(1, 5, 7, 7, 0), Rows(4, 3, 7, 7, 21))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("policy", ROUNDED)
+def test_each_factor_is_rounded_once_by_the_loops_that_make_it(policy, capsys):
+    """x, two weights, the hidden values, and the gradients of both products; not the bias or what is not multiplied."""
+    with tg.use_device("cuda"), tg.mixed_precision(policy):
+        w, v = (tg.tensor(numbers((8, 8), seed=i) / 4, requires_grad=True) for i in range(2))
+        b = tg.zeros((8,), requires_grad=True)
+
+        @tg.jit
+        def gradients(x):
+            loss = tg.square(tg.relu(tg.linear(x, w, b)) @ v).sum()
+            loss.backward()
+            found = loss.detach(), w.grad, v.grad, b.grad
+            w.grad = v.grad = b.grad = None
+            return found
+
+        x = numbers((16, 8), seed=2)
+        found = [[a.numpy() for a in gradients(tg.tensor(x))] for _ in range(3)]  # the last two by a graph
+    tg.jit.explain(gradients)
+    text = capsys.readouterr().out
+    assert text.count("convert") == text.count(f"{policy}[") == 6
+    assert text.count(": convert ->") == 3  # x and the weights, which no loops make
+
+    def product(a, b):
+        return rounded(a, policy) @ rounded(b, policy)
+
+    w, v = (numbers((8, 8), seed=i) / 4 for i in range(2))
+    a = product(x, w)
+    h = numpy.maximum(a, 0)
+    y = product(h, v)
+    g = product(2 * y, v.T) * (a > 0)
+    expected = (y * y).sum(), product(x.T, g), product(h.T, 2 * y), g.sum(axis=0)
+    for made in found:
+        for value, right in zip(made, expected, strict=True):
+            numpy.testing.assert_allclose(value, right, 1e-5, 1e-5 * numpy.abs(right).max())
+
+
+@pytest.mark.gpu
+def test_a_recording_is_of_one_precision():
+    with tg.use_device("cuda"):
+        x = tg.tensor(numbers((8, 8)))
+        square = tg.jit(lambda x: x @ x)
+        for policy in ("float32", "bfloat16", "float32", "float16"):
+            with tg.mixed_precision(policy):
+                for _ in range(3):
+                    expected = rounded(numbers((8, 8)), policy) @ rounded(numbers((8, 8)), policy)
+                    numpy.testing.assert_allclose(square(x).numpy(), expected, 2e-6, 2e-6)
+        assert len(square.plans) == 3
 
 
 @pytest.mark.gpu

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from .errors import message
+from .errors import TraceError, message
 
 
 class _State(threading.local):
@@ -104,7 +104,7 @@ def set_matmul_precision(precision: str) -> Switch:
     if precision not in PRECISIONS:
         hint = "use mixed_precision for the 16-bit floats." if precision in POLICIES else ""
         raise ValueError(message("set_matmul_precision", " or ".join(map(repr, PRECISIONS)), repr(precision), hint))
-    return Switch("matmul_precision", precision)
+    return _precision("set_matmul_precision", precision)
 
 
 def mixed_precision(policy: str) -> Switch:
@@ -118,8 +118,9 @@ def mixed_precision(policy: str) -> Switch:
       gradients below 6e-8 are lost. So `compile` puts the optimizer into an `optimizers.LossScaleOptimizer` under this
       policy; in a loop of your own, do so yourself.
 
-    Compile and train under the same policy. For tensor cores with no loss of range, see `set_matmul_precision`. Raises
-    ValueError for another name.
+    Compile and train under the same policy, and go backward inside of the block, too. For tensor cores with no loss of
+    range, see `set_matmul_precision`. Raises ValueError for another name, TraceError inside of a jitted function that
+    is called under another policy.
 
     >>> import tinygrad_edu as tg
     >>> with tg.mixed_precision("bfloat16"):
@@ -130,4 +131,14 @@ def mixed_precision(policy: str) -> Switch:
     if policy not in POLICIES:
         hint = "use set_matmul_precision." if policy == "tf32" else ""
         raise ValueError(message("mixed_precision", ", ".join(map(repr, POLICIES)), repr(policy), hint))
-    return Switch("matmul_precision", POLICIES[policy])
+    return _precision("mixed_precision", POLICIES[policy])
+
+
+def _precision(where: str, precision: str) -> Switch:
+    """Sets it. Raises TraceError where that would change it for a part of what `jit` records."""
+    if state.trace is not None and precision != state.matmul_precision:
+        found = f"{precision!r} inside of one, in place of {state.matmul_precision!r}"
+        error = TraceError(message(where, "one precision for a jitted function", found, "set it around the call."))
+        state.trace.refused = error  # which `except Exception` must not hide
+        raise error
+    return Switch("matmul_precision", precision)

@@ -220,7 +220,8 @@ def guard_of(
     text.need(f"{now} == {text.object(known)}" if known else "not static")
     for name in modes:
         text.need(f"state.{name} is {getattr(state, name)}")
-    for name in ("dtype", "device"):
+    on_cuda = any(call.xp is not numpy for call in trace.program.calls)
+    for name in ("dtype", "device", *(("matmul_precision",) if on_cuda else ())):
         text.need(f"state.{name} == {text.object(getattr(state, name))}")
     text.python(variables)
     text.world(trace)

@@ -19,7 +19,7 @@ import numpy
 from ..kernels import blas, registry
 from ..kernels.cuda import recipes
 from ..kernels.gemm import rows_of
-from ..kernels.loops import DTYPES, FLOATS, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
+from ..kernels.loops import DTYPES, FLOATS, HALVES, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
 from .checks import outside
 from .program import Call, Program, Scalar, Variable, leaves, typed
 
@@ -439,9 +439,10 @@ def loops_of(unit: Unit, stored: set[Variable], root: Callable[[Variable], Varia
     assert shape is not None
     inner = min(unit.inner or 1, len(shape))
     rows = dropped(shape, inner)
-    dtypes = {v.dtype.name for v in (*unit.reads(), *unit.makes())}
-    if not dtypes <= set(DTYPES):
-        raise Unsupported(f"dtypes {dtypes}")
+    on_cuda = all(call.xp is not numpy for call in unit.calls)
+    read, written = ({v.dtype.name for v in part} for part in (unit.reads(), unit.makes()))
+    if not read <= {*DTYPES} or not written <= {*DTYPES, *(HALVES if on_cuda else ())}:
+        raise Unsupported(f"dtypes {read | written}")
     builder = Builder((*rows, math.prod(shape[len(rows) :])))
     made: dict[Variable, Any] = {}
     loads: dict[Any, Step] = {}
@@ -477,7 +478,7 @@ def loops_of(unit: Unit, stored: set[Variable], root: Callable[[Variable], Varia
     for call in unit.calls:
         pattern = _pattern(call)
         assert pattern is not None
-        floats = [v.dtype.name for v in (*call.makes(), *call.reads()) if v.dtype.kind == "f"]
+        floats = [v.dtype.name for v in (*call.makes(), *call.reads()) if v.dtype.name in FLOATS]
         builder.dtype = floats[0] if floats else "float64"  # in which integers meet Python's floats
         if pattern.takes:
             table, ids = call.operands

@@ -20,11 +20,13 @@ from ..autograd import uninterrupted
 from ..backend import Device
 from ..kernels import native
 from ..kernels.cuda import blas
-from ..kernels.cuda.launches import Biased, Launches, Numbers, Step, on, plain
+from ..kernels.cuda.launches import Launches, Numbers, Product, Step, on, plain
 from ..kernels.cuda.memory import array_in, fill, like, memory
+from ..kernels.loops import HALVES
 from ..kernels.registry import is_contiguous
 from ..state import state
 from .fusion import Kernel, Unit, is_dense
+from .mixed import half, with_rounded_factors
 from .passes import without_dead_code
 from .planned import Planned
 from .program import Argument, Attribute, Call, Captured, Gradient, Program, Scalar, Variable, leaves
@@ -45,7 +47,7 @@ class OnCuda(Planned):
         looks = [call for call in program.calls if call.primitive.kind == "effect"]
         self.checks = Replay(without_dead_code(replace(program, writes=[], results=[]))) if looks else None
         self.graph: Any = None
-        self._ran_for = ""  # the precision of the last call
+        self._has_run = False
         self._stream: Any = None  # of the last call
         self._table: dict[Scalar, int] = {}
         self._kept: list[Any] = []  # what the graph leaves in arrays that Python calls made
@@ -66,12 +68,10 @@ class OnCuda(Planned):
                 self.checks.look(arguments)
                 self._careful = False
             self._wait_for_last()
-            if self._ran_for != state.matmul_precision:
-                self.graph = None
-            elif self.graph is None and not self.why_not:
+            if self._has_run and self.graph is None and not self.why_not:
                 self._record()
             made = self._run(self._replay if self.graph is None else self._objects["again"], arguments)
-            self._ran_for = state.matmul_precision
+            self._has_run = True
             return made
 
     def _wait_for_last(self) -> None:
@@ -126,6 +126,12 @@ class OnCuda(Planned):
 
     # What Planned asks for
 
+    def _optimized(self, program: Program) -> Program:
+        program = super()._optimized(program)
+        if state.matmul_precision not in HALVES:
+            return program
+        return with_rounded_factors(program, half(state.matmul_precision), self._product)
+
     @staticmethod
     def _product(call: Call) -> Any:
         """The step for x @ w, or x @ w + bias, on the slots of its operands and the result."""
@@ -133,10 +139,11 @@ class OnCuda(Planned):
             return None
         a, b, *bias = call.operands
         product = blas.product_of(a, b, call.outputs)
+        factors = "" if a.dtype == call.outputs.dtype else a.dtype.name
         if product is None or not bias:
-            return product
+            return product and Product(product, factors=factors)
         fits = bias[0].dtype == call.outputs.dtype and is_contiguous(bias[0])
-        return Biased(product.on(0, 1, 3), 2) if fits else None
+        return Product(product.on(0, 1, 3), 2, factors) if fits else None
 
     @staticmethod
     def counted(step: Any) -> native.Step | None:

@@ -54,7 +54,7 @@ class Planned(Replay):
     def __init__(self, program: Program, compiled: bool | None = None, memory: Callable[[int], Any] = buffer):
         self.compiled = has_compiler() if compiled is None else compiled
         self.recorded = program
-        self.program = optimize(program, self.compiled, self._product)
+        self.program = self._optimized(program)
         self.fusion = Fusion(self.program, 0 if self.compiled else LARGE, takes=self.compiled)
         self._lock = threading.RLock()
         self.tasks = self._with_kernels() if self.compiled else {}
@@ -84,6 +84,9 @@ class Planned(Replay):
         self._given = ""  # the arrays that the last piece of machine code gets
         self._steady: list[str] = []  # what gets the memory for groups that write in place, without a compiler
         super().__init__(self.program)
+
+    def _optimized(self, program: Program) -> Program:
+        return optimize(program, self.compiled, self._product)
 
     def _known_objects(self) -> dict[str, Any]:
         helpers = {"uninterrupted": uninterrupted, "matmul": numpy.matmul}

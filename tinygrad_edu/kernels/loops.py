@@ -28,6 +28,8 @@ from ..errors import message
 
 FLOATS = ("float32", "float64")
 DTYPES = (*FLOATS, "int64", "int32", "uint8", "bool")
+HALVES = ("bfloat16", "float16")
+"""Dtypes that loops on CUDA round results to; they do not compute in them."""
 
 # Steps by what they take, each with its number of arguments.
 NUMBERS = {"add": 2, "subtract": 2, "multiply": 2, "maximum": 2, "minimum": 2, "negative": 1, "absolute": 1, "sign": 1}
@@ -146,7 +148,8 @@ def check(loops: Loops) -> None:
     if not loops.shape or min(loops.shape) < 0:
         raise fail("at least one axis and no negative length", loops.shape)
     for operand in (*loops.inputs, *loops.outputs):
-        if operand.dtype not in DTYPES or len(operand.strides) != len(loops.shape):
+        known = DTYPES if operand in loops.inputs else (*DTYPES, *HALVES)
+        if operand.dtype not in known or len(operand.strides) != len(loops.shape):
             raise fail(f"a known dtype and {len(loops.shape)} strides", operand)
     if loops.has(ROW_REDUCTIONS) and loops.has({"column_sum": 1}):
         raise fail("reductions of rows or of columns", "both")
@@ -158,7 +161,8 @@ def check(loops: Loops) -> None:
         "index": len(loops.shape),
     }
     for i, op in enumerate(loops.ops):
-        if ARGUMENTS.get(op.name) != len(op.args) or op.dtype not in DTYPES:
+        known = (*DTYPES, *HALVES) if op.name in ("cast", "store") else DTYPES
+        if ARGUMENTS.get(op.name) != len(op.args) or op.dtype not in known:
             raise fail("a known step with as many arguments as it takes", op)
         if any(not 0 <= a < i or loops.ops[a].name in ("store", "column_sum") for a in op.args) and not (
             op.name == "store" and 0 <= op.args[0] < i and loops.ops[op.args[0]].name == "column_sum"

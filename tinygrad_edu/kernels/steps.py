@@ -9,7 +9,7 @@ from .polynomials import FORMATS, POLYNOMIALS, Code, Real, number
 
 TYPES = {"float32": "float", "float64": "double", "int64": "i64", "int32": "i32", "uint8": "i8", "bool": "i1"}
 MEMORY = {**TYPES, "bool": "i8"}
-SIZES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1}
+SIZES = {"float32": 4, "float64": 8, "int64": 8, "int32": 4, "uint8": 1, "bool": 1, "float16": 2, "bfloat16": 2}
 
 _FLOAT = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
 _INTEGER = {"add": "add", "subtract": "sub", "multiply": "mul"}

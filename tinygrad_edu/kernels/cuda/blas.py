@@ -24,6 +24,7 @@ import numpy
 from ...errors import message
 from ...state import state
 from ..gemm import Gemm, rows_of
+from ..loops import HALVES
 from . import rounding
 
 WORKSPACE = 32 << 20
@@ -88,14 +89,14 @@ def _handle(device: int) -> c_void_p:
 
 class Plan:
     """A product as cuBLASLt will do it: its descriptions and the algorithm that it chose for matrices at multiples of
-    `alignment` bytes, in that precision if they are float32. In 16 bits it takes factors that are rounded already, and
-    dense: see `Rounded`. To each row the vector at the address `bias` is added, unless that is 0.
+    `alignment` bytes (the factors of `factors`, if that is given), in that precision if they are float32. In 16 bits it
+    takes factors that are rounded already. To each row the vector at the address `bias` is added, unless that is 0.
 
     Attributes:
         workspace: bytes of memory that it needs besides.
     """
 
-    def __init__(self, product: Gemm, alignment: int, precision: str, bias: int):
+    def __init__(self, product: Gemm, alignment: int, precision: str, bias: int, factors: int = 0):
         import cupy
 
         self.product, lt = product, library()
@@ -110,11 +111,11 @@ class Plan:
         if bias:
             for attribute, value in ((_EPILOGUE, c_int(_ADD_BIAS)), (_BIAS, c_void_p(bias))):
                 _set(lt.cublasLtMatmulDescSetAttribute, self._description, attribute, value)
-        rounded = single and precision in rounding.DTYPES
+        rounded = single and precision in HALVES
         self._layouts = _layouts(product, precision if rounded else product.dtype)
         weakref.finalize(self, _destroy, lt, self._description, self._layouts).atexit = False
         self._alpha, self._beta = _NUMBER[sums](1), _NUMBER[sums](0)
-        self._algorithm, self.workspace = self._chosen(_ALIGNED if rounded else alignment, alignment)
+        self._algorithm, self.workspace = self._chosen(factors or alignment, alignment)
 
     def _chosen(self, factors: int, result: int) -> tuple[Any, int]:
         """The algorithm for matrices that are aligned so, and the memory that it needs."""
@@ -157,7 +158,7 @@ class Rounded:
         self._dtype, self._factors = dtype, rounding.factors_of(product)
         a, b = (rows.dense() for rows in self._factors)
         dense = replace(product, lda=a.step, ldb=b.step, strides=(a.stride, b.stride, product.strides[2]))
-        self._plan = Plan(dense, alignment, dtype, bias)
+        self._plan = Plan(dense, alignment, dtype, bias, _ALIGNED)
         first, second = (-(-2 * rows.size // _ALIGNED) * _ALIGNED for rows in (a, b))
         self._places = 0, first, first + second
         self.workspace = first + second + self._plan.workspace
@@ -204,9 +205,12 @@ def _layout(kind: int, shape: tuple[int, int], step: int, batch: int, stride: in
 
 
 @functools.lru_cache(4096)
-def plan_of(product: Gemm, alignment: int, device: int, precision: str, bias: int = 0) -> Plan | Rounded:
-    """The plan of a product on that device, which is in use; any number of callers may share it."""
-    rounds = product.dtype == "float32" and precision in rounding.DTYPES
+def plan_of(
+    product: Gemm, alignment: int, device: int, precision: str, bias: int = 0, is_rounded: bool = False
+) -> Plan | Rounded:
+    """The plan of a product on that device, which is in use; any number of callers may share it. `is_rounded`: whether
+    the factors are of the precision already."""
+    rounds = product.dtype == "float32" and precision in HALVES and not is_rounded
     return (Rounded if rounds else Plan)(product, alignment, precision, bias)
 
 
@@ -220,8 +224,11 @@ def alignment_of(*addresses: int) -> int:
 
 def product_of(a: Any, b: Any, c: Any) -> Gemm | None:
     """The product a @ b of (stacks of) matrices, written to c, from shapes, strides and dtypes; None for what
-    cuBLASLt cannot do."""
-    if not a.dtype == b.dtype == c.dtype or a.dtype.name not in _SUMS or min(a.ndim, b.ndim, c.ndim) < 2:
+    cuBLASLt cannot do. Factors may be rounded to 16 bits where c is float32."""
+    rounded = a.dtype.name in HALVES and c.dtype == "float32"
+    if a.dtype != b.dtype or not (rounded or a.dtype == c.dtype) or min(a.ndim, b.ndim, c.ndim) < 2:
+        return None
+    if c.dtype.name not in _SUMS:
         return None
     if 0 in (*a.shape, *b.shape):
         return None
@@ -231,7 +238,7 @@ def product_of(a: Any, b: Any, c: Any) -> Gemm | None:
         return None
     (ta, lda, sa), (tb, ldb, sb), (_, ldc, sc) = found  # type: ignore[misc]
     product = Gemm(
-        a.dtype.name, m, n, k, 0, 1, 2, ta, tb, lda, ldb, ldc, batch=math.prod(c.shape[:-2]), strides=(sa, sb, sc)
+        c.dtype.name, m, n, k, 0, 1, 2, ta, tb, lda, ldb, ldc, batch=math.prod(c.shape[:-2]), strides=(sa, sb, sc)
     )
     if product.batch > 1 and not tb and not sb and sa == m * lda and sc == m * ldc and not ta:
         return replace(product, m=m * product.batch, batch=1, strides=(0, 0, 0))  # one matrix b for all rows

@@ -19,14 +19,16 @@ from .together import Several, together
 from .written import Moved, Written
 
 
-class Biased(NamedTuple):
-    """A product, to whose rows the vector in the slot `bias` is added."""
+class Product(NamedTuple):
+    """A product of factors that are of that dtype, if they are not the result's, to whose rows the vector in the slot
+    `bias` is added, if there is one."""
 
-    product: Gemm
-    bias: int
+    gemm: Gemm
+    bias: int | None = None
+    factors: str = ""
 
 
-Step: TypeAlias = Launch | Gemm | Biased | Written | Moved
+Step: TypeAlias = Launch | Gemm | Product | Written | Moved
 
 
 def on(step: Step, slots: Sequence[int | None]) -> Step:
@@ -36,8 +38,8 @@ def on(step: Step, slots: Sequence[int | None]) -> Step:
     new = tuple(None if slot is None else slots[slot] for slot in slots_of(step))
     if isinstance(step, Gemm):
         return step.on(*new)  # type: ignore[arg-type]
-    if isinstance(step, Biased):
-        return Biased(step.product.on(*new[:3]), new[3])  # type: ignore[arg-type]
+    if isinstance(step, Product):
+        return step._replace(gemm=step.gemm.on(*new[:3]), bias=new[3])  # type: ignore[arg-type]
     return step._replace(arrays=new) if isinstance(step, Written) else replace(step, arrays=new)  # type: ignore[arg-type]
 
 
@@ -45,8 +47,8 @@ def slots_of(step: Step) -> tuple[int | None, ...]:
     """Of its arrays."""
     if isinstance(step, Moved):
         return slots_of(step.step)
-    if isinstance(step, Biased):
-        return *slots_of(step.product), step.bias
+    if isinstance(step, Product):
+        return *slots_of(step.gemm), step.bias
     return (step.a, step.b, step.c) if isinstance(step, Gemm) else step.arrays
 
 
@@ -54,8 +56,8 @@ def plain(step: Step) -> Launch | Gemm | None:
     """The loops or the product that a step is; None for a kernel that is written by hand."""
     if isinstance(step, Moved):
         return plain(step.step)
-    if isinstance(step, Biased):
-        return step.product
+    if isinstance(step, Product):
+        return step.gemm
     return None if isinstance(step, Written) else step
 
 
@@ -112,9 +114,12 @@ class Launches:
         if isinstance(step, Written):
             launch = step.bound(places, device)
             return 0, lambda memory: launch
-        if isinstance(step, Gemm | Biased):
-            product, (a, b, c, *bias) = step if isinstance(step, Gemm) else step.product, places
-            plan = plan_of(product.on(0, 1, 2), alignment_of(a, b, c), device, state.matmul_precision, *bias)
+        if isinstance(step, Gemm):
+            return self._prepared(Product(step), [*places, 0], device)
+        if isinstance(step, Product):
+            a, b, c, bias = places
+            how = alignment_of(a, b, c), device, step.factors or state.matmul_precision, bias, bool(step.factors)
+            plan = plan_of(step.gemm.on(0, 1, 2), *how)
             return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)
         if isinstance(step, Several):
             kernel = kernel_of_several(step.loops, step.lengths, step.width, device)

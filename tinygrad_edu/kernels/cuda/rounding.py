@@ -8,25 +8,11 @@ from typing import Any, NamedTuple
 import numpy
 
 from ..gemm import Gemm
+from .steps import rounder
 from .text import VECTOR
 
-DTYPES = ("bfloat16", "float16")
 THREADS = 256
 _WIDE = VECTOR // 4  # floats that a thread can read at once
-
-# Without CUDA's headers for these types, which NVRTC would need a path to. Sums of bits carry into the exponent.
-_ROUNDED = {
-    "bfloat16": """
-    if ((bits & 0x7fffffff) > 0x7f800000) return bits >> 16 | 0x40;  // NaN
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;""",
-    "float16": """
-    const unsigned sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
-    if (size > 0x7f800000) return sign | 0x7e00;  // NaN
-    if (size >= 0x47800000) return sign | 0x7c00;  // 65536 or more
-    if (size < 0x38800000)  // below 2^-14, where numbers are as far apart as the floats from 0.5 on
-        return sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000);
-    return sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13;""",
-}
 
 
 class Rows(NamedTuple):
@@ -80,10 +66,7 @@ def text(dtype: str, width: int) -> str:
     """CUDA C that rounds `width` neighbours to a thread: 1, or those of one wide read."""
     read, written = ("float4", "ushort4") if width > 1 else ("float", "unsigned short")
     parts = [f".{axis}" for axis in "xyzw"] if width > 1 else [""]
-    return f"""
-__device__ unsigned short rounded(float value) {{
-    const unsigned bits = __float_as_uint(value);{_ROUNDED[dtype]}
-}}
+    return f"""{rounder(dtype)}
 extern "C" __global__ __launch_bounds__({THREADS}) void round_rows(const float* source, unsigned short* target,
         long long size, long long rows, long long columns, long long step, long long stride) {{
     const long long i = (blockIdx.x * (long long){THREADS} + threadIdx.x) * {width};
@@ -95,7 +78,7 @@ extern "C" __global__ __launch_bounds__({THREADS}) void round_rows(const float* 
     }}
     const {read} from = *(const {read}*)(source + at);
     {written} to;
-    {" ".join(f"to{part} = rounded(from{part});" for part in parts)}
+    {" ".join(f"to{part} = to_{dtype}(from{part});" for part in parts)}
     *({written}*)(target + i) = to;
 }}
 """

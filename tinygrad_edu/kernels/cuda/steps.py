@@ -15,6 +15,8 @@ TYPES = {
     "int32": "int",
     "uint8": "unsigned char",
     "bool": "bool",
+    "float16": "unsigned short",  # written, but not computed in
+    "bfloat16": "unsigned short",
 }
 _UNSIGNED = {"int64": "unsigned long long", "int32": "unsigned", "uint8": "unsigned"}
 _SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -29,6 +31,28 @@ _FUNCTIONS = {  # by another name in C
     "arctan": "atan",
     "arctan2": "atan2",
 }
+
+# To the nearest, ties to even; by bits, for CUDA's headers for these types would need a path. Sums of bits carry into
+# the exponent.
+ROUNDED = {
+    "bfloat16": """
+    if ((bits & 0x7fffffff) > 0x7f800000) return bits >> 16 | 0x40;  // NaN
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;""",
+    "float16": """
+    const unsigned sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size > 0x7f800000) return sign | 0x7e00;  // NaN
+    if (size >= 0x47800000) return sign | 0x7c00;  // 65536 or more
+    if (size < 0x38800000)  // below 2^-14, where numbers are as far apart as the floats from 0.5 on
+        return sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000);
+    return sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13;""",
+}
+
+
+def rounder(dtype: str) -> str:
+    """A function that rounds a float to that dtype of 16 bits."""
+    body = f"const unsigned bits = __float_as_uint(value);{ROUNDED[dtype]}"
+    return f"__device__ unsigned short to_{dtype}(float value) {{\n    {body}\n}}\n"
+
 
 HELPERS = """
 template <typename I, typename F> __device__ I nearest(F a, F low, F high, I least, I most) {
@@ -89,6 +113,8 @@ def cast(a: str, old: str, new: str) -> str:
         return a
     if new == "bool":
         return f"{a} != 0"
+    if new in ROUNDED:
+        return f"to_{new}({a})"
     if old in FLOATS and new in _LIMITS:
         low, high, least, most = _LIMITS[new]
         suffix = "f" if old == "float32" else ""

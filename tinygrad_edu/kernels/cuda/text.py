@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..loops import REDUCTIONS, ROW_REDUCTIONS, Loops, Op, check, levels
 from ..phases import Pass, passes_of, phases_of
 from ..steps import SIZES
-from .steps import HELPERS, TYPES, cast, combine, compute, constant, lowest
+from .steps import HELPERS, ROUNDED, TYPES, cast, combine, compute, constant, lowest, rounder
 
 THREADS = 256
 """Of a block."""
@@ -113,7 +113,8 @@ class _Writer:
         self.lines: list[str] = []
 
     def source(self) -> Source:
-        text = HELPERS + _HEAD
+        halves = sorted({operand.dtype for operand in self.loops.outputs} & {*ROUNDED})
+        text = "".join([HELPERS, _HEAD, *map(rounder, halves)])
         if self.sums:
             return self._by_columns(text)
         return self._by_rows(text + _OVER_WARP) if self.loops.has(ROW_REDUCTIONS) else self._by_elements(text)
