@@ -163,6 +163,16 @@ def test_a_bias(shapes, dtype):
     numpy.testing.assert_allclose(arrays[3].get(), expected, UNITS[dtype], UNITS[dtype] * k)
 
 
+def test_products_of_float16_under_jit(capsys):
+    a, b = numbers((5, 7), "float16"), numbers((7, 3), "float16", seed=1)
+    step = tg.jit(lambda x, y: x @ y)
+    for _ in range(3):
+        check(step(tg.tensor(a, device="cuda"), tg.tensor(b, device="cuda")).data, a, b)
+    assert step.plans[0].replay.graph is not None
+    tg.jit.explain(step)
+    assert "matrix product: matmul -> float16[5, 3]" in capsys.readouterr().out
+
+
 def test_tf32():
     a, b = numbers((40, 70)), numbers((70, 30), seed=1)
     x, y = tg.tensor(a, device="cuda"), tg.tensor(b, device="cuda")

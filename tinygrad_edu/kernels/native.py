@@ -124,7 +124,7 @@ def traffic(step: Step) -> int:
     if isinstance(step, Gemm):
         sizes = (step.m * step.k, step.k * step.n, step.m * step.n * (2 if step.beta else 1))
         moved = sum(size * (step.batch if stride else 1) for size, stride in zip(sizes, step.strides, strict=True))
-        return moved * llvm.SIZES[step.dtype]
+        return moved * numpy.dtype(step.dtype).itemsize
     loops = step.loops
     kinds = {op.value: level for op, level in zip(loops.ops, levels(loops), strict=True) if op.name == "store"}
     written = {"row": loops.rows, "column": loops.columns}

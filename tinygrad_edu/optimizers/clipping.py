@@ -30,7 +30,7 @@ def clip_by_norm(gradients: Iterable[Any], norm: float) -> list[Any]:
     [tensor([0.6, 0.8]), tensor([0.5])]
     """
     norm = _above_zero("clip_by_norm", "norm", norm)
-    return [None if g is None else _scaled(g, _scale(global_norm([g]), norm)) for g in gradients]
+    return [None if g is None else scaled(g, _scale(global_norm([g]), norm)) for g in gradients]
 
 
 def clip_by_global_norm(gradients: Iterable[Any], norm: float) -> tuple[list[Any], Any]:
@@ -46,7 +46,7 @@ def clip_by_global_norm(gradients: Iterable[Any], norm: float) -> tuple[list[Any
     norm, gradients = _above_zero("clip_by_global_norm", "norm", norm), list(gradients)
     found = global_norm(gradients)
     scale = _scale(found, norm)
-    return [None if g is None else _scaled(g, scale) for g in gradients], found
+    return [None if g is None else scaled(g, scale) for g in gradients], found
 
 
 def global_norm(gradients: Iterable[Any]) -> Any:
@@ -67,10 +67,11 @@ def _scale(found: Any, norm: float) -> Any:
     return norm / ops.maximum(found, norm) + (found - found)
 
 
-def _scaled(gradient: Any, scale: Any) -> Any:
+def scaled(gradient: Any, scale: Any) -> Any:
+    """The gradient times a number, in its own dtype."""
     wide = _wide(gradient)
-    scaled = wide * cast(scale, wide.dtype)
-    return scaled if wide is gradient else cast(scaled, gradient.dtype)
+    product = wide * cast(scale, wide.dtype)
+    return product if wide is gradient else cast(product, gradient.dtype)
 
 
 def _wide(gradient: Any) -> Any:

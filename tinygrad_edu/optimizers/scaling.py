@@ -12,7 +12,7 @@ from ..backend import Device, to_device
 from ..errors import check_integer, check_number, message
 from ..jit import jit, weakly
 from .base import Optimizer
-from .clipping import _scaled
+from .clipping import scaled
 
 LOWEST, HIGHEST = 2.0**-126, 2.0**126
 """Bounds of the scale: it and its inverse are numbers of float32."""
@@ -128,7 +128,7 @@ class LossScaleOptimizer(Optimizer):
         given = [None if g is None else g.data for g in gradients]
         finite = _are_finite(given)
         # zeros for what is not finite, which NumPy would warn of
-        unscaled = [None if g is None else _scaled(ops.where(finite, g, 0.0), 1.0 / scale) for g in given]
+        unscaled = [None if g is None else scaled(ops.where(finite, g, 0.0), 1.0 / scale) for g in given]
         changes, counts = self.inner_optimizer._changes(unscaled)
         grows = count + 1 >= self.dynamic_growth_steps
         more = ops.minimum(scale * 2.0, HIGHEST)
