@@ -2,7 +2,6 @@
 
 import copy
 
-import ml_dtypes
 import numpy
 import pytest
 from test_cuda_products import LAYOUTS, SHAPES, check, numbers
@@ -10,14 +9,29 @@ from test_cuda_products import LAYOUTS, SHAPES, check, numbers
 import tinygrad_edu as tg
 from tinygrad_edu import callbacks, layers, models
 from tinygrad_edu.errors import GradientError, TraceError
+from tinygrad_edu.kernels.cuda import rounding
 from tinygrad_edu.optimizers import LBFGS, SGD, Adam, LossScaleOptimizer, schedules
 from tinygrad_edu.state import state
 
-ROUNDED = {"bfloat16": ml_dtypes.bfloat16, "float16": numpy.float16}
+
+def as_bfloat16(x):
+    """Numbers rounded to 8 significant bits, ties to even; below 2^-126 to multiples of 2^-133."""
+    wide = x.astype("f8")
+    last = numpy.maximum(numpy.frexp(wide)[1], -125) - 8
+    near = numpy.ldexp(numpy.rint(numpy.ldexp(wide, -last)), last)
+    return numpy.where(abs(near) < 2.0**128, near, near * numpy.inf).astype(x.dtype)
+
+
+ROUNDED = {"bfloat16": as_bfloat16, "float16": lambda x: x.astype("f2").astype(x.dtype)}
 
 
 def rounded(x, policy):
-    return x.astype(ROUNDED.get(policy, x.dtype)).astype(x.dtype)
+    return ROUNDED[policy](x) if policy in ROUNDED else x
+
+
+def from_bits(bits, policy):
+    """The floats that 16 bits each stand for."""
+    return bits.view("f2").astype("f4") if policy == "float16" else (bits.astype("u4") << 16).view("f4")
 
 
 # Policies
@@ -109,20 +123,18 @@ def edges():
 
 
 @pytest.mark.gpu
-@pytest.mark.filterwarnings("ignore:.*encountered in cast:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:.*encountered in (cast|multiply):RuntimeWarning")
 @pytest.mark.parametrize("last", [0, 1])  # of elements, which makes wide reads impossible
 @pytest.mark.parametrize("policy", ROUNDED)
 def test_rounding_of_every_kind_of_float(policy, last):
     import cupy
 
-    from tinygrad_edu.kernels.cuda.rounding import Rows
-
     x = edges()
     x = x[: x.size // 4 * 4 - last]
     source, target = cupy.asarray(x), cupy.empty(x.size, "uint16")
-    Rows(1, 1, x.size, x.size, 0).round(source.data.ptr, target.data.ptr, policy)
-    expected, found = x.astype(ROUNDED[policy]), target.get().view(ROUNDED[policy])
-    numpy.testing.assert_array_equal(found.astype("f4"), expected.astype("f4"))  # NaN equals NaN
+    rounding.Rows(1, 1, x.size, x.size, 0).round(source.data.ptr, target.data.ptr, policy)
+    expected, found = rounded(x, policy), from_bits(target.get(), policy)
+    numpy.testing.assert_array_equal(found, expected)  # NaN equals NaN
     numpy.testing.assert_array_equal(numpy.signbit(found), numpy.signbit(expected))
 
 
@@ -133,15 +145,33 @@ def test_rounding_of_every_kind_of_float(policy, last):
 def test_rounding_of_parts_of_rows(first, more, apart, policy):
     import cupy
 
-    from tinygrad_edu.kernels.cuda.rounding import Rows
-
     step = first + 12 + more
     stride = 70 * step + apart
     x = numbers((3, stride))
     source, target = cupy.asarray(x), cupy.full((3, 70, 12), 7, "uint16")
-    Rows(3, 70, 12, step, stride).round(source.data.ptr + 4 * first, target.data.ptr, policy)
-    expected = x[:, : 70 * step].reshape(3, 70, step)[:, :, first : first + 12].astype(ROUNDED[policy])
-    numpy.testing.assert_array_equal(target.get().view(ROUNDED[policy]).astype("f4"), expected.astype("f4"))
+    rounding.Rows(3, 70, 12, step, stride).round(source.data.ptr + 4 * first, target.data.ptr, policy)
+    expected = x[:, : 70 * step].reshape(3, 70, step)[:, :, first : first + 12]
+    numpy.testing.assert_array_equal(from_bits(target.get(), policy), rounded(expected, policy))
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "width"),
+    [
+        (4096, (3, 70, 12, 16, 1120), 4),
+        (4096, (3, 7, 9, 9, 63), 1),  # 189 in one row
+        (4096, (4, 7, 9, 9, 63), 4),
+        (4100, (3, 70, 12, 16, 1120), 1),
+        (4096, (3, 70, 11, 16, 1120), 1),
+        (4096, (3, 70, 12, 15, 1120), 1),
+        (4096, (3, 70, 12, 16, 1121), 1),
+    ],
+)
+def test_four_are_read_at_once_where_they_are_aligned(source, rows, width, monkeypatch):
+    """An emulator does not mind other addresses, a GPU does."""
+    found = []
+    monkeypatch.setattr(rounding, "_kernel", lambda dtype, width: found.append(width) or (lambda *launch: None))
+    rounding.Rows(*rows).round(source, 0, "bfloat16")
+    assert found == [width]
 
 
 @pytest.mark.gpu
@@ -149,11 +179,10 @@ def test_a_stack_that_repeats_a_factor_rounds_it_once():
     import cupy
 
     from tinygrad_edu.kernels.cuda import blas
-    from tinygrad_edu.kernels.cuda.rounding import Rows, factors_of
 
     a, b = cupy.ones((5, 7), "float32"), cupy.ones((4, 3, 7), "float32").swapaxes(1, 2)
     product = blas.product_of(a, b, cupy.empty((4, 5, 3), "float32"))
-    assert factors_of(product) == (Rows(1, 5, 7, 7, 0), Rows(4, 3, 7, 7, 21))
+    assert rounding.factors_of(product) == (rounding.Rows(1, 5, 7, 7, 0), rounding.Rows(4, 3, 7, 7, 21))
 
 
 @pytest.mark.gpu
