@@ -7,7 +7,7 @@ import pytest
 from test_kernels_loops import adam, cross_entropy, gelu, layer_norm, many_sums, relu_gradient, softmax, sums
 
 from tinygrad_edu.backend import random
-from tinygrad_edu.kernels.cuda import rounding, written
+from tinygrad_edu.kernels.cuda import attention, rounding, written
 from tinygrad_edu.kernels.cuda.compiled import OPTIONS
 from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
 from tinygrad_edu.kernels.cuda.text import source_of, source_of_several, width_of
@@ -71,7 +71,13 @@ def test_loops_over_several_arrays(width, card):
 
 
 REALS = [(("REAL", "float"),), (("REAL", "double"),)]
-WRITTEN = {"normalization": REALS, "recurrent": REALS}
+TILES = [(dtype, depth) for dtype, tiles in attention.TILES.items() for depth in tiles]
+ATTENTION = [attention.defines_of(dtype, mask, depth) for dtype, depth in TILES for mask in ("bool", dtype)]
+WRITTEN = {
+    "attention": [tuple(defines.items()) for defines in ATTENTION],
+    "normalization": REALS,
+    "recurrent": REALS,
+}
 """The files written by hand, and with what they are compiled."""
 
 

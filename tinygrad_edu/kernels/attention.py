@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from .gemm import rows_of
 from .language import exp, gemm, kernel, local, log
 from .native import Task
-from .registry import Made, Recipe, are_floats, is_contiguous, strided
+from .registry import Form, Made, Recipe, are_floats, is_contiguous, strided
 
 _QUERIES, _KEYS = 64, 128
 """Of a block, at most. What no query of a block sees is skipped."""
@@ -247,26 +247,18 @@ def stacked(a: Any, b: Any) -> Recipe | None:
     return Recipe((made,), (Task(products, arrays, tuple(numbers.items()), count, 2 * count * m * n * k, traffic),))
 
 
-class _Form(NamedTuple):
-    """How an array lies in memory."""
-
-    shape: tuple[int, ...]
-    dtype: Any
-    strides: tuple[int, ...]
-
-
-def _new(shape: tuple[int, ...], dtype: Any) -> _Form:
+def in_order(shape: tuple[int, ...], dtype: Any) -> Form:
     """An array that is to be made, its elements in their order."""
-    return _Form(shape, dtype, tuple(dtype.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape))))
+    return Form(shape, dtype, tuple(dtype.itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape))))
 
 
-def _by_heads(a: Any, time_first: bool) -> _Form:
+def by_heads(a: Any, time_first: bool) -> Form:
     """(batch, time, heads, depth) as (batch, heads, time, depth), where it lies; others as they are."""
     order = [0, 2, 1, 3] if time_first else range(len(a.shape))
-    return _Form(tuple(a.shape[i] for i in order), a.dtype, tuple(a.strides[i] for i in order))
+    return Form(tuple(a.shape[i] for i in order), a.dtype, tuple(a.strides[i] for i in order))
 
 
-def _numbers(mask: Any, scale: float, causal: bool, **stacks: Any) -> dict[str, float] | None:
+def numbers_of(mask: Any, scale: float, causal: bool, **stacks: Any) -> dict[str, float] | None:
     """What the kernels of attention must know, for q, k, v and others."""
     q, v = stacks["q"], stacks["v"]
     shape = tuple(q.shape[:-2])
@@ -297,9 +289,9 @@ def _numbers(mask: Any, scale: float, causal: bool, **stacks: Any) -> dict[str, 
 @strided
 def forward(q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, time_first: bool) -> Recipe | None:
     """Of `_attention`: y, the logarithms of the sums."""
-    y = _new((*q.shape[:-1], v.shape[-1]), q.dtype)
-    forms = {name: _by_heads(a, time_first) for name, a in (("q", q), ("k", k), ("v", v), ("y", y))}
-    numbers = _numbers(mask, scale, causal, **forms)
+    y = in_order((*q.shape[:-1], v.shape[-1]), q.dtype)
+    forms = {name: by_heads(a, time_first) for name, a in (("q", q), ("k", k), ("v", v), ("y", y))}
+    numbers = numbers_of(mask, scale, causal, **forms)
     if numbers is None:
         return None
     shape, dtype = forms["q"].shape[:-1], q.dtype.name
@@ -324,10 +316,10 @@ def gradient(
     needs: tuple[bool, ...], scale: float, causal: bool, time_first: bool,
 ) -> Recipe | None:  # fmt: skip
     """Of `_attention_gradient`: the gradients of q, k and v; there is none for that of a mask."""
-    new = {name: _new(tuple(a.shape), a.dtype) for name, a in (("dq", q), ("dk", k), ("dv", v))}
+    new = {name: in_order(tuple(a.shape), a.dtype) for name, a in (("dq", q), ("dk", k), ("dv", v))}
     given = {"g": g, "y": y, "q": q, "k": k, "v": v}
-    forms = {name: _by_heads(a, time_first) for name, a in (given | new).items()}
-    numbers = _numbers(mask, scale, causal, **forms)
+    forms = {name: by_heads(a, time_first) for name, a in (given | new).items()}
+    numbers = numbers_of(mask, scale, causal, **forms)
     if numbers is None or needs[3] or not is_contiguous(logs) or not are_floats(q, logs):
         return None
     dtype, count = q.dtype.name, math.prod(forms["q"].shape[:-2])
