@@ -72,7 +72,8 @@ def test_loops_over_several_arrays(width, card):
 
 REALS = [(("REAL", "float"),), (("REAL", "double"),)]
 TILES = [(dtype, depth) for dtype, tiles in attention.TILES.items() for depth in tiles]
-ATTENTION = [attention.defines_of(dtype, mask, depth) for dtype, depth in TILES for mask in ("bool", dtype)]
+ATTENTION = [attention.defines_of(dtype, "bool", depth) for dtype, depth in TILES]
+ATTENTION += [attention.defines_of(dtype, dtype, 64) for dtype in attention.TILES]
 WRITTEN = {
     "attention": [tuple(defines.items()) for defines in ATTENTION],
     "normalization": REALS,

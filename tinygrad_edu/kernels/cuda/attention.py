@@ -50,11 +50,11 @@ def forward(q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, time_
     y = in_order((*q.shape[:-1], v.shape[-1]), q.dtype)
     forms = {name: by_heads(a, time_first) for name, a in (("q", q), ("k", k), ("v", v), ("y", y))}
     numbers = numbers_of(mask, scale, causal, **forms)
-    defines = numbers and _defines(q, v, mask)
-    if not numbers or not defines:
+    defines = _defines(q, v, mask) if numbers else None
+    if numbers is None or defines is None:
         return None
     shape, dtype = forms["q"].shape[:-1], q.dtype.name
-    blocks: int = math.prod(shape[:-1]) * -(-shape[-1] // defines["ROWS"])
+    blocks = math.prod(shape[:-1]) * -(-shape[-1] // defines["ROWS"])
     arrays, given = (0, 1, 2, None if mask is None else 3, 4, 5), (*_stacks(numbers, *"qkvy"), *_rest(numbers))
     task = Written("attention", "attention", (blocks,), _THREADS, arrays, given, tuple(defines.items()))
     return Recipe(((y.shape, dtype), (shape, dtype)), (task,))
@@ -69,8 +69,8 @@ def gradient(
     made = {name: in_order(tuple(a.shape), a.dtype) for name, a in (("dq", q), ("dk", k), ("dv", v))}
     forms = {name: by_heads(a, time_first) for name, a in ({"g": g, "y": y, "q": q, "k": k, "v": v} | made).items()}
     numbers = numbers_of(mask, scale, causal, **forms)
-    defines = numbers and _defines(q, v, mask)
-    if not numbers or not defines or needs[3] or logs.dtype != q.dtype:
+    defines = _defines(q, v, mask) if numbers else None
+    if numbers is None or defines is None or needs[3] or logs.dtype != q.dtype:
         return None
     dtype, fixed, count, deltas = q.dtype.name, tuple(defines.items()), math.prod(logs.shape), 11
     queries, keys, features, inner = (int(numbers[name]) for name in ("queries", "keys", "features", "inner"))
