@@ -74,10 +74,12 @@ REALS = [(("REAL", "float"),), (("REAL", "double"),)]
 TILES = [(dtype, depth) for dtype, tiles in attention.TILES.items() for depth in tiles]
 ATTENTION = [attention.defines_of(dtype, "bool", depth) for dtype, depth in TILES]
 ATTENTION += [attention.defines_of(dtype, dtype, 64) for dtype in attention.TILES]
+ROWS = [(*real, ("ID", kind)) for real in REALS for kind in ("long long", "int", "unsigned char")]
 WRITTEN = {
     "attention": [tuple(defines.items()) for defines in ATTENTION],
     "normalization": REALS,
     "recurrent": REALS,
+    "rows": ROWS,
 }
 """The files written by hand, and with what they are compiled."""
 

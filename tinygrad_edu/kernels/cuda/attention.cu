@@ -171,7 +171,8 @@ extern "C" __global__ __launch_bounds__(THREADS) void attention(
             }
             for (int distance = ACROSS / 2; distance; distance /= 2)
                 largest = fmax(largest, __shfl_xor_sync(ALL, largest, distance));
-            const REAL peak = fabs(largest) < INFINITE ? largest : 0, before = exp(most[r] - peak);
+            const REAL peak = fabs(largest) < INFINITE ? largest : 0;
+            const REAL before = largest < INFINITE ? exp(most[r] - peak) : 1;
             most[r] = largest;
             total[r] *= before;
 #pragma unroll
@@ -223,8 +224,8 @@ struct Rows {
 // With the weights p of softmax, made again from the logarithms of their sums, and their gradients times p,
 // d = p * (g @ v.T - deltas): of queries (a, b, c, d are q, g, k, v), da = d @ k * scale, and of keys (k, v, q, g),
 // da = d.T @ q * scale and db = p.T @ g.
-template <bool KEYS>
-__device__ void gradient(Rows a, Rows b, Rows c, Rows d, const REAL* logs, const REAL* deltas, REAL* da,
+template <bool KEYS>  // static, so that no other module shares its arrays under the emulator
+static __device__ void gradient(Rows a, Rows b, Rows c, Rows d, const REAL* logs, const REAL* deltas, REAL* da,
                          long long da_row, REAL* db, long long db_row, int first, int start, int stop, int mine,
                          int theirs, int depth, int features, const Scores& scores_of) {
     constexpr int ROWS_ = GRADIENT_ROWS, COLUMNS_ = GRADIENT_COLUMNS, R = ROWS_ / DOWN, C = COLUMNS_ / ACROSS;
