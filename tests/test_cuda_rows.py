@@ -1,0 +1,104 @@
+"""Gradients of tables on CUDA against sums in float64: counts around chunks and shares, repeated numbers, layouts."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tinygrad_edu as tg
+from tinygrad_edu.kernels.cuda import recipes
+
+pytestmark = pytest.mark.gpu
+
+UNITS = {"float32": 2.0**-23, "float64": 2.0**-52}
+COUNTS = [1, 2, 63, 64, 65, 128, 129, 1023, 1024, 1025, 2500]
+KINDS = {
+    "random": lambda rng, count: rng.integers(0, 300, count),
+    "always 0": lambda rng, count: np.zeros(count, int),
+    "always the last": lambda rng, count: np.full(count, 299),
+    "two": lambda rng, count: rng.integers(0, 2, count),
+    "each once": lambda rng, count: rng.permutation(max(300, count))[:count],
+    "mostly 0": lambda rng, count: rng.integers(0, 300, count) * (rng.random(count) < 0.1),
+    "negative": lambda rng, count: rng.integers(-300, 300, count),
+}
+
+
+def scattered(g, ids, shape):
+    import cupy
+
+    arrays = [cupy.asarray(a) for a in (g, ids)]
+    return recipes.run("rows.scattered", arrays, {"key": (("array",),), "shape": shape})
+
+
+def check(g, ids, shape):
+    ((found,), dtype) = scattered(g, ids, shape), g.dtype.name
+    assert (found.shape, found.dtype.name) == (shape, dtype)
+    exact, bound = np.zeros((2, *shape))
+    np.add.at(exact, ids, g.astype("float64"))
+    np.add.at(bound, ids, abs(g).astype("float64"))
+    assert (abs(found.get() - exact) <= 80 * UNITS[dtype] * bound).all()
+
+
+@pytest.mark.parametrize("dtype", UNITS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_counts_and_numbers(count, kind, dtype):
+    rng = np.random.default_rng(count)
+    ids = KINDS[kind](rng, count)
+    check(rng.normal(size=(count, 3)).astype(dtype), ids, (max(300, count), 3))
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "uint8"])
+@pytest.mark.parametrize("row", [(), (1,), (31,), (32,), (33,), (3, 30)], ids=str)
+def test_rows_and_dtypes(row, kind):
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 40, (5, 30)).astype(kind)
+    check(rng.normal(size=(5, 30, *row)).astype("float32"), ids, (40, *row))
+
+
+def test_one_row():
+    check(np.ones((200, 2), "float32"), np.zeros(200, int), (1, 2))
+
+
+def test_numbers_that_no_row_has_are_wrapped_as_by_cupy():
+    """Recorded steps do not look at values after the first call."""
+    import cupy
+
+    ids, g = np.array([0, 7, 8, 15, -1, -8, -9, 1000]), np.arange(16, dtype="float32").reshape(8, 2)
+    expected = cupy.zeros((7, 2), "float32")
+    cupy.add.at(expected, cupy.asarray(ids), cupy.asarray(g))
+    (found,) = scattered(g, ids, (7, 2))
+    np.testing.assert_array_equal(found.get(), expected.get())
+
+
+def test_nan_stays_in_its_row():
+    g, ids = np.ones((130, 2), "float32"), np.arange(130) // 65
+    g[0, 1] = math.nan
+    (found,) = scattered(g, ids, (3, 2))
+    np.testing.assert_array_equal(found.get(), [[65, math.nan], [65, 65], [0, 0]])
+
+
+def test_what_the_kernels_do_not_take():
+    g, ids = np.ones((3, 2), "float32"), np.zeros(3, int)
+    assert scattered(g, ids.astype("int16"), (3, 2)) is None
+    assert scattered(g.astype("int64"), ids, (3, 2)) is None
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_gradient_of_an_embedding(jit, monkeypatch):
+    monkeypatch.setattr("cupy.add", None)  # of the definition
+    rng = np.random.default_rng(3)
+    ids, g = rng.integers(0, 20, (4, 50)), rng.normal(size=(4, 50, 5))
+    table = tg.tensor(rng.normal(size=(20, 5)), device="cuda", requires_grad=True)
+
+    def step(ids, g):
+        tg.take(table, ids, axis=0).backward(g)
+        found, table.grad = table.grad, None
+        return found
+
+    call = tg.jit(step) if jit else step
+    for turn in range(3):
+        found = call(tg.tensor(ids + turn * (ids < 17), device="cuda"), tg.tensor(g * turn, device="cuda"))
+        expected = np.zeros((20, 5))
+        np.add.at(expected, ids + turn * (ids < 17), g * turn)
+        np.testing.assert_allclose(found.to("cpu").numpy(), expected, 1e-13, 1e-13)
