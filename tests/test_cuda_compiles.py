@@ -75,11 +75,13 @@ TILES = [(dtype, depth) for dtype, tiles in attention.TILES.items() for depth in
 ATTENTION = [attention.defines_of(dtype, "bool", depth) for dtype, depth in TILES]
 ATTENTION += [attention.defines_of(dtype, dtype, 64) for dtype in attention.TILES]
 ROWS = [(*real, ("ID", kind)) for real in REALS for kind in ("long long", "int", "unsigned char")]
+INDICES = [(*real, ("INDEX", index)) for real in REALS for index in ("unsigned", "unsigned long long")]
 WRITTEN = {
     "attention": [tuple(defines.items()) for defines in ATTENTION],
     "normalization": REALS,
     "recurrent": REALS,
     "rows": ROWS,
+    **dict.fromkeys(("convolution", "pooling", "resize"), INDICES),
 }
 """The files written by hand, and with what they are compiled."""
 

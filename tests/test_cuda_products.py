@@ -1,5 +1,7 @@
 """Matrix products by cuBLASLt: all layouts and stacks, against NumPy in float64."""
 
+from dataclasses import replace
+
 import numpy
 import pytest
 
@@ -145,6 +147,22 @@ def test_a_product_is_recorded_in_a_graph(dtype):
     graph.launch(stream)
     stream.synchronize()
     check(c, a.get(), b.get())
+
+
+@pytest.mark.parametrize("dtype", UNITS)
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (-0.5, 0.0), (2.0, 3.0)])
+def test_a_product_is_added(alpha, beta, dtype):
+    import cupy
+
+    a, b, c = (numbers(shape, dtype, seed) for seed, shape in enumerate([(4, 5, 7), (4, 7, 3), (4, 5, 3)]))
+    x, y, z = map(cupy.asarray, (a, b, c if beta else numpy.full_like(c, numpy.nan)))  # which is not read
+    product = replace(blas.product_of(x, y, z), alpha=alpha, beta=beta)
+    launches = Launches([product], 3, [])
+    launches.pointers[:] = [array.data.ptr for array in (x, y, z)]
+    launches.run()
+    exact = alpha * numpy.matmul(a.astype("float64"), b.astype("float64")) + beta * c.astype("float64")
+    bound = abs(alpha) * numpy.matmul(abs(a), abs(b)) + beta * abs(c)
+    assert (abs(z.get() - exact) <= UNITS[dtype] * bound).all()
 
 
 @pytest.mark.parametrize("dtype", UNITS)

@@ -114,7 +114,7 @@ class Plan:
         rounded = single and precision in HALVES
         self._layouts = _layouts(product, precision if rounded else product.dtype)
         weakref.finalize(self, _destroy, lt, self._description, self._layouts).atexit = False
-        self._alpha, self._beta = _NUMBER[sums](1), _NUMBER[sums](0)
+        self._alpha, self._beta = map(_NUMBER[sums], (product.alpha, product.beta))
         self._algorithm, self.workspace = self._chosen(factors or alignment, alignment)
 
     def _chosen(self, factors: int, result: int) -> tuple[Any, int]:
