@@ -107,22 +107,29 @@ def test_masks(axes, kind, causal, dtype, without_definition):
     check(by_kernels(g, q, k, v, mask, causal, 0.3), by_torch(g, q, k, v, mask, 0.3, causal), dtype)
 
 
+LAYOUTS = {  # an array, and where q, k and v are in it: (batch, time, heads, depth)
+    "whole": ((3, 2, 37, 3, 8), [(0,), (1,), (2,)]),
+    "heads of three": ((3, 2, 37, 4, 3), [(0,), (1,), (2,)]),
+    "parts of rows": ((2, 37, 3, 33), [(..., slice(i, i + 11)) for i in (0, 11, 22)]),
+    "parts that begin anywhere": ((2, 37, 3, 28), [(..., slice(i, i + 8)) for i in (1, 10, 19)]),
+}
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("whole", [False, True])
-def test_time_first_and_parts_of_longer_rows(whole, dtype, without_definition):
-    """(batch, time, heads, depth), whole, or as the parts of one array, whose rows do not begin at 16 bytes."""
-    parts = numbers(dtype, *[(2, 37, 3, 8)] * 3) if whole else np.split(*numbers(dtype, (2, 37, 3, 33)), (11, 22), -1)
-    (g,) = numbers(dtype, parts[0].shape)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_time_first(layout, dtype, without_definition):
+    shape, places = LAYOUTS[layout]
+    (x,), expected = numbers(dtype, shape), np.zeros(shape)
+    parts = [x[place] for place in places]
+    (g,), scale = numbers(dtype, parts[0].shape), parts[0].shape[-1] ** -0.5
     mask = np.random.default_rng(1).random((2, 1, 1, 37)) < 0.7
-    given = [tg.tensor(a, device="cuda", requires_grad=True) for a in (parts if whole else [np.concatenate(parts, -1)])]
-    size = parts[0].shape[-1]
-    q, k, v = given if whole else (given[0][..., i * size : (i + 1) * size] for i in range(3))
-    y = attention_of_heads(q, k, v, tg.tensor(mask, device="cuda"), True)
-    y.backward(tg.tensor(g, device="cuda"))
-    turned = [a.swapaxes(1, 2) for a in (g, *parts)]
-    expected = [a.swapaxes(1, 2) for a in by_torch(*turned, mask, size**-0.5, True)]
-    gradients = [a.grad.to("cpu").numpy() for a in given]
-    check([y.detach().to("cpu").numpy(), *(gradients if whole else np.split(gradients[0], 3, -1))], expected, dtype)
+    y, *gradients = by_torch(*(a.swapaxes(1, 2) for a in (g, *parts)), mask, scale, True)
+    for place, gradient in zip(places, gradients, strict=True):
+        expected[place] = gradient.swapaxes(1, 2)
+    x = tg.tensor(x, device="cuda", requires_grad=True)
+    found = attention_of_heads(*(x[place] for place in places), tg.tensor(mask, device="cuda"), True)
+    found.backward(tg.tensor(g, device="cuda"))
+    check([a.to("cpu").numpy() for a in (found.detach(), x.grad)], [y.swapaxes(1, 2), expected], dtype)
 
 
 @pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 2)])

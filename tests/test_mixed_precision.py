@@ -19,7 +19,7 @@ def as_bfloat16(x):
     wide = x.astype("f8")
     last = numpy.maximum(numpy.frexp(wide)[1], -125) - 8
     near = numpy.ldexp(numpy.rint(numpy.ldexp(wide, -last)), last)
-    return numpy.where(abs(near) < 2.0**128, near, numpy.copysign(numpy.inf, near)).astype(x.dtype)
+    return numpy.where(abs(near) >= 2.0**128, numpy.copysign(numpy.inf, near), near).astype(x.dtype)
 
 
 ROUNDED = {"bfloat16": as_bfloat16, "float16": lambda x: x.astype("f2").astype(x.dtype)}

@@ -15,8 +15,8 @@
 
 constexpr int ACROSS = 16, DOWN = 8, THREADS = ACROSS * DOWN;
 constexpr int PACK = 16 / sizeof(REAL), LENGTH = DEPTH + PACK;
-constexpr int EACH = DEPTH / ACROSS;                // of a row of results, in each thread
-constexpr int WIDE = EACH < PACK ? EACH : PACK;     // of these side by side
+constexpr int EACH = DEPTH / ACROSS;             // of a row of results, in each thread
+constexpr int WIDE = EACH < PACK ? EACH : PACK;  // of these side by side
 constexpr unsigned ALL = 0xffffffffu;
 #define INFINITE ((REAL)__longlong_as_double(0x7ff0000000000000LL))
 // The matrices of a stack along two axes: so many elements apart, and their rows
@@ -223,7 +223,7 @@ struct Rows {
 
 // With the weights p of softmax, made again from the logarithms of their sums, and their gradients times p,
 // d = p * (g @ v.T - deltas): of queries (a, b, c, d are q, g, k, v), da = d @ k * scale, and of keys (k, v, q, g),
-// da = d.T @ q * scale and db = p.T @ g.
+// da = d.T @ q * scale and db = p.T @ g. A mask of all pairs is read along its columns for keys, 16 rows at once.
 template <bool KEYS>  // static, so that no other module shares its arrays under the emulator
 static __device__ void gradient(Rows a, Rows b, Rows c, Rows d, const REAL* logs, const REAL* deltas, REAL* da,
                          long long da_row, REAL* db, long long db_row, int first, int start, int stop, int mine,
