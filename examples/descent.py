@@ -29,7 +29,7 @@ def descend(x, y, batch_size, rate, decay, passes):
         order = tg.permutation(len(x)).numpy()
         for start in range(0, len(x), batch_size):
             rows = order[start : start + batch_size]
-            gradient = tg.grad(loss)(line, x[rows], y[rows])
+            gradient = tg.grad(loss)(line, tg.tensor(x[rows]), tg.tensor(y[rows]))
             line = line - rate / (1.0 + decay * len(path)) * gradient
             path.append(line.numpy())
     return np.array(path)

@@ -24,7 +24,7 @@ def main(quick=False, plot=None):
         value, gradient = tg.value_and_grad(rosenbrock)(x)
         print(f"step {step}: f({x[0].item():9.6f}, {x[1].item():9.6f}) = {value.item():.3e}")
         hessian = tg.hessian(rosenbrock)(x)
-        x = x - np.linalg.solve(hessian.numpy(), gradient.numpy())
+        x = x - tg.tensor(np.linalg.solve(hessian.numpy(), gradient.numpy()))
         path.append(x.numpy())
 
     if plot:

@@ -2,6 +2,7 @@
 
 import ast
 import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -38,6 +39,22 @@ def test_example(name, tmp_path):
     assert all(np.isfinite(list(figures.values()))), figures
     assert CASES[name].quick(figures), figures
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+
+
+SLOW_EMULATED = {"sentiment", "characters"}
+"""Minutes under the emulator: they have most operations of the others, many times."""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_example_on_cuda(name):
+    if name in SLOW_EMULATED and "emugpu" in sys.modules:
+        pytest.skip("takes minutes under the emulator")
+    tg.seed(0)
+    main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+    with tg.use_device("cuda"):
+        figures = main(quick=True)
+    assert CASES[name].quick(figures), figures
 
 
 def test_sentiment_of_reviews(monkeypatch, tmp_path, capsys):
