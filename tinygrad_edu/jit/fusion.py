@@ -409,11 +409,11 @@ def product_of(call: Call) -> dict[str, Any] | None:
 
 def recipe_of(call: Call) -> registry.Recipe | None:
     """How kernels do a call, if there are any for it."""
-    path = getattr(call.primitive.forward, "recipe", None) or registry.RECORDED.get(call.primitive.name)
+    known = registry if call.xp is numpy else recipes
+    path = getattr(call.primitive.forward, "recipe", None) or known.RECORDED.get(call.primitive.name)
     if path is None or not all(a is None or type(a) is Variable for a in call.operands):
         return None
-    found = registry.recipe if call.xp is numpy else recipes.recipe
-    made = found(path, call.operands, call.attributes)
+    made = known.recipe(path, call.operands, call.attributes)
     if made is None:
         return None
     forms = [v and (v.shape, v.dtype.name) for v in leaves(call.outputs)]

@@ -100,7 +100,8 @@ class Planned(Replay):
     def _with_kernels(self) -> dict[Unit, tuple[Any, ...]]:
         found = {}
         for unit in self.fusion.units:
-            recipe = recipe_of(unit.calls[0]) if unit.shape is None else None
+            alone = unit.shape is None and not self._is_joined(unit)
+            recipe = recipe_of(unit.calls[0]) if alone else None
             if recipe is not None:
                 found[unit] = recipe.tasks
                 unit.between = tuple(new_variable(*form) for form in recipe.between)

@@ -28,7 +28,8 @@ class Product(NamedTuple):
     factors: str = ""
 
 
-Step: TypeAlias = Launch | Gemm | Product | Written | Moved
+Unmoved: TypeAlias = Launch | Gemm | Product | Written
+Step: TypeAlias = Unmoved | Moved
 
 
 def on(step: Step, slots: Sequence[int | None]) -> Step:
@@ -95,7 +96,8 @@ class Launches:
         import cupy
 
         device = cupy.cuda.Device().id
-        steps = together([(step, self._places(step)) for step in self.steps])
+        placed = [(step, self._places(step)) for step in self.steps]
+        steps = together([(step.step if isinstance(step, Moved) else step, places) for step, places in placed])
         bound = [self._prepared(step, places, device) for step, places in steps]
         self._memory = cupy.empty(max(1, *(need for need, _ in bound)) if bound else 1, numpy.uint8)
         self._launches = [launch(self._memory.data.ptr) for _, launch in bound]
@@ -106,11 +108,9 @@ class Launches:
         return [at + more for at, more in zip(places, step.offsets, strict=True)] if isinstance(step, Moved) else places
 
     def _prepared(
-        self, step: Step | Several, places: list[int], device: int
+        self, step: Unmoved | Several, places: list[int], device: int
     ) -> tuple[int, Callable[[int], Callable[[], None]]]:
         """The bytes of memory that a step needs for itself, and what makes of their address its launch."""
-        if isinstance(step, Moved):
-            return self._prepared(step.step, places, device)
         if isinstance(step, Written):
             launch = step.bound(places, device)
             return 0, lambda memory: launch

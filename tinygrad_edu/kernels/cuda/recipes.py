@@ -10,7 +10,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..registry import Form, Recipe, lies_as_taken
-from .launches import Launches
+from . import copies
+from .launches import Launches, on
+
+RECORDED = {
+    "_basic_scatter": "copies.scattered",
+    "_concatenate": "copies.joined",
+    "_in_c_order": "copies.in_order",
+    "_pad": "copies.padded",
+    "_reshape": "copies.reshaped",
+    "stack": "copies.stacked",
+}
+"""The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 
 
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
@@ -18,10 +29,21 @@ def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Reci
     rule = rule_of(path)
     if rule is None or not all(a is None or 0 not in a.shape for a in arrays):
         return None
-    if not all(lies_as_taken(rule, i, a) for i, a in enumerate(arrays)):
+    wrong = [i for i, a in enumerate(arrays) if not lies_as_taken(rule, i, a)]
+    if not all(copies.is_copied(arrays[i]) for i in wrong):
         return None
-    made: Recipe | None = rule(*arrays, **attributes)
-    return made
+    given = [copies.form(a.shape, a.dtype) if i in wrong else a for i, a in enumerate(arrays)]
+    made: Recipe | None = rule(*given, **attributes)
+    return _of_copies(made, arrays, wrong) if made and wrong else made
+
+
+def _of_copies(made: Recipe, arrays: Sequence[Any], wrong: Sequence[int]) -> Recipe:
+    """The recipe with those arrays copied first."""
+    end = len(arrays) + len(made.outputs) + len(made.between)
+    places = [end + wrong.index(i) if i in wrong else i for i in range(end)]
+    tasks = [copies.copy(arrays[i], i, places[i]) for i in wrong]
+    between = [(tuple(arrays[i].shape), arrays[i].dtype.name) for i in wrong]
+    return Recipe(made.outputs, (*tasks, *(on(task, places) for task in made.tasks)), (*made.between, *between))
 
 
 @functools.cache
