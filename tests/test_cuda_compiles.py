@@ -7,11 +7,21 @@ import pytest
 from test_kernels_loops import adam, cross_entropy, gelu, layer_norm, many_sums, relu_gradient, softmax, sums
 
 from tinygrad_edu.backend import random
-from tinygrad_edu.kernels.cuda import attention, rounding, written
+from tinygrad_edu.kernels.cuda import attention, reductions, rounding, written
 from tinygrad_edu.kernels.cuda.compiled import OPTIONS
 from tinygrad_edu.kernels.cuda.launches import Numbers, _set_text
 from tinygrad_edu.kernels.cuda.text import source_of, source_of_several, width_of
-from tinygrad_edu.kernels.loops import ARGUMENTS, COMPARISONS, DTYPES, HALVES, LOGIC, Builder, Operand, Unsupported
+from tinygrad_edu.kernels.loops import (
+    ARGUMENTS,
+    COMPARISONS,
+    DTYPES,
+    HALVES,
+    LOGIC,
+    ROW_REDUCTIONS,
+    Builder,
+    Operand,
+    Unsupported,
+)
 
 pytestmark = pytest.mark.gpu
 CARDS = ["80", "90"]  # A100, H100
@@ -76,10 +86,13 @@ ATTENTION = [attention.defines_of(dtype, "bool", depth) for dtype, depth in TILE
 ATTENTION += [attention.defines_of(dtype, dtype, 64) for dtype in attention.TILES]
 ROWS = [(*real, ("ID", kind)) for real in REALS for kind in ("long long", "int", "unsigned char")]
 INDICES = [(*real, ("INDEX", index)) for real in REALS for index in ("unsigned", "unsigned long long")]
+REDUCTIONS = [reductions.defines_of(name, dtype) for name in ROW_REDUCTIONS for dtype in DTYPES if dtype != "bool"]
+REDUCTIONS += [reductions.defines_of(name, "bool") for name in ("any", "all")]
 WRITTEN = {
     "attention": [tuple(defines.items()) for defines in ATTENTION],
     "normalization": REALS,
     "recurrent": REALS,
+    "reductions": REDUCTIONS,
     "rows": ROWS,
     **dict.fromkeys(("convolution", "pooling", "resize"), INDICES),
 }

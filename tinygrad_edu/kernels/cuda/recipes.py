@@ -14,12 +14,18 @@ from . import copies
 from .launches import Launches, on
 
 RECORDED = {
+    "_all": "reductions.every",
+    "_any": "reductions.some",
     "_basic_scatter": "copies.scattered",
     "_concatenate": "copies.joined",
     "_in_c_order": "copies.in_order",
+    "_max": "reductions.largest",
+    "_min": "reductions.least",
     "_pad": "copies.padded",
     "_reshape": "copies.reshaped",
+    "_sum": "reductions.total",
     "stack": "copies.stacked",
+    "sum_to": "reductions.total_to",
 }
 """The recipes of primitives whose definition is as fast in eager mode, for recorded steps."""
 
