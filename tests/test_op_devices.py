@@ -148,7 +148,7 @@ def test_new_tensors_are_computed_on_their_device(name, monkeypatch):
     monkeypatch.setattr(cupy.cuda, "Device", Spy)
     for function in ("full", "eye", "arange", "linspace"):
         monkeypatch.setattr(cupy, function, note(getattr(cupy, function)))
-    monkeypatch.setattr(Generator, "words", note(Generator.words))
+    monkeypatch.setattr(Generator, "_begin", note(Generator._begin))
     MADE[name](tg.Device("cuda", 1))
     assert computed == [True]
 

@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
@@ -22,53 +22,97 @@ from .devices import Array, Device, chosen_device
 from .dtypes import as_dtype
 
 _KERNEL = r"""
-extern "C" __global__ void philox(unsigned long long* words, long long blocks, unsigned long long seed,
-                                  unsigned long long stream, unsigned long long offset,
-                                  const unsigned long long* place, int keyed) {
-    if (place) {  // where in device memory a graph reads what it begins with
+typedef unsigned long long Word;
+
+struct Block { Word at[4]; };
+
+// A block of the stream. A graph reads what it begins with at `place` in device memory.
+__device__ Block philox(long long block, Word seed, Word stream, Word offset, const Word* place, int keyed) {
+    if (place) {
         if (!keyed) { seed = place[0]; stream = place[1]; }
         offset += place[2];
     }
-    long long block = blockIdx.x * (long long)blockDim.x + threadIdx.x;
-    if (block >= blocks) return;
-    unsigned long long c0 = offset + block + 1, c1 = c0 <= (unsigned long long)block, c2 = 0, c3 = 0;
-    unsigned long long k0 = seed, k1 = stream;
+    Word c0 = offset + block + 1, c1 = c0 <= (Word)block, c2 = 0, c3 = 0;
+    Word k0 = seed, k1 = stream;
     for (int round = 0; round < 10; ++round) {
-        unsigned long long h0 = __umul64hi(0xD2E7470EE14C6C93ULL, c0), l0 = 0xD2E7470EE14C6C93ULL * c0;
-        unsigned long long h1 = __umul64hi(0xCA5A826395121157ULL, c2), l1 = 0xCA5A826395121157ULL * c2;
+        Word h0 = __umul64hi(0xD2E7470EE14C6C93ULL, c0), l0 = 0xD2E7470EE14C6C93ULL * c0;
+        Word h1 = __umul64hi(0xCA5A826395121157ULL, c2), l1 = 0xCA5A826395121157ULL * c2;
         c0 = h1 ^ c1 ^ k0; c1 = l1; c2 = h0 ^ c3 ^ k1; c3 = l0;
         k0 += 0x9E3779B97F4A7C15ULL; k1 += 0xBB67AE8584CAA73BULL;
     }
-    words[4 * block] = c0; words[4 * block + 1] = c1; words[4 * block + 2] = c2; words[4 * block + 3] = c3;
+    return {{c0, c1, c2, c3}};
 }
+
+#define BEGIN Word seed, Word stream, Word offset, const Word* place, int keyed
+
+extern "C" __global__ void words(Word* made, long long blocks, BEGIN) {
+    const long long block = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (block >= blocks) return;
+    const Block found = philox(block, seed, stream, offset, place, keyed);
+    for (int i = 0; i < 4; ++i) made[4 * block + i] = found.at[i];
+}
+
+// 0 where the 32 bits of an element are below `least`, else `factor`.
+template <typename T> __device__ void keep(T* made, long long size, unsigned least, double factor, BEGIN) {
+    const long long block = blockIdx.x * (long long)blockDim.x + threadIdx.x;
+    if (8 * block >= size) return;
+    const Block found = philox(block, seed, stream, offset, place, keyed);
+    for (int i = 0; i < 8; ++i)
+        if (8 * block + i < size)
+            made[8 * block + i] = (unsigned)(found.at[i / 2] >> i % 2 * 32) >= least ? (T)factor : (T)0;
+}
+
+#define KEEP(name, T)                                                                                    \
+    extern "C" __global__ void name(T* made, long long size, unsigned least, double factor, BEGIN) {      \
+        keep(made, size, least, factor, seed, stream, offset, place, keyed);                              \
+    }
+KEEP(keep_float32, float)
+KEEP(keep_float64, double)
 """
+"""No race: each thread writes a block of its own."""
 
 
 @functools.cache
-def _cuda_kernel() -> Any:
+def _cuda_kernel(name: str) -> Any:
     import cupy
 
-    return cupy.RawKernel(_KERNEL, "philox")
+    return cupy.RawKernel(_KERNEL, name)
 
 
-def philox_words(
-    blocks: int, seed: int, stream: int, offset: int, target: Device, place: int = 0, keyed: bool = False
-) -> Array:
-    """`4 * blocks` words (uint64) of the stream, from block `offset` on.
+class _Begin(NamedTuple):
+    """Where random numbers begin: at block `offset` of the stream `(seed, stream)`.
 
     On CUDA `place` may be the address of a state, (seed, stream, offset), that is read when the kernel runs: `offset`
     counts from there, and unless `keyed` seed and stream are those.
     """
+
+    seed: int
+    stream: int
+    offset: int
+    place: int = 0
+    keyed: bool = False
+
+    def launch(self, kernel: str, blocks: int, *given: Any) -> None:
+        """Starts a kernel with a thread for each block of four words."""
+        numbers = map(numpy.uint64, self[:4])
+        _cuda_kernel(kernel)((-(-blocks // 128),), (128,), (*given, *numbers, numpy.int32(self.keyed)))
+
+
+def philox_words(blocks: int, seed: int, stream: int, offset: int, target: Device) -> Array:
+    """`4 * blocks` words (uint64) of the stream, from block `offset` on."""
+    return _words(blocks, _Begin(seed, stream, offset), target)
+
+
+def _words(blocks: int, begin: _Begin, target: Device) -> Array:
     if target.kind == "cpu":
         # as uint64 from the start: NumPy takes a list with one large and one small number through float64
+        seed, stream, offset, *_ = begin
         key, counter = (numpy.array(n, dtype=numpy.uint64) for n in ([seed, stream], [offset, 0, 0, 0]))
         return numpy.random.Philox(key=key, counter=counter).random_raw(4 * blocks)
     with target.active():
-        words = target.xp.empty(4 * blocks, dtype=numpy.uint64)
-        unsigned = [numpy.uint64(value) for value in (seed, stream, offset)]
-        where = numpy.uint64(place), numpy.int32(keyed)
-        _cuda_kernel()(((blocks + 127) // 128,), (128,), (words, numpy.int64(blocks), *unsigned, *where))
-    return words
+        made = target.xp.empty(4 * blocks, dtype=numpy.uint64)
+        begin.launch("words", blocks, made, numpy.int64(blocks))
+    return made
 
 
 def check_word(where: str, name: str, value: Any) -> int:
@@ -178,22 +222,37 @@ class Generator:
             self._go_to((seed, stream, offset + blocks))
         return seed, stream, offset
 
-    def words(self, count: int, device: Device) -> Array:
-        """At least `count` words (uint64, a multiple of four of them)."""
+    def _begin(self, blocks: int) -> _Begin:
+        """Where so many blocks begin that are drawn now."""
         if state.trace is not None:
             expected = "draws by tg.uniform, tg.normal and their like"
             state.trace.forbid(expected, "one by a Generator", "draw before the call and pass the numbers.")
-        blocks = -(-count // 4)
         seed, stream, offset = self.skip(blocks)
         key = getattr(self._replayed, "key", None)
         seed, stream = key or (seed, stream)
         place, first = getattr(self._replayed, "place", None) or (0, 0)
-        return philox_words(blocks, seed, stream, offset - first, device, place, key is not None)
+        return _Begin(seed, stream, offset - first, place, key is not None)
+
+    def words(self, count: int, device: Device) -> Array:
+        """At least `count` words (uint64, a multiple of four of them)."""
+        blocks = -(-count // 4)
+        return _words(blocks, self._begin(blocks), device)
 
     def bits(self, shape: tuple[int, ...], device: str | Device | None = None) -> Array:
         """Random 32-bit words, uint32."""
         size = math.prod(shape)
         return self.words(-(-size // 2), chosen_device(device)).view(numpy.uint32)[:size].reshape(shape)
+
+    def kept(self, shape: tuple[int, ...], rate: float, dtype: Any, device: Device) -> Array:
+        """0 with probability `rate`, else 1 / (1 - rate)."""
+        dtype, least, factor = numpy.dtype(dtype), int(rate * 2**24) << 8, 1.0 / (1.0 - rate)
+        if device.kind == "cpu" or dtype.char not in "fd":
+            return (self.bits(shape, device) >= numpy.uint32(least)).astype(dtype) * dtype.type(factor)
+        made = device.xp.empty(shape, dtype)
+        if blocks := -(-made.size // 8):
+            given = numpy.int64(made.size), numpy.uint32(least), numpy.float64(factor)
+            self._begin(blocks).launch(f"keep_{dtype.name}", blocks, made, *given)
+        return made
 
     def uniform(
         self,

@@ -99,8 +99,7 @@ def keep_mask(
 ) -> Array:
     """0 with probability `rate`, else 1 / (1 - rate): the factors of dropout."""
     with device.active(), default_generator.keyed(seed):
-        kept = default_generator.bits(shape, device) >= numpy.uint32(int(rate * 2**24) << 8)
-        return kept.astype(dtype) * numpy.dtype(dtype).type(1.0 / (1.0 - rate))
+        return default_generator.kept(shape, rate, dtype, device)
 
 
 def normal_like(x: Any, mean: float, std: float, seed: int | None = None) -> Any:
