@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy
+
 from ..autograd import Primitive, primitives
 from ..kernels.loops import COLUMNS, DTYPES
 from ..kernels.registry import is_contiguous
@@ -79,7 +81,8 @@ def _identity(call: Call) -> Any:
 
 def lowered(program: Program, product: Callable[[Call], Any] = product_of) -> Program:
     """Replaces calls by simpler ones that fuse or go to BLAS: x @ w + b that is no `product` itself, reductions over
-    all axes of a matrix, and `split`, whose parts are places in memory that nothing has to run for."""
+    all axes of a matrix, `split`, whose parts are places in memory that nothing has to run for, and on CUDA batch
+    normalization."""
     calls: list[Call] = []
     for call in program.calls:
         calls.extend((call,) if product(call) is not None else _LOWER.get(call.primitive.name, _unchanged)(call))
@@ -215,6 +218,22 @@ def _lower_mean(call: Call) -> Iterable[Call]:
     return (*_lower_full_reduction(first), second)
 
 
+def _lower_batch_norm(call: Call) -> Iterable[Call]:
+    """On CUDA the moments alone: y is computed by what fuses with it."""
+    x, weight, bias = call.operands
+    (y, *found), residuals = call.outputs
+    if call.xp is numpy or call.attributes["axis"] != x.ndim - 1:
+        yield call
+        return
+    average, inverse = residuals
+    epsilon = {"epsilon": call.attributes["epsilon"]}
+    yield Call(primitives["_moments"], (x,), epsilon, (*found, *residuals), call.xp, scope=call.scope)
+    for name, part in (("subtract", average), ("multiply", inverse), ("multiply", weight), ("add", bias)):
+        made = y if part is bias else Variable(y.shape, y.dtype, y.strides)
+        yield Call(primitives[name], (x, part), {}, made, call.xp, scope=call.scope)
+        x = made
+
+
 def _part_of(xp: Any, a: Any, *, start: int, stop: int, axis: int) -> Any:
     return a[(slice(None),) * axis + (slice(start, stop),)]
 
@@ -231,6 +250,7 @@ def _lower_split(call: Call) -> Iterable[Call]:
 
 
 _LOWER = {
+    "_batch_norm": _lower_batch_norm,
     "_linear": _lower_linear,
     "_mean": _lower_mean,
     "_split": _lower_split,

@@ -194,6 +194,13 @@ def rms_norm(x: Any, weight: Any, axis: int | Sequence[int] = -1, epsilon: float
     return _in_float32(_rms_norm, x, *_broadcast(x, axes, weight), axes=axes, epsilon=epsilon)
 
 
+@primitive("opaque", differentiable=False)
+def _moments(xp: Any, x: Array, *, epsilon: float) -> tuple[Array, ...]:
+    """Of `_batch_norm` all but y, for recorded steps where something else computes that."""
+    _, average, variance, inverse = _normalize(xp, x, tuple(range(x.ndim - 1)), epsilon)
+    return average.reshape(-1), variance.reshape(-1), average, inverse
+
+
 @primitive("composite", saves=("x", "weight"), residuals=True)
 @compiled("normalization.of_batch", lambda y, mean, variance, *kept: ((y, mean, variance), tuple(kept)))
 def _batch_norm(xp: Any, x: Array, weight: Array, bias: Array, *, axis: int, epsilon: float) -> Any:

@@ -10,6 +10,7 @@ from .. import normalized
 from ..loops import Builder, Operand, expand
 from ..native import Launch
 from ..registry import Recipe, are_floats
+from .launches import on
 from .steps import TYPES
 from .text import BLOCKS, LEAST_ROWS, THREADS
 from .written import Written
@@ -35,33 +36,35 @@ def of_rows(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: floa
     return Recipe(((tuple(x.shape), dtype), (kept, dtype), (kept, dtype)), (Launch(loops.finish(), tuple(range(6))),))
 
 
-def of_batch(x: Any, weight: Any, bias: Any, axis: int, epsilon: float) -> Recipe | None:
-    """Of `_batch_norm`: y, mean, variance; the mean again, and one over the deviation, with their axes."""
+def moments(x: Any, epsilon: float) -> Recipe | None:
+    """Of `_moments`: mean, variance; the mean again, and one over the deviation, with their axes."""
     dtype, columns = x.dtype.name, x.shape[-1]
-    if not are_floats(x, weight, bias) or axis != x.ndim - 1:
+    if not are_floats(x):
         return None
     rows, tiles = math.prod(x.shape[:-1]), -(-columns // _COLUMNS)
     share = -(-rows // max(1, min(-(-BLOCKS // tiles), rows // LEAST_ROWS)))
     parts, kept = -(-rows // share), (*(1 for _ in x.shape[:-1]), columns)
-    y, mean, variance, average, inverse, means, squares = range(3, 10)
+    mean, variance, average, inverse, means, squares = range(1, 7)
     size, defines = (rows, columns, share), (("REAL", TYPES[dtype]),)
-    found = (means, squares, mean, variance, average, inverse)
+    found, blocks = (means, squares, mean, variance, average, inverse), -(-columns // THREADS)
     tasks = (
         Written("normalization", "moments", (tiles, parts), (_COLUMNS, _LINES), (0, means, squares), size, defines),
-        Written(
-            "normalization",
-            "put_together",
-            (-(-columns // THREADS),),
-            (THREADS,),
-            found,
-            (*size, parts, epsilon),
-            defines,
-        ),
-        Launch(_scaled(dtype, rows, columns), (0, average, inverse, 1, 2, y)),
+        Written("normalization", "put_together", (blocks,), (THREADS,), found, (*size, parts, epsilon), defines),
     )
-    shapes = [tuple(x.shape), (columns,), (columns,), kept, kept, (parts, columns), (parts, columns)]
-    made = tuple((shape, dtype) for shape in shapes)
-    return Recipe(made[:5], tasks, made[5:])
+    made = tuple((shape, dtype) for shape in ((columns,), (columns,), kept, kept, (parts, columns), (parts, columns)))
+    return Recipe(made[:4], tasks, made[4:])
+
+
+def of_batch(x: Any, weight: Any, bias: Any, axis: int, epsilon: float) -> Recipe | None:
+    """Of `_batch_norm`: y, mean, variance; the mean again, and one over the deviation, with their axes."""
+    found = moments(x, epsilon) if axis == x.ndim - 1 and are_floats(x, weight, bias) else None
+    if found is None:
+        return None
+    dtype, columns = x.dtype.name, x.shape[-1]
+    _, y, _, _, average, inverse, *_ = places = (0, *range(3, 10))  # of x, then of what is made
+    tasks = [on(task, (0, *places[2:])) for task in found.tasks]
+    scaled = Launch(_scaled(dtype, math.prod(x.shape[:-1]), columns), (0, average, inverse, 1, 2, y))
+    return Recipe(((tuple(x.shape), dtype), *found.outputs), (*tasks, scaled), found.between)
 
 
 def _scaled(dtype: str, rows: int, columns: int) -> Any:

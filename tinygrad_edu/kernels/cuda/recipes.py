@@ -21,6 +21,7 @@ RECORDED = {
     "_in_c_order": "copies.in_order",
     "_max": "reductions.largest",
     "_min": "reductions.least",
+    "_moments": "normalization.moments",
     "_pad": "copies.padded",
     "_reshape": "copies.reshaped",
     "_sum": "reductions.total",
