@@ -18,7 +18,7 @@ import numpy
 
 from ..kernels import blas, registry
 from ..kernels.cuda import recipes
-from ..kernels.gemm import rows_of
+from ..kernels.gemm import Gemm, rows_of
 from ..kernels.loops import DTYPES, FLOATS, HALVES, Builder, Loops, Operand, Step, Unsupported, collapse, expand, levels
 from .checks import outside
 from .program import Call, Program, Scalar, Variable, leaves, typed
@@ -385,8 +385,8 @@ def _is_supported(unit: Unit, root: Callable[[Variable], Variable]) -> bool:
     return True
 
 
-def product_of(call: Call) -> dict[str, Any] | None:
-    """A call as a `gemm.Gemm` without its slots, if it is a matrix product that BLAS can do."""
+def product_of(call: Call) -> Gemm | None:
+    """A call as a matrix product on the slots 0, 1 and 2 of its operands and its result, if BLAS can do it."""
     if call.primitive.name != "_matmul" or call.xp is not numpy or not _is_native(call) or blas.find() is None:
         return None
     a, b = call.operands
@@ -396,15 +396,8 @@ def product_of(call: Call) -> dict[str, Any] | None:
     left, right = rows_of(a), rows_of(b)
     if left is None or right is None or not a.size or rows_of(c) != (False, c.shape[1]):
         return None
-    return {
-        "dtype": a.dtype.name,
-        **dict(zip("mnk", (*c.shape, a.shape[1]), strict=True)),
-        "transpose_a": left[0],
-        "transpose_b": right[0],
-        "lda": left[1],
-        "ldb": right[1],
-        "ldc": c.shape[1],
-    }
+    (m, n), k = c.shape, a.shape[1]
+    return Gemm(a.dtype.name, m, n, k, 0, 1, 2, left[0], right[0], left[1], right[1], n)
 
 
 def recipe_of(call: Call) -> registry.Recipe | None:

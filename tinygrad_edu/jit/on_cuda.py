@@ -20,7 +20,7 @@ from ..autograd import uninterrupted
 from ..backend import Device
 from ..kernels import native
 from ..kernels.cuda import blas
-from ..kernels.cuda.launches import Launches, Numbers, Product, Step, on, plain
+from ..kernels.cuda.launches import Launches, Numbers, Product, on, plain
 from ..kernels.cuda.memory import array_in, fill, like, memory
 from ..kernels.loops import HALVES
 from ..kernels.registry import is_contiguous
@@ -29,7 +29,7 @@ from .fusion import Kernel, Unit, is_dense
 from .mixed import half, with_rounded_factors
 from .passes import without_dead_code
 from .planned import Planned
-from .program import Argument, Attribute, Call, Captured, Gradient, Program, Scalar, Variable, leaves
+from .program import Argument, Attribute, Call, Captured, Gradient, Program, Scalar, Variable
 from .replay import Replay, function_text
 
 
@@ -172,37 +172,22 @@ class OnCuda(Planned):
             for v, source in self.program.inputs.items()
         }
 
-    def _steps(  # type: ignore[override]
-        self, units: list[Unit], slots: dict[Variable, int], scalars: dict[Scalar, int]
-    ) -> Iterator[Step]:
-        for unit in units:
-            if unit in self.products:
-                (call,) = unit.calls
-                there = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
-                yield on(self.products[unit], there)
-            elif unit in self.tasks:
-                (call,) = unit.calls
-                arrays = (*call.operands, *leaves(call.outputs), *unit.between)
-                places = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
-                yield from (on(step, places) for step in self.tasks[unit])
-            elif unit in self.kernels:
-                kernel = self.kernels[unit]
-                arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))
-                numbers = tuple(self._table.setdefault(scalar, len(self._table)) for scalar in kernel.scalars)
-                yield native.Launch(kernel.loops, arrays, numbers)
+    _on = staticmethod(on)
+
+    def _scalar_slots(self) -> dict[Scalar, int]:
+        return self._table
+
+    @staticmethod
+    def _address(array: Any) -> int:
+        found: int = array.data.ptr
+        return found
 
     def _compile(
         self, steps: list[native.Step], slots: dict[Variable, int], scalars: dict[Scalar, int]
     ) -> Iterator[str]:
-        roots = {v: self.fusion.root(v) for v in slots}
-        new = [root for root in dict.fromkeys(roots.values()) if root not in self._arrays]
-        given = [[(i, self._offset(v)) for v, i in slots.items() if roots[v] is root] for root in new]
+        new, given = self._given_to(slots)
         program = Launches(steps, len(slots), given, self._numbers)  # type: ignore[arg-type]
-        for v, i in slots.items():
-            if v in self._arrays:
-                program.pointers[i] = self._arrays[v].data.ptr
-            elif roots[v] in self._arrays:
-                program.pointers[i] = self._arrays[roots[v]].data.ptr + self._offset(v)
+        self._place_others(program.pointers, slots)
         self._needed |= {*new}
         yield f"{self._object('run', program.run)}({', '.join(map(self._name, new))})"
 

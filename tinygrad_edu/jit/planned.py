@@ -40,7 +40,7 @@ class Planned(Replay):
         recorded, program: before and after the passes.
         fusion: the units of the program, in their order.
         kernels: the loops of each group.
-        products: the units that are matrix products, as `gemm.Gemm` has them.
+        products: the units that are matrix products, as steps.
         tasks: the units that kernels do, as `native.Task` has them.
         stored: the variables that are needed outside of their unit.
         targets: those that are written directly where they belong at the end.
@@ -214,8 +214,8 @@ class Planned(Replay):
         return {v: source.array for v, source in self.program.inputs.items() if type(source) is Captured}
 
     @staticmethod
-    def _product(call: Call) -> dict[str, Any] | None:
-        """A call as a `gemm.Gemm` without its slots, if it is a product that such a step can do."""
+    def _product(call: Call) -> Any:
+        """The step for a call on the slots of its operands and its result, if it is a product that such a step does."""
         return product_of(call)
 
     @staticmethod
@@ -308,47 +308,68 @@ class Planned(Replay):
     def _machine(self, units: list[Unit]) -> list[str]:
         """Loops and matrix products: one call of machine code, or NumPy's one by one."""
         slots: dict[Variable, int] = {}
-        scalars: dict[Scalar, int] = {}
+        scalars = self._scalar_slots()
         steps = list(self._steps(units, slots, scalars))
         if not steps:
             return []
         self.steps.append(steps)
         return [*(self._compile(steps, slots, scalars) if self.compiled else self._as_numpy(units))]
 
+    def _scalar_slots(self) -> dict[Scalar, int]:
+        """Where Python numbers stand in the table of a piece of machine code."""
+        return {}
+
     def _steps(
         self, units: list[Unit], slots: dict[Variable, int], scalars: dict[Scalar, int]
     ) -> Iterator[native.Step]:
         """The units as steps on the slots of tables, in which they get theirs."""
         for unit in units:
-            if unit in self.products:
-                (call,) = unit.calls
-                places = [slots.setdefault(v, len(slots)) for v in (*call.operands, call.outputs)]
-                product = native.Gemm(**(self.products[unit] | dict(zip("abc", places, strict=True))))
-                yield products.task(product) if products.suits(product) else product
-            elif unit in self.tasks:
-                (call,) = unit.calls
-                arrays = (*call.operands, *leaves(call.outputs), *unit.between)
-                there = [None if v is None else slots.setdefault(v, len(slots)) for v in arrays]
-                yield from (task.on(there) for task in self.tasks[unit])
-            elif unit in self.kernels:
+            if unit in self.kernels:
                 kernel = self.kernels[unit]
                 arrays = tuple(slots.setdefault(v, len(slots)) for v in (*kernel.inputs, *kernel.outputs))
                 numbers = tuple(scalars.setdefault(scalar, len(scalars)) for scalar in kernel.scalars)
                 yield native.Launch(kernel.loops, arrays, numbers)
+            elif unit in self.products or unit in self.tasks:
+                (call,) = unit.calls
+                parts = (*call.operands, *leaves(call.outputs), *unit.between)
+                places = [None if v is None else slots.setdefault(v, len(slots)) for v in parts]
+                for step in (self.products[unit],) if unit in self.products else self.tasks[unit]:
+                    yield self._on(step, places)
+
+    @staticmethod
+    def _on(step: Any, slots: list[int | None]) -> Any:
+        """The step for other slots, by those it had."""
+        if not isinstance(step, native.Gemm):
+            return step.on(slots)
+        product = step.on(*slots)  # type: ignore[arg-type]
+        return products.task(product) if products.suits(product) else product
+
+    def _given_to(self, slots: dict[Variable, int]) -> tuple[list[Variable], Given]:
+        """The arrays that are new in each call, and the slots that need them."""
+        roots = {v: self.fusion.root(v) for v in slots}
+        new = [root for root in dict.fromkeys(roots.values()) if root not in self._arrays]
+        return new, [[(i, self._offset(v)) for v, i in slots.items() if roots[v] is root] for root in new]
+
+    def _place_others(self, pointers: Any, slots: dict[Variable, int]) -> None:
+        """Writes the addresses of all other arrays."""
+        for v, i in slots.items():
+            root = self.fusion.root(v)
+            if v in self._arrays:
+                pointers[i] = self._address(self._arrays[v])
+            elif root in self._arrays:  # a part that a Python call makes anew each time, always in the same place
+                pointers[i] = self._address(self._arrays[root]) + self._offset(v)
+
+    @staticmethod
+    def _address(array: Any) -> int:
+        return address(array)
 
     def _compile(
         self, steps: list[native.Step], slots: dict[Variable, int], scalars: dict[Scalar, int]
     ) -> Iterator[str]:
-        roots = {v: self.fusion.root(v) for v in slots}
-        new = [root for root in dict.fromkeys(roots.values()) if root not in self._arrays]
-        given = [[(i, self._offset(v)) for v, i in slots.items() if roots[v] is root] for root in new]
+        new, given = self._given_to(slots)
         code = self._program(steps, [self._place(v) for v in slots], given)
         self.codes.append(code)
-        for v, i in slots.items():
-            if v in self._arrays:
-                code.pointers[i] = address(self._arrays[v])
-            elif roots[v] in self._arrays:  # a part that a Python call makes anew each time, always in the same place
-                code.pointers[i] = address(self._arrays[roots[v]]) + self._offset(v)
+        self._place_others(code.pointers, slots)
         numbers = self._object("scalars", code.scalars)
         for scalar, i in scalars.items():
             yield f"{numbers}[{i}] = {scalar.name}"
