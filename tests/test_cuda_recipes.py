@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+from test_cuda_copies import moved
 from test_kernels_registry import FAMILIES, RECIPES, TOLERANCE, cast, primitives
 
 from tinygrad_edu.kernels.cuda import recipes
@@ -14,12 +15,6 @@ pytestmark = pytest.mark.gpu
 ON_CUDA = sorted(name for name, path in RECIPES.items() if recipes.rule_of(path))
 
 
-def moved(arrays):
-    import cupy
-
-    return [None if a is None else cupy.asarray(a) for a in arrays]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ON_CUDA)
 def test_the_kernels_do_what_the_definition_does(name, dtype):
@@ -27,7 +22,7 @@ def test_the_kernels_do_what_the_definition_does(name, dtype):
     for _ in range(12):
         arrays, attributes = FAMILIES[name](rng)[name]
         arrays = tuple(cast(a, dtype) if a is not None and a.dtype.kind == "f" else a for a in arrays)
-        made = recipes.run(RECIPES[name], moved(arrays), attributes)
+        made = recipes.run(RECIPES[name], [None if a is None else moved(a) for a in arrays], attributes)
         if made is None:
             continue
         recipes_found += 1

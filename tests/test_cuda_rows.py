@@ -78,6 +78,53 @@ def test_nan_stays_in_its_row():
     np.testing.assert_array_equal(found.get(), [[65, math.nan], [65, 65], [0, 0]])
 
 
+AXES = [  # shapes of an array and of numbers, and along which axis
+    ((7, 3), (5,), 0),
+    ((2, 7), (4,), 1),
+    ((2, 7, 3), (2, 5), 1),
+    ((2, 3, 7), (1100,), 2),
+    ((3, 1, 40), (6,), 1),
+]
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "uint8"])
+@pytest.mark.parametrize(("shape", "count", "axis"), AXES, ids=str)
+def test_rows_along_an_axis(shape, count, axis, kind):
+    import cupy
+
+    rng = np.random.default_rng(axis)
+    ids = rng.integers(0 if kind == "uint8" else -shape[axis], shape[axis], count).astype(kind)
+    key, whole = ((None, None, None),) * axis + (("array",),), (slice(None),) * axis + (ids,)
+    for dtype in ("float32", "int64", "bool"):
+        a = rng.integers(0, 9, shape).astype(dtype)
+        (found,) = recipes.run("rows.gathered", [cupy.asarray(a), cupy.asarray(ids)], {"key": key})
+        np.testing.assert_array_equal(found.get(), a[whole], strict=True)
+    g, sums = rng.normal(size=a[whole].shape), np.zeros(shape)
+    np.add.at(sums, whole, g)
+    (found,) = recipes.run("rows.scattered", [cupy.asarray(g), cupy.asarray(ids)], {"key": key, "shape": shape})
+    np.testing.assert_allclose(found.get(), sums, 1e-12, 1e-12, strict=True)
+
+
+def test_gathered_numbers_that_no_row_has_are_the_nearest():
+    import cupy
+
+    a, ids = np.arange(4.0), np.array([-9, -5, -4, 3, 4, 9])
+    given = {"key": (("array",),)}
+    (found,) = recipes.run("rows.gathered", [cupy.asarray(a), cupy.asarray(ids)], given)
+    np.testing.assert_array_equal(found.get(), [0, 0, 0, 3, 3, 3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "bool"])
+@pytest.mark.parametrize("kind", ["int64", "int32", "uint8"])
+def test_one_hot(kind, dtype):
+    import cupy
+
+    ids = np.array([[0, 3], [9, 2], [255, 1]]).astype(kind)
+    ids = ids if kind == "uint8" else ids * np.array([-1, 1], kind)
+    (found,) = recipes.run("rows.one_hot", [cupy.asarray(ids)], {"depth": 4, "dtype": dtype})
+    np.testing.assert_array_equal(found.get(), (ids[..., None] == np.arange(4)).astype(dtype), strict=True)
+
+
 def test_what_the_kernels_do_not_take():
     g, ids = np.ones((3, 2), "float32"), np.zeros(3, int)
     assert scattered(g, ids.astype("int16"), (3, 2)) is None
