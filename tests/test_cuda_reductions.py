@@ -109,3 +109,31 @@ def test_a_recorded_sum_of_all_numbers_is_spread():
     assert not any(plan.is_python(unit) for unit in plan.fusion.units)
     (reductions,) = plan.tasks.values()
     assert [step.grid for step in reductions] == [(24,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "part", "axes"),
+    [
+        ((2, 30, 4, 5), (4, 5), (1, 3)),
+        ((2, 30, 4, 5), (1, 30, 1, 5), (1, 3)),
+        ((3, 40, 7), (1, 40, 1), (1,)),
+        ((3, 40, 7), (3, 1, 1), (0,)),
+        ((1, 9000, 2, 3), (2, 3), (1, 3)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", UNITS)
+def test_normalization_over_any_axes(shape, part, axes, dtype):
+    import cupy
+
+    rng = np.random.default_rng(0)
+    x, weight, bias = rng.normal(5.0, 1.0, shape), rng.normal(size=part), rng.normal(size=part)
+    x, weight, bias = (a.astype(dtype) for a in (x, weight, bias))
+    attributes = {"axes": axes, "epsilon": 1e-3}
+    y, average, inverse = recipes.run("normalization.of_rows", [*map(cupy.asarray, (x, weight, bias))], attributes)
+    exact = [a.astype("float64") for a in (x, weight, bias)]
+    mean, variance = exact[0].mean(axis=axes, keepdims=True), exact[0].var(axis=axes, keepdims=True)
+    expected = (exact[0] - mean) / np.sqrt(variance + 1e-3) * exact[1] + exact[2]
+    for found, value in ((y, expected), (average, mean), (inverse, 1 / np.sqrt(variance + 1e-3))):
+        np.testing.assert_allclose(found.get(), value, 60 * UNITS[dtype], 200 * UNITS[dtype])
+        assert found.dtype == dtype

@@ -7,9 +7,11 @@ import math
 from typing import Any
 
 from .. import normalized
-from ..loops import Builder, Operand, expand
+from ..loops import Builder, Operand, collapse, expand
 from ..native import Launch
 from ..registry import Recipe, are_floats
+from . import reductions
+from .copies import steps_of
 from .launches import on
 from .steps import TYPES
 from .text import BLOCKS, LEAST_ROWS, THREADS
@@ -23,8 +25,10 @@ def of_rows(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: floa
     dtype, lead = x.dtype.name, x.ndim - len(axes)
     shape = tuple(x.shape[lead:])
     last = tuple(axes) == tuple(range(lead, x.ndim))
-    if not are_floats(x, weight, bias) or not last or not weight.shape == bias.shape == shape:
+    if not are_floats(x, weight, bias):
         return None
+    if not last or not weight.shape == bias.shape == shape:
+        return _over_axes(x, weight, bias, axes, epsilon)
     rows, columns = math.prod(x.shape[:lead]), math.prod(shape)
     loops = Builder((rows, columns), dtype)
     whole, part, row = Operand(dtype, (columns, 1)), Operand(dtype, (0, 1)), Operand(dtype, (1, 0))
@@ -34,6 +38,46 @@ def of_rows(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: floa
         loops.store(value, operand)
     kept = (*x.shape[:lead], *(1 for _ in axes))
     return Recipe(((tuple(x.shape), dtype), (kept, dtype), (kept, dtype)), (Launch(loops.finish(), tuple(range(6))),))
+
+
+def _over_axes(x: Any, weight: Any, bias: Any, axes: tuple[int, ...], epsilon: float) -> Recipe | None:
+    """The same over any axes, as those of groups are: sums by `reductions`, the rest by loops."""
+    dtype, shape, kept = x.dtype.name, tuple(x.shape), tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    sums = reductions.total_to(x, kept)
+    if sums is None:
+        return None
+    y, average, inverse, total, squares, *rest = range(3, 8 + len(sums.between))
+    count = math.prod(x.shape[i] for i in axes)
+
+    def computed(expression: str, made: tuple[int, ...], to: int, **arrays: tuple[int, tuple[int, ...]]) -> Launch:
+        loops = Builder(made, dtype)
+        operands = {name: Operand(dtype, _repeated(a, made)) for name, (_, a) in arrays.items()}
+        values = {name: loops.load(operand) for name, operand in operands.items()}
+        loops.store(
+            expand(expression, {**values, "n": count, "epsilon": epsilon}, loops), Operand(dtype, steps_of(made))
+        )
+        return Launch(collapse(loops.finish()), (*(slot for slot, _ in arrays.values()), to))
+
+    given, sum_of = {"x": (0, shape), "average": (average, kept)}, {"total": (total, kept)}
+    tasks = (
+        *(on(task, (0, total, *rest)) for task in sums.tasks),
+        computed("total / n", kept, average, **sum_of),
+        computed("square(x - average)", shape, squares, **given),
+        *(on(task, (squares, total, *rest)) for task in sums.tasks),
+        computed("1.0 / sqrt(total / n + epsilon)", kept, inverse, **sum_of),
+        computed(
+            "(x - average) * inverse * weight + bias", shape, y, **given, inverse=(inverse, kept),
+            weight=(1, weight.shape), bias=(2, bias.shape),
+        ),
+    )  # fmt: skip
+    made = ((shape, dtype), (kept, dtype), (kept, dtype))
+    return Recipe(made, tasks, ((kept, dtype), (shape, dtype), *sums.between))
+
+
+def _repeated(shape: tuple[int, ...], to: tuple[int, ...]) -> tuple[int, ...]:
+    """The steps through an array in order of that shape that is broadcast to another one."""
+    steps = [step if n > 1 else 0 for n, step in zip(shape, steps_of(shape), strict=True)]
+    return (*(0 for _ in to[len(steps) :]), *steps)
 
 
 def moments(x: Any, epsilon: float) -> Recipe | None:
