@@ -4,12 +4,11 @@
 // There is no race: each thread alone writes its elements of the result, and reads nothing that its kernel writes.
 // Sums run in one order, so that results are the same each time: a thread adds up all of them, or, for the gradient of
 // a depthwise kernel, a block adds up its threads' in shared memory, between barriers.
-//
-// REAL is float or double, INDEX an unsigned type for the number of an array's elements.
 
-constexpr int WIDE = 16 / sizeof(REAL);  // elements that a thread reads at once
-constexpr int THREADS = 256;             // of the blocks that add up
-constexpr int TAPS = 4;                  // neighbours in a window that such a block takes at once
+#include "vectors.cuh"
+
+constexpr int THREADS = 256;  // of the blocks that add up
+constexpr int TAPS = 4;       // neighbours in a window that such a block takes at once
 
 struct Axis {
     int size, output, window, stride, dilation, before;
@@ -24,17 +23,6 @@ struct Axes {
 #define MADE(a) \
     Axis { (int)a##_size, (int)a##_output, (int)a##_window, (int)a##_stride, (int)a##_dilation, (int)a##_before }
 #define ALL_AXES Axes { MADE(planes), MADE(rows), MADE(columns) }
-
-template <int W> struct alignas(W * sizeof(REAL)) Vector {
-    REAL at[W];
-};
-template <int W> __device__ Vector<W> load(const REAL* a, INDEX i) { return ((const Vector<W>*)a)[i]; }
-template <int W> __device__ void store(REAL* a, INDEX i, Vector<W> value) { ((Vector<W>*)a)[i] = value; }
-
-// Whether runs of so many elements in these arrays, the whole of them, can be read as vectors.
-__device__ bool are_wide(long long run, const REAL* a, const REAL* b, const REAL* c = nullptr) {
-    return run % WIDE == 0 && ((unsigned long long)a | (unsigned long long)b | (unsigned long long)c) % 16 == 0;
-}
 
 struct Place {
     INDEX image;
@@ -93,9 +81,6 @@ template <typename F> __device__ void for_outputs(const Axes& axes, INDEX number
     }
 }
 
-#define FOR_EACH(i, stop) \
-    for (INDEX i = blockIdx.x * (INDEX)blockDim.x + threadIdx.x; i < stop; i += gridDim.x * (INDEX)blockDim.x)
-
 // Patches as rows of a matrix, from that one on: (outputs, groups, window, channels / groups).
 template <int W>
 __device__ void copy_patches(
@@ -110,12 +95,12 @@ __device__ void copy_patches(
             const int p = pixel(planes, at.plane, line / lines.window);
             const int q = pixel(lines, at.row, line % lines.window);
             const int r = pixel(columns, at.column, tap % columns.window);
-            Vector<W> value = {};
+            Vector<REAL, W> value = {};
             if (p >= 0 && q >= 0 && r >= 0) {
                 const INDEX from = ((at.image * planes.size + p) * lines.size + q) * columns.size + r;
                 value = load<W>(x, (from * groups + k / (deep * taps)) * deep + k % deep);
             }
-            store<W>(patches, row * length + k, value);
+            store(patches, row * length + k, value);
         }
     }
 }
@@ -136,12 +121,12 @@ __device__ void add_patches(const REAL* patches, REAL* x, const Axes& axes, INDE
     const int taps = axes.planes.window * axes.rows.window * axes.columns.window;
     FOR_EACH(i, pixels * width) {
         const int channel = i % width, group = channel / deep;
-        Vector<W> total = {};
+        Vector<REAL, W> total = {};
         for_outputs(axes, i / width, [&](INDEX output, int tap) {
             const auto value = load<W>(patches, ((output * groups + group) * taps + tap) * deep + channel % deep);
             for (int w = 0; w < W; ++w) total.at[w] += value.at[w];
         });
-        store<W>(x, i, total);
+        store(x, i, total);
     }
 }
 
@@ -172,13 +157,13 @@ __device__ void convolve(
     const int width = channels / W, filters = width * multiplier;
     FOR_EACH(i, outputs * filters) {
         const int filter = i % filters;
-        Vector<W> total = {};
+        Vector<REAL, W> total = {};
         for_window(axes, i / filters, [&](INDEX pixel, int tap) {
             const auto value = load<W>(x, pixel * width + filter / multiplier);
             const auto factor = load<W>(kernel, (INDEX)tap * filters + filter);
             for (int w = 0; w < W; ++w) total.at[w] = fma(value.at[w], factor.at[w], total.at[w]);
         });
-        store<W>(y, i, total);
+        store(y, i, total);
     }
 }
 
@@ -197,7 +182,7 @@ __device__ void convolve_transpose(
     const int width = channels / W, filters = width * multiplier;
     FOR_EACH(i, pixels * width) {
         const int first = i % width * multiplier;
-        Vector<W> total = {};
+        Vector<REAL, W> total = {};
         for_outputs(axes, i / width, [&](INDEX output, int tap) {
             for (int filter = first; filter < first + multiplier; ++filter) {
                 const auto value = load<W>(g, output * filters + filter);
@@ -205,7 +190,7 @@ __device__ void convolve_transpose(
                 for (int w = 0; w < W; ++w) total.at[w] = fma(value.at[w], factor.at[w], total.at[w]);
             }
         });
-        store<W>(y, i, total);
+        store(y, i, total);
     }
 }
 

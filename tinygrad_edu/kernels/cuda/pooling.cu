@@ -3,10 +3,8 @@
 // There is no race: each thread alone writes its elements of the result, and reads nothing that its kernel writes.
 // Gradients gather: an element of the image adds up what comes from the windows that cover it, in the order of its
 // places in them, so that results are the same each time.
-//
-// REAL is float or double, INDEX an unsigned type for the number of an array's elements.
 
-constexpr int WIDE = 16 / sizeof(REAL);  // elements that a thread takes at once
+#include "vectors.cuh"
 
 struct Axis {
     int size, output, window, stride, low, high;  // what is not from low to high is padding
@@ -22,17 +20,6 @@ struct Axes {
     Axis { (int)a##_size, (int)a##_output, (int)a##_window, (int)a##_stride, (int)a##_low, (int)a##_high }
 #define ALL_AXES \
     Axes { MADE(planes), MADE(rows), MADE(columns) }
-
-template <typename T, int W> struct alignas(W * sizeof(T)) Vector {
-    T at[W];
-};
-template <int W, typename T> __device__ Vector<T, W> load(const T* a, INDEX i) { return ((const Vector<T, W>*)a)[i]; }
-template <typename T, int W> __device__ void store(T* a, INDEX i, Vector<T, W> value) { ((Vector<T, W>*)a)[i] = value; }
-
-// Whether arrays with so many channels can be taken as vectors.
-__device__ bool are_wide(long long channels, const void* a, const void* b, const void* c = nullptr) {
-    return channels % WIDE == 0 && ((unsigned long long)a | (unsigned long long)b | (unsigned long long)c) % 16 == 0;
-}
 
 // Calls each(i, tap, is_image) for the pixels i of the window that output number `number` has.
 template <typename F> __device__ void for_window(const Axes& axes, INDEX number, F each) {
@@ -74,9 +61,7 @@ template <typename F> __device__ void for_outputs(const Axes& axes, INDEX number
     }
 }
 
-// A loop over the elements of the result, as vectors, of which `width` are the channels of a pixel.
-#define FOR_EACH(i, stop) \
-    for (INDEX i = blockIdx.x * (INDEX)blockDim.x + threadIdx.x; i < stop; i += gridDim.x * (INDEX)blockDim.x)
+// Loops are over the vectors of the result, of which `width` are the channels of a pixel.
 
 template <int W> __device__ void sums(const REAL* x, REAL* y, const Axes& axes, INDEX outputs, int width) {
     FOR_EACH(i, outputs * width) {

@@ -4,17 +4,12 @@
 // transpose gathers: a pixel adds up what comes from those that it counts for, from the first to the last of them, so
 // that results are the same each time.
 //
-// REAL is float or double, INDEX an unsigned type for the number of an array's elements and 4 n size along an axis.
+// INDEX holds 4 n size along an axis, too.
 
-constexpr int WIDE = 16 / sizeof(REAL);  // elements that a thread takes at once
-
-template <int W> struct alignas(W * sizeof(REAL)) Vector {
-    REAL at[W];
-};
-template <int W> __device__ Vector<W> load(const REAL* a, INDEX i) { return ((const Vector<W>*)a)[i]; }
+#include "vectors.cuh"
 
 // Adds a vector that counts so much.
-template <int W> __device__ void add(Vector<W>& total, const Vector<W>& value, REAL counts) {
+template <int W> __device__ void add(Vector<REAL, W>& total, const Vector<REAL, W>& value, REAL counts) {
     for (int w = 0; w < W; ++w) total.at[w] += value.at[w] * counts;
 }
 
@@ -52,9 +47,6 @@ __device__ INDEX behind(const Axis& a, INDEX pixel) {
     return to > a.n ? min((to - a.n) / (2 * a.n) + 1, a.size) : 0;
 }
 
-#define FOR_EACH(i, stop) \
-    for (INDEX i = blockIdx.x * (INDEX)blockDim.x + threadIdx.x; i < stop; i += gridDim.x * (INDEX)blockDim.x)
-
 // First the rows, then the columns. `width` vectors are the channels of a pixel.
 template <int W>
 __device__ void interpolate(const REAL* x, REAL* y, const Axis& rows, const Axis& columns, INDEX pixels, INDEX width) {
@@ -62,14 +54,14 @@ __device__ void interpolate(const REAL* x, REAL* y, const Axis& rows, const Axis
         const INDEX number = i / width, line = number / columns.size;
         const Share row = share(rows, line % rows.size), column = share(columns, number % columns.size);
         const INDEX upper = ((line / rows.size * rows.n + row.pixel) * columns.n + column.pixel) * width + i % width;
-        Vector<W> total = {};
+        Vector<REAL, W> total = {};
         for (int side = 0; side < (column.next > 0 ? 2 : 1); ++side) {
-            Vector<W> part = {};
+            Vector<REAL, W> part = {};
             add(part, load<W>(x, upper + side * width), row.counts);
             if (row.next > 0) add(part, load<W>(x, upper + (columns.n + side) * width), row.next);
             add(total, part, side ? column.next : column.counts);
         }
-        ((Vector<W>*)y)[i] = total;
+        store(y, i, total);
     }
 }
 
@@ -78,11 +70,11 @@ __device__ void spread(const REAL* g, REAL* y, const Axis& rows, const Axis& col
     FOR_EACH(i, pixels * width) {
         const INDEX number = i / width, line = number / columns.n, row = line % rows.n, column = number % columns.n;
         const INDEX left = first_of(columns, column), right = behind(columns, column), end = behind(rows, row);
-        Vector<W> total = {};
+        Vector<REAL, W> total = {};
         for (INDEX r = first_of(rows, row); r < end; ++r) {
             const REAL of_row = counts(rows, row, r);
             if (of_row == 0) continue;
-            Vector<W> part = {};
+            Vector<REAL, W> part = {};
             for (INDEX c = left; c < right; ++c) {
                 const REAL of_column = counts(columns, column, c);
                 const INDEX from = (line / rows.n * rows.size + r) * columns.size + c;
@@ -90,7 +82,7 @@ __device__ void spread(const REAL* g, REAL* y, const Axis& rows, const Axis& col
             }
             add(total, part, of_row);
         }
-        ((Vector<W>*)y)[i] = total;
+        store(y, i, total);
     }
 }
 
@@ -101,10 +93,6 @@ __device__ void spread(const REAL* g, REAL* y, const Axis& rows, const Axis& col
     Axis { (INDEX)height, (INDEX)size_height, bilinear != 0 }
 #define COLUMNS \
     Axis { (INDEX)width, (INDEX)size_width, bilinear != 0 }
-
-__device__ bool are_wide(long long channels, const REAL* a, const REAL* b) {
-    return channels % WIDE == 0 && ((unsigned long long)a | (unsigned long long)b) % 16 == 0;
-}
 
 extern "C" __global__ void resize(const REAL* x, REAL* y, SIZES) {
     are_wide(channels, x, y) ? interpolate<WIDE>(x, y, ROWS, COLUMNS, pixels, channels / WIDE)

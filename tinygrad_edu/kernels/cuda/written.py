@@ -1,8 +1,10 @@
-"""Kernels written by hand: each file `NAME.cu` of this folder beside the recipes in `NAME.py` that launch them."""
+"""Kernels written by hand: each file `NAME.cu` of this folder beside the recipes in `NAME.py` that launch them. What
+several of them need is in files `NAME.cuh`, which they include."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +14,8 @@ import numpy
 from ..gemm import Gemm
 from ..native import Launch
 from .compiled import OPTIONS
+
+_INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
 
 class Written(NamedTuple):
@@ -49,9 +53,13 @@ class Moved(NamedTuple):
 
 
 def source_of(module: str, defines: Sequence[tuple[str, Any]] = ()) -> str:
-    """The text of a file, with these names defined."""
+    """The text of a file, with these names defined, and with what it includes of this folder."""
     lines = [f"#define {name} {value}" for name, value in defines]
-    return "\n".join([*lines, Path(__file__).with_name(f"{module}.cu").read_text(encoding="utf-8")])
+    return "\n".join([*lines, _INCLUDE.sub(lambda found: _text(found[1]), _text(f"{module}.cu"))])
+
+
+def _text(file: str) -> str:
+    return Path(__file__).with_name(file).read_text(encoding="utf-8")
 
 
 @functools.lru_cache(1024)
