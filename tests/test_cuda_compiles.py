@@ -85,16 +85,18 @@ TILES = [(dtype, depth) for dtype, tiles in attention.TILES.items() for depth in
 ATTENTION = [attention.defines_of(dtype, "bool", depth) for dtype, depth in TILES]
 ATTENTION += [attention.defines_of(dtype, dtype, 64) for dtype in attention.TILES]
 ROWS = [(*real, ("ID", kind)) for real in REALS for kind in ("long long", "int", "unsigned char")]
+ROUNDING = [(*REALS[0], ("FACTOR", "unsigned short"), ("TO_FACTOR", f"to_{dtype}")) for dtype in HALVES]
 INDICES = [(*real, ("INDEX", index)) for real in REALS for index in ("unsigned", "unsigned long long")]
 REDUCTIONS = [reductions.defines_of(name, dtype) for name in ROW_REDUCTIONS for dtype in DTYPES if dtype != "bool"]
 REDUCTIONS += [reductions.defines_of(name, "bool") for name in ("any", "all")]
 WRITTEN = {
     "attention": [tuple(defines.items()) for defines in ATTENTION],
     "normalization": REALS,
-    "recurrent": REALS,
+    "recurrent": REALS + ROUNDING,
     "reductions": REDUCTIONS,
     "rows": ROWS,
-    **dict.fromkeys(("convolution", "pooling", "resize"), INDICES),
+    **dict.fromkeys(("pooling", "resize"), INDICES),
+    "convolution": INDICES + [(*defines, ("INDEX", "unsigned")) for defines in ROUNDING],
 }
 """The files written by hand, and with what they are compiled."""
 

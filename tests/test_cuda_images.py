@@ -5,17 +5,20 @@ import math
 import numpy
 import pytest
 from op_cases import assert_near
+from test_mixed_precision import ROUNDED
 
 import tinygrad_edu as tg
 from tinygrad_edu.backend import Device, to_host
 from tinygrad_edu.kernels import registry
 from tinygrad_edu.kernels.cuda import convolution, images, recipes
-from tinygrad_edu.kernels.cuda.written import Moved
+from tinygrad_edu.kernels.cuda.launches import Moved, Product
+from tinygrad_edu.kernels.gemm import Gemm
 from tinygrad_edu.ops.convolution import Geometry
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 
 from torch_references import TORCH  # noqa: E402  (needs torch)
+from torch_rounded import Rounded  # noqa: E402
 
 pytestmark = pytest.mark.gpu
 SLACK = 40
@@ -173,6 +176,36 @@ def test_other_precisions(name, precision, made, monkeypatch):
     for one, other in zip(exact, found, strict=True):
         error = abs(one - other).max() / abs(one).max()
         assert 1e-5 < error < (1e-2 if precision == "bfloat16" else 2e-3)
+
+
+@pytest.mark.parametrize("lying", LYING)
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if "depthwise" not in name and name != "one pixel"])
+def test_factors_of_16_bits(name, precision, lying, made, monkeypatch):
+    monkeypatch.setattr(convolution, "PATCHES", 2000)
+    function, image, kernel, keywords = CONVOLUTIONS[name]
+    with tg.mixed_precision(precision), Rounded(ROUNDED[precision]):
+        compare(function, draw((image, kernel), "float32"), (), keywords, LYING[lying])
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks"),
+    [  # of forward, transpose and kernel gradient
+        ("vectors of channels", [3, 3, 3]),  # round or turn what is no patch, cut patches, multiply
+        ("strides", [3, 4, 3]),  # the transpose: round both, multiply, put images together
+        ("pixels", [3, 3, 3]),  # round both, multiply
+        ("depthwise", [1, 1, 2]),
+    ],
+)
+def test_each_factor_is_rounded_once(name, tasks, made):
+    function, image, kernel, keywords = CONVOLUTIONS[name]
+    with tg.mixed_precision("bfloat16"):
+        x, w = (tg.tensor(a, device="cuda", requires_grad=True) for a in draw((image, kernel), "float32"))
+        getattr(tg, function)(x, w, **keywords).sum().backward()
+    assert [len(recipe.tasks) for _, recipe in made] == tasks
+    steps = [step.step if isinstance(step, Moved) else step for _, recipe in made for step in recipe.tasks]
+    assert not any(isinstance(step, Gemm) for step in steps)  # which would round its factors
+    assert sum(isinstance(step, Product) for step in steps) == (0 if name == "depthwise" else 3)
 
 
 @pytest.mark.parametrize("lying", LYING)

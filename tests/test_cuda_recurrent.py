@@ -6,6 +6,7 @@ import inspect
 import numpy as np
 import pytest
 from op_cases import assert_near
+from test_mixed_precision import ROUNDED
 
 import tinygrad_edu as tg
 from tinygrad_edu.autograd.primitive import primitives
@@ -14,6 +15,9 @@ from tinygrad_edu.kernels.registry import Form
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 references = pytest.importorskip("torch_references")
+
+from torch_rounded import Rounded  # noqa: E402  (needs torch)
+
 pytestmark = pytest.mark.gpu
 
 NETWORKS = {  # blocks of columns, states, attributes
@@ -39,6 +43,10 @@ CASES = {  # batch, time, features, units; options
 }
 SLACK = 20
 """Rounding errors, of the largest number: sums have up to 350 terms. Five were seen, and a GPU's functions add some."""
+
+ERRORS = {"bfloat16": 2.0**-8 / SLACK / 32, "float16": 2.0**-11 / SLACK / 32}
+"""What errors count in 16 bits: altogether a 32nd of one rounding, for a number of a state that lies just between two
+may be rounded to the other side, as one factor of many."""
 
 
 def masked(rng, batch, time):
@@ -88,6 +96,24 @@ TORCH = {"simple_rnn": simple_rnn, "lstm": references._lstm, "gru": gru}
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_values_and_gradients_are_those_of_pytorch(network, case, dtype):
+    compare(network, case, dtype)
+
+
+@pytest.mark.parametrize("precision", ROUNDED)
+@pytest.mark.parametrize("case", ["odd", "vectors", "without bias", "outputs only", "states only"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_products_in_16_bits(network, case, precision):
+    with tg.mixed_precision(precision), Rounded(ROUNDED[precision]):
+        compare(network, case, "float32", ERRORS[precision])
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_mixed_precision_leaves_float64(network):
+    with tg.mixed_precision("bfloat16"):
+        compare(network, "odd", "float64")
+
+
+def compare(network, case, dtype, error=None):
     import cupy
 
     (name, _, states, attributes), (sizes, options) = NETWORKS[network], CASES[case]
@@ -109,12 +135,12 @@ def test_values_and_gradients_are_those_of_pytorch(network, case, dtype):
     found = getattr(tg, name)(*ours, mask=None if mask is None else tg.Tensor(cupy.asarray(mask)), **attributes)
     sum((found[i] * tg.Tensor(cupy.asarray(slopes[i]))).sum() for i in used).backward()
     for y, z in zip(found, wanted, strict=True):
-        assert_near(y.detach(), z.detach().numpy(), SLACK, f"{network}, {case}")
+        assert_near(y.detach(), z.detach().numpy(), SLACK, f"{network}, {case}", error)
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if a is not None:
             assert a.grad.dtype == dtype
             right = np.zeros(b.shape) if b.grad is None else b.grad.numpy()
-            assert_near(a.grad, right, SLACK, f"{network}, {case}: gradient {i}")
+            assert_near(a.grad, right, SLACK, f"{network}, {case}: gradient {i}", error)
 
 
 @pytest.mark.parametrize("value", [1.0, np.nan, np.inf, -np.inf])
@@ -163,6 +189,36 @@ def test_what_overflowed_in_a_masked_step_reaches_nothing(network):
         np.testing.assert_array_equal(found.get(), right.get())
 
 
+@pytest.mark.parametrize("precision", ROUNDED)
+def test_recorded_in_16_bits(precision):
+    rng = np.random.default_rng(6)
+    shapes = [(2, 6, 5, 4), (3, 3, 4, 8), (1, 1, 8, 4), (20, 32), (8, 32), (32,), (2, 8)]
+    arrays = [rng.normal(size=shape).astype("float32") / 2 for shape in shapes]
+    with tg.use_device("cuda"), tg.mixed_precision(precision):
+        x, *weights = (tg.tensor(a, requires_grad=i > 0) for i, a in enumerate(arrays))
+
+        @tg.jit
+        def gradients(x):
+            y = tg.relu(tg.conv2d(x, weights[0], padding="same"))
+            y = tg.reshape(tg.conv2d(y, weights[1]), (2, 6, 20))
+            tg.square(tg.lstm(y, *weights[2:], weights[-1])[0]).sum().backward()
+            found = [w.grad for w in weights]
+            for w in weights:
+                w.grad = None
+            return found
+
+        found = [gradients(x) for _ in range(3)]  # the last two by a graph
+        assert gradients.plans[0].replay.graph is not None
+    with Rounded(ROUNDED[precision]):
+        x, *weights = (torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays)
+        y = torch.relu(references.TORCH["conv2d"](x, weights[0], padding="same"))
+        y = references.TORCH["conv2d"](y, weights[1]).reshape(2, 6, 20)
+        references._lstm(y, *weights[2:], weights[-1])[0].square().sum().backward()
+    for made in found:
+        for i, (a, w) in enumerate(zip(made, weights, strict=True)):
+            assert_near(a, w.grad.numpy(), SLACK, f"gradient {i}", ERRORS[precision])
+
+
 LAUNCHES = {"gru, reset before": 4}
 """Of a step, where it takes more than two."""
 
@@ -189,3 +245,27 @@ def test_there_are_two_launches_a_step(network, tracked):
     back = recipes.recipe(gradient, given, attributes | {"needs": (True,) * (4 + states)})
     more = {"gru": 6, "gru, reset before": 6}.get(network, 5)  # dh, dx, and one a weight; or two
     assert len(back.tasks) == more + a_step * time
+
+
+@pytest.mark.parametrize("precision", ["float32", *ROUNDED])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_in_16_bits_one_more_launch_rounds_what_does_not_change(network, precision):
+    import cupy
+
+    emugpu = pytest.importorskip("emugpu", reason="only the emulator counts launches")
+    name, _, states, attributes = NETWORKS[network]
+    batch, time, units = 4, 9, 4
+    arrays = [cupy.asarray(a, "float32") for a in arrays_of(np.random.default_rng(4), network, (batch, time, 4, units))]
+    attributes = {**attributes, "reverse": False}
+    forward, gradient = (primitives[f"_{name}{end}"].forward.recipe for end in ("", "_gradient"))
+    a_step, more = LAUNCHES.get(network, 2), {"gru": 6, "gru, reset before": 6}.get(network, 5)
+    with tg.mixed_precision(precision):
+        for _ in range(2):  # once to compile
+            with emugpu.count_launches() as counts:
+                made = recipes.run(forward, [*arrays, None], attributes | {"tracked": True})
+            given = [*made[: 1 + states], *arrays[:3], None, *made[1 + states :]]
+            with emugpu.count_launches() as of_gradient:
+                recipes.run(gradient, given, attributes | {"needs": (True,) * (4 + states)})
+    rounding = precision != "float32"
+    assert len(counts) == 1 + a_step * time + rounding
+    assert len(of_gradient) == more + a_step * time + rounding

@@ -9,7 +9,10 @@ from test_cuda_products import LAYOUTS, SHAPES, check, numbers
 import tinygrad_edu as tg
 from tinygrad_edu import callbacks, layers, models
 from tinygrad_edu.errors import GradientError, TraceError
-from tinygrad_edu.kernels.cuda import rounding
+from tinygrad_edu.kernels import registry
+from tinygrad_edu.kernels.cuda import halves, rounding
+from tinygrad_edu.kernels.cuda.launches import Moved, Product
+from tinygrad_edu.kernels.gemm import Gemm
 from tinygrad_edu.optimizers import LBFGS, SGD, Adam, LossScaleOptimizer, schedules
 from tinygrad_edu.state import state
 
@@ -240,6 +243,24 @@ def test_float64_products_stay():
     a, b = numbers((5, 7), "float64"), numbers((7, 3), "float64", seed=1)
     with tg.mixed_precision("bfloat16"):
         check((tg.tensor(a, device="cuda") @ tg.tensor(b, device="cuda")).data, a, b)
+
+
+@pytest.mark.parametrize("between", ["float32", halves.FACTORS])
+def test_factors_of_a_recipe(between):
+    """Operands are rounded first; what kernels write in float32 would have to be rounded each time."""
+    x, made = registry.Form((4, 4), numpy.dtype("f4"), (16, 4)), ((4, 4), "float32")
+    gemm = Gemm("float32", 4, 4, 4, 0, 2, 1, False, False, 4, 4, 4)
+    recipe = registry.Recipe((made,), (Moved(gemm, (32, 16, 32)),), (((4, 4), between),))
+    with tg.mixed_precision("bfloat16"):
+        if between == "float32":
+            with pytest.raises(KeyError, match="2"):
+                halves.with_rounded_factors(recipe, [x])
+            return
+        found = halves.with_rounded_factors(recipe, [x])
+    assert found.outputs == (made,)
+    assert found.between == (((4, 4), halves.FACTORS), ((16,), halves.FACTORS))
+    assert found.tasks[0].arrays == (0, 3)
+    assert found.tasks[1:] == (Moved(Product(gemm.on(3, 2, 1), factors="bfloat16"), (16, 8, 32, 0)),)
 
 
 # The scaling of losses

@@ -5,6 +5,7 @@
 // Sums run in one order, so that results are the same each time: a thread adds up all of them, or, for the gradient of
 // a depthwise kernel, a block adds up its threads' in shared memory, between barriers.
 
+#include "factors.cuh"
 #include "vectors.cuh"
 
 constexpr int THREADS = 256;  // of the blocks that add up
@@ -84,7 +85,7 @@ template <typename F> __device__ void for_outputs(const Axes& axes, INDEX number
 // Patches as rows of a matrix, from that one on: (outputs, groups, window, channels / groups).
 template <int W>
 __device__ void copy_patches(
-    const REAL* x, REAL* patches, const Axes& axes, INDEX first, INDEX rows, int channels, int groups) {
+    const REAL* x, FACTOR* patches, const Axes& axes, INDEX first, INDEX rows, int channels, int groups) {
     const Axis &planes = axes.planes, &lines = axes.rows, &columns = axes.columns;
     const int deep = channels / groups / W, taps = planes.window * lines.window * columns.window;
     const int length = groups * taps * deep;
@@ -95,10 +96,11 @@ __device__ void copy_patches(
             const int p = pixel(planes, at.plane, line / lines.window);
             const int q = pixel(lines, at.row, line % lines.window);
             const int r = pixel(columns, at.column, tap % columns.window);
-            Vector<REAL, W> value = {};
+            Vector<FACTOR, W> value = {};
             if (p >= 0 && q >= 0 && r >= 0) {
                 const INDEX from = ((at.image * planes.size + p) * lines.size + q) * columns.size + r;
-                value = load<W>(x, (from * groups + k / (deep * taps)) * deep + k % deep);
+                const auto read = load<W>(x, (from * groups + k / (deep * taps)) * deep + k % deep);
+                for (int w = 0; w < W; ++w) value.at[w] = TO_FACTOR(read.at[w]);
             }
             store(patches, row * length + k, value);
         }
@@ -106,7 +108,7 @@ __device__ void copy_patches(
 }
 
 extern "C" __global__ void patches(
-    const REAL* x, REAL* patches, AXES, long long first, long long rows, long long channels, long long groups) {
+    const REAL* x, FACTOR* patches, AXES, long long first, long long rows, long long channels, long long groups) {
     if (are_wide(channels / groups, x, patches)) {
         copy_patches<WIDE>(x, patches, ALL_AXES, first, rows, channels, groups);
     } else {
@@ -141,12 +143,12 @@ extern "C" __global__ void image(
 
 // A kernel (taps, deep, filters) back to front, for the transpose: (groups, deep, taps, filters / groups).
 extern "C" __global__ void turn(
-    const REAL* kernel, REAL* turned, long long taps, long long deep, long long filters, long long groups) {
+    const REAL* kernel, FACTOR* turned, long long taps, long long deep, long long filters, long long groups) {
     const int each = filters / groups;
     FOR_EACH(i, (INDEX)(taps * deep * filters)) {
         const INDEX line = i / each, plane = line / (INDEX)taps;
         const INDEX tap = taps - 1 - line % (INDEX)taps, group = plane / (INDEX)deep;
-        turned[i] = kernel[(tap * deep + plane % (INDEX)deep) * filters + group * each + i % each];
+        turned[i] = TO_FACTOR(kernel[(tap * deep + plane % (INDEX)deep) * filters + group * each + i % each]);
     }
 }
 

@@ -12,15 +12,16 @@ import math
 from typing import Any, NamedTuple
 
 from ..gemm import Gemm
-from ..registry import Recipe, are_floats
+from ..registry import Made, Recipe, are_floats
+from . import halves
 from .images import defines, on_images
-from .launches import Step
+from .launches import Moved, Step
 from .text import BLOCKS, LEAST_ROWS, THREADS, VECTOR, WARP
-from .written import Moved, Written
+from .written import Written
 
 PATCHES = 256 << 20
 """Bytes of patches at a time, or those of one image where they have to be whole: enough work for a product to fill a
-card, and little beside the activations of a model that has larger patches."""
+card, and little beside the activations of a model that has larger patches. Patches in 16 bits take half of it."""
 _TAPS = 4  # of a depthwise kernel that a block takes at once, as in convolution.cu
 
 
@@ -105,6 +106,11 @@ def _largest(form: _Form) -> int:
     return max(form.pixels * form.channels, form.outputs * form.filters, rows * form.width, form.width * form.filters)
 
 
+def _defines(form: _Form) -> tuple[tuple[str, str], ...]:
+    """Of kernels that write what is multiplied."""
+    return (*defines(form.dtype, _largest(form)), *halves.defines(form.dtype))
+
+
 def _patches(form: _Form, x: int, patches: int, first: int, rows: int) -> list[Step]:
     """The patches of some outputs, if they are not the images themselves."""
     if form.is_pointwise:
@@ -112,7 +118,7 @@ def _patches(form: _Form, x: int, patches: int, first: int, rows: int) -> list[S
     lanes = min(WARP, _power(-(-form.width * form.item // VECTOR)))  # for a patch
     grid, block = (-(-rows * lanes // THREADS),), (lanes, THREADS // lanes)
     numbers = _numbers(form, first, rows, form.channels, form.groups)
-    return [Written("convolution", "patches", grid, block, (x, patches), numbers, defines(form.dtype, _largest(form)))]
+    return [Written("convolution", "patches", grid, block, (x, patches), numbers, _defines(form))]
 
 
 def _power(n: int) -> int:
@@ -187,12 +193,12 @@ def forward(x: Any, kernel: Any, output: Any, geometry: Any) -> Recipe | None:
         step = _depthwise(form, "depthwise", form.outputs, form.filters)
         return Recipe(((shape, dtype),), (step,))
     patches = 0 if form.is_pointwise else 3
-    return Recipe(((shape, dtype),), tuple(_convolved(form, 0, 1, 2, patches)), _scratch(form, form.parts()))
+    return Recipe(((shape, dtype),), tuple(_convolved(form, 0, 1, 2, patches)), _scratch(form))
 
 
-def _scratch(form: _Form, parts: Any) -> Any:
-    """The memory for patches."""
-    return () if form.is_pointwise else (((parts[0][1], form.width), form.dtype),)
+def _scratch(form: _Form) -> tuple[Made, ...]:
+    """The memory for patches that are cut from images."""
+    return () if form.is_pointwise else (halves.factors(((form.parts()[0][1], form.width), form.dtype)),)
 
 
 def transpose(g: Any, kernel: Any, image: Any, geometry: Any) -> Recipe | None:
@@ -208,11 +214,12 @@ def transpose(g: Any, kernel: Any, image: Any, geometry: Any) -> Recipe | None:
     turned = _turned(form)
     if form.is_pointwise or not turned:
         patches = 2 if form.is_pointwise else 3
-        parts = form.parts(form.outputs // form.images)
-        return Recipe(made, tuple(_spread(form, 0, 1, 2, patches)), _scratch(form, parts))
+        rows = form.parts(form.outputs // form.images)[0][1]
+        results = ((rows, form.width), dtype)
+        return Recipe(made, tuple(_spread(form, 0, 1, 2, patches)), () if form.is_pointwise else (results,))
     grid, sizes = (-(-math.prod(kernel.shape) // THREADS),), (form.taps, deep, filters, form.groups)
-    turn = Written("convolution", "turn", grid, (THREADS,), (1, 3), sizes, defines(dtype, _largest(form)))
-    between = ((tuple(kernel.shape), dtype), *_scratch(turned, turned.parts()))
+    turn = Written("convolution", "turn", grid, (THREADS,), (1, 3), sizes, _defines(form))
+    between = (halves.factors((tuple(kernel.shape), dtype)), *_scratch(turned))
     return Recipe(made, (turn, *_convolved(turned, 0, 3, 2, 4, turned=True)), between)
 
 
@@ -224,7 +231,7 @@ def kernel_gradient(x: Any, g: Any, window: Any, geometry: Any) -> Recipe | None
     form, made = _form(dtype, x.shape, g.shape, window, geometry), ((shape, dtype),)
     if not form.is_depthwise:
         patches = 0 if form.is_pointwise else 3
-        return Recipe(made, tuple(_correlated(form, 0, 1, 2, patches)), _scratch(form, form.parts()))
+        return Recipe(made, tuple(_correlated(form, 0, 1, 2, patches)), _scratch(form))
     lanes, lines = min(WARP, _power(form.filters)), math.prod(window[:-1]) * -(-window[-1] // _TAPS)
     tiles, block = -(-form.filters // lanes), (lanes, THREADS // lanes)
     parts = max(1, min(4 * BLOCKS // (tiles * lines), form.outputs // LEAST_ROWS))

@@ -10,7 +10,7 @@ from ..loops import DTYPES, Builder, Operand, collapse
 from ..native import Launch
 from ..registry import Form, Recipe, strided
 from ..steps import SIZES
-from .written import Moved
+from .launches import Moved
 
 Shape = tuple[int, ...]
 

@@ -16,7 +16,7 @@ from ..native import Launch
 from .blas import alignment_of, plan_of
 from .compiled import are_aligned, kernel_of, kernel_of_several
 from .together import Several, together
-from .written import Moved, Written
+from .written import Written
 
 
 class Product(NamedTuple):
@@ -29,6 +29,15 @@ class Product(NamedTuple):
 
 
 Unmoved: TypeAlias = Launch | Gemm | Product | Written
+
+
+class Moved(NamedTuple):
+    """A step whose arrays lie so many bytes behind the starts of their slots."""
+
+    step: Unmoved
+    offsets: tuple[int, ...]
+
+
 Step: TypeAlias = Unmoved | Moved
 
 

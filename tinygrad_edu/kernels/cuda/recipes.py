@@ -11,6 +11,7 @@ from typing import Any
 
 from ..registry import Form, Recipe, lies_as_taken
 from . import copies
+from .halves import half_of, with_rounded_factors
 from .launches import Launches, on
 
 RECORDED = {
@@ -35,7 +36,7 @@ RECORDED = {
 
 
 def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Recipe | None:
-    """The recipe for such arrays, if there is one; it is made from shapes, dtypes and strides only."""
+    """The recipe for such arrays, if there is one; it is made from shapes, dtypes, strides and the precision only."""
     rule = rule_of(path)
     if rule is None or not all(a is None or 0 not in a.shape for a in arrays):
         return None
@@ -44,7 +45,8 @@ def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Reci
         return None
     given = [copies.form(a.shape, a.dtype) if i in wrong else a for i, a in enumerate(arrays)]
     made: Recipe | None = rule(*given, **attributes)
-    return _of_copies(made, arrays, wrong) if made and wrong else made
+    made = _of_copies(made, arrays, wrong) if made and wrong else made
+    return with_rounded_factors(made, arrays) if made and half_of("float32") else made
 
 
 def _of_copies(made: Recipe, arrays: Sequence[Any], wrong: Sequence[int]) -> Recipe:
@@ -79,7 +81,7 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
         return None
     arrays = [a if lies_as_taken(rule, i, a) else cupy.ascontiguousarray(a) for i, a in enumerate(arrays)]
     forms = tuple(None if a is None else Form(a.shape, a.dtype, a.strides) for a in arrays)
-    found = _known(path, forms, tuple(attributes.items()))
+    found = _known(path, forms, tuple(attributes.items()), half_of("float32"))
     if found is None:
         return None
     made = [None if form is None else cupy.empty(*form) for form in found.outputs]
@@ -91,5 +93,6 @@ def run(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> list[An
 
 
 @functools.lru_cache(4096)
-def _known(path: str, forms: Any, attributes: Any) -> Recipe | None:
+def _known(path: str, forms: Any, attributes: Any, half: str) -> Recipe | None:
+    """Of the precision in use, which `half` is."""
     return recipe(path, forms, dict(attributes))

@@ -12,9 +12,10 @@ from ..loops import Builder, Operand
 from ..native import Launch
 from ..registry import Made, Recipe
 from ..steps import SIZES
-from .launches import Step
+from . import halves
+from .launches import Moved, Step
 from .steps import TYPES
-from .written import Moved, Written
+from .written import Written
 
 THREADS = 128
 """Of a block: few, for a step has few elements, which are to be spread over a card."""
@@ -65,6 +66,10 @@ class Network(NamedTuple):
         """The same for a single step."""
         return (self.batch, blocks * self.units), self.dtype
 
+    def rounded(self, made: Made) -> Made | None:
+        """Such an array again, in 16 bits for products; None if these take the array itself."""
+        return halves.factors(made) if halves.half_of(self.dtype) else None
+
     @property
     def states(self) -> Made:
         return (self.time + 1, self.batch, self.units), self.dtype
@@ -85,7 +90,8 @@ class Network(NamedTuple):
         return self.time - 1 - t if self.reverse else t
 
     def step(self, function: str, arrays: tuple[int | None, ...], t: int, *numbers: int) -> Written:
-        blocks, defines = -(-self.batch * self.units // THREADS), (("REAL", TYPES[self.dtype]),)
+        blocks = -(-self.batch * self.units // THREADS)
+        defines = (("REAL", TYPES[self.dtype]), *halves.defines(self.dtype))
         sizes = (self.batch, self.time, self.units, t, self.at(t), *numbers)
         return Written("recurrent", function, (blocks,), (THREADS,), arrays, sizes, defines)
 
@@ -131,13 +137,13 @@ class Network(NamedTuple):
         return Launch(loops.finish(), (to, product, to))
 
     def input_gradients(
-        self, d: int, x: int, kernel: int, into: tuple[int, int, int], needs: tuple[bool, ...]
+        self, d: int, factors: int, x: int, kernel: int, into: tuple[int, int, int], needs: tuple[bool, ...]
     ) -> list[Step]:
-        """The gradients of x, kernel and bias, as far as they are needed."""
+        """The gradients of x, kernel and bias, as far as they are needed; `factors` is d as products take it."""
         dx, dk, db = into
         rows, columns, features = self.batch * self.time, self.gates * self.units, self.features
-        of_x = Gemm(self.dtype, rows, features, columns, d, kernel, dx, False, True, columns, columns, features)
-        of_kernel = Gemm(self.dtype, features, columns, rows, x, d, dk, True, False, features, columns, columns)
+        of_x = Gemm(self.dtype, rows, features, columns, factors, kernel, dx, False, True, columns, columns, features)
+        of_kernel = Gemm(self.dtype, features, columns, rows, x, factors, dk, True, False, features, columns, columns)
         steps: list[Step] = [of_x, of_kernel, self.sums(d, db)]
         return [step for step, needed in zip(steps, (needs[0], needs[1], needs[3]), strict=True) if needed]
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ..gemm import Gemm
-from ..native import Launch
+from ..loops import HALVES
 from .compiled import OPTIONS
+from .steps import rounder
 
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 
@@ -45,16 +45,11 @@ class Written(NamedTuple):
         return functools.partial(function, self.grid, self.block, arguments)
 
 
-class Moved(NamedTuple):
-    """A step whose arrays lie so many bytes behind the starts of their slots."""
-
-    step: Written | Launch | Gemm
-    offsets: tuple[int, ...]
-
-
 def source_of(module: str, defines: Sequence[tuple[str, Any]] = ()) -> str:
-    """The text of a file, with these names defined, and with what it includes of this folder."""
+    """The text of a file, with these names defined, the function of `steps.rounder` that is a value of one, and what it
+    includes of this folder."""
     lines = [f"#define {name} {value}" for name, value in defines]
+    lines += [rounder(dtype) for dtype in HALVES if any(value == f"to_{dtype}" for _, value in defines)]
     return "\n".join([*lines, _INCLUDE.sub(lambda found: _text(found[1]), _text(f"{module}.cu"))])
 
 
