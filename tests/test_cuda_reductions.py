@@ -137,3 +137,8 @@ def test_normalization_over_any_axes(shape, part, axes, dtype):
     for found, value in ((y, expected), (average, mean), (inverse, 1 / np.sqrt(variance + 1e-3))):
         np.testing.assert_allclose(found.get(), value, 60 * UNITS[dtype], 200 * UNITS[dtype])
         assert found.dtype == dtype
+
+
+def test_sums_of_integers_are_exact():
+    a = np.random.default_rng(0).integers(-(2**62), 2**62, (3, 5000, 2))
+    np.testing.assert_array_equal(reduced("_sum", a, axes=(1,), keepdims=False), a.sum(axis=1), strict=True)
