@@ -226,6 +226,22 @@ def test_each_factor_is_rounded_once_by_the_loops_that_make_it(policy, capsys):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("jit", [False, True])
+def test_factors_that_lie_transposed_give_the_same_numbers(jit):
+    def values(kernel, recurrent):
+        zeros = tg.zeros((3, 4))
+        return tg.lstm(x, kernel, recurrent, None, zeros, zeros)[0]
+
+    with tg.use_device("cuda"), tg.mixed_precision("bfloat16"):
+        x, kernel, recurrent = (tg.tensor(numbers(shape)) for shape in ((3, 5, 6), (6, 16), (4, 16)))
+        turned = [tg.tensor(a.numpy().T.copy()) for a in (kernel, recurrent)]
+        step = tg.jit(values) if jit else values
+        for _ in range(3):
+            expected = step(kernel, recurrent).numpy()
+            numpy.testing.assert_array_equal(step(*(a.T for a in turned)).numpy(), expected)
+
+
+@pytest.mark.gpu
 def test_a_recording_is_of_one_precision():
     with tg.use_device("cuda"):
         x = tg.tensor(numbers((8, 8)))

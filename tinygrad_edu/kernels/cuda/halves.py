@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ...errors import message
 from ...state import state
 from ..gemm import Gemm
 from ..loops import HALVES, Builder, Operand
@@ -40,8 +41,9 @@ def defines(dtype: str) -> tuple[tuple[str, str], ...]:
 
 def with_rounded_factors(recipe: Recipe, operands: Sequence[Any]) -> Recipe:
     """The recipe whose products of float32 multiply 16 bits: arrays of FACTORS, and rounded copies of operands without
-    gaps, which nothing writes. Products of others stay, and round their factors themselves. Offsets of factors are given
-    as for float32."""
+    gaps, which nothing writes. Products of others stay, and round their factors themselves. Offsets of factors are
+    given as for float32. Raises ValueError for a product of an array of FACTORS and such another one.
+    """
     half, copies, rounding, copied = half_of("float32"), dict[int, int](), list[Step](), list[Made]()
     forms = [*operands, *recipe.outputs, *recipe.between]
     rounded = {slot for slot, made in enumerate(forms) if slot >= len(operands) and made and made[1] == FACTORS}
@@ -58,8 +60,12 @@ def with_rounded_factors(recipe: Recipe, operands: Sequence[Any]) -> Recipe:
         return copies[slot]
 
     def is_rounded(step: Step) -> bool:
-        known = rounded | sizes.keys()
-        return isinstance(step, Gemm) and step.dtype == "float32" and {step.a, step.b} <= known
+        if not isinstance(step, Gemm) or step.dtype != "float32":
+            return False
+        is_known = {step.a, step.b} <= rounded | sizes.keys()
+        if not is_known and {step.a, step.b} & rounded:
+            raise ValueError(message("recipe", "two factors of 16 bits", repr(step)))
+        return is_known
 
     def step_in_halves(step: Step) -> Step:
         if is_rounded(step):

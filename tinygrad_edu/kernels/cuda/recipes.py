@@ -45,8 +45,9 @@ def recipe(path: str, arrays: Sequence[Any], attributes: dict[str, Any]) -> Reci
         return None
     given = [copies.form(a.shape, a.dtype) if i in wrong else a for i, a in enumerate(arrays)]
     made: Recipe | None = rule(*given, **attributes)
-    made = _of_copies(made, arrays, wrong) if made and wrong else made
-    return with_rounded_factors(made, arrays) if made and half_of("float32") else made
+    if made and half_of("float32"):
+        made = with_rounded_factors(made, given)
+    return _of_copies(made, arrays, wrong) if made and wrong else made
 
 
 def _of_copies(made: Recipe, arrays: Sequence[Any], wrong: Sequence[int]) -> Recipe:
