@@ -555,6 +555,40 @@ def test_our_framework_on_cuda_has_the_losses_of_the_cpu(benchmarks, row):
     assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
+LAUNCHES = {  # what a step of these rows, in quick size, makes the device run: in float32, and in bfloat16
+    "xor": (12, 14),
+    "mnist": (17, 20),
+    "wide": (22, 26),
+    "recommender": (27, 30),
+    "lenet": (35, 42),
+    "lstm": (79, 82),
+    "gru": (81, 84),
+    "translation": (117, 123),
+    "gpt": (215, 232),
+    "resnet": (334, 381),
+}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("row", LAUNCHES)
+def test_a_step_on_cuda_is_one_graph_of_so_many_launches(benchmarks, row):
+    """The host sends copies of the batch, a kernel with the step's numbers, the graph, and a copy of the loss; nothing
+    comes back."""
+    emugpu = pytest.importorskip("emugpu", reason="only the emulator counts launches")
+    network = benchmarks(f"rows.{row}").NETWORK.quick()
+    for policy, most in zip(("float32", "bfloat16"), LAUNCHES[row], strict=True):
+        with tg.use_device("cuda"), tg.mixed_precision(policy):
+            peer = benchmarks("peers.ours").Jit(network)
+            peer.device = "cuda"
+            for _ in range(3):
+                with emugpu.count_launches() as counts:
+                    peer.step()
+        assert len(counts.graph_launches) == 1
+        assert len(counts) == 5
+        assert counts.device_to_host == []
+        assert len(counts.replayed) <= most
+
+
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("tf32", 1e-2), ("bfloat16", 5e-2)])
 def test_how_close_losses_must_be_depends_on_the_precision(benchmarks, precision, tolerance):
     for value, agrees in ((0.5 * (1 + 0.9 * tolerance), True), (0.5 * (1 + 1.1 * tolerance), False)):

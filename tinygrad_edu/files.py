@@ -88,6 +88,10 @@ def read_weights(path: Path_) -> tuple[Arrays, dict[str, str]]:
         raise FileNotFoundError(message("load", "a file", f"{os.fspath(path)!r}, which is none"))
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, a in arrays.items():
+                if a.dtype.kind == "V":  # as those have that ml_dtypes adds, where somebody has imported it
+                    raise TypeError(f"{name} is of {a.dtype}")
+            return arrays, dict(file.metadata() or {})
     except (SafetensorError, AttributeError, KeyError, TypeError) as error:  # the last ones: dtypes NumPy lacks
         raise ValueError(message("load", "a safetensors file", f"{os.fspath(path)!r}: {error}")) from error
