@@ -348,3 +348,22 @@ def test_explain_says_of_which_kernels_the_work_is_not_counted(capsys):
         jitted(x)
     tg.jit.explain(jitted)
     assert "and 3 kernels that are not counted" in capsys.readouterr().out  # one for each step
+
+
+@pytest.mark.parametrize("target", ["cuda", "cpu"])
+@pytest.mark.parametrize("start", ["cuda", "cpu"])
+def test_moves_between_devices(start, target):
+    jitted = tg.jit(lambda x: x.to(target) * 2.0)
+    for i in range(3):
+        y = jitted(tg.tensor([1.0, i], device=start))
+        assert y.device.kind == target
+        numpy.testing.assert_array_equal(y.numpy(), [2.0, 2.0 * i])
+
+
+def test_targets_from_the_host():
+    """A loss moves NumPy's targets to where the outputs are, also in a recording."""
+    loss, x = tg.losses.MeanSquaredError(), t([[1.0], [2.0]])
+    jitted = tg.jit(lambda y: loss(y, x))
+    for i in range(3):
+        y = numpy.array([[1.0], [i]], "float32")
+        assert jitted(y).item() == pytest.approx(0.5 * (2.0 - i) ** 2)

@@ -43,6 +43,9 @@ class Switch:
     ) -> None:
         setattr(state, self._name, self._old)
 
+    def __repr__(self) -> str:
+        return f"<{self._name} is {getattr(state, self._name)!r}, {self._old!r} before>"
+
 
 def use_dtype(dtype: Any) -> Switch:
     """Sets the default floating dtype of this thread, for good or for a `with` block.

@@ -29,8 +29,8 @@ class Jax(Peer):
         found = jax.default_backend()
         if (found == "cpu") != (device == "cpu"):
             raise Absent(f"JAX runs on {found} here")
-        name = {"tf32": "tensorfloat32"}.get(precision, precision)
-        jax.config.update("jax_default_matmul_precision", name)
+        names = {"float32": "float32", "tf32": "TF32_TF32_F32", "bfloat16": "BF16_BF16_F32"}  # by factors and sums
+        jax.config.update("jax_default_matmul_precision", names[precision])
 
     def __init__(self, network: Network):
         super().__init__(network)

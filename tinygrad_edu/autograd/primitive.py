@@ -353,20 +353,23 @@ class Primitive:
             for a, keep in zip(arrays, keeps, strict=True)
         ]
 
-    def _is_number(self, a: Any) -> bool:
-        """Whether an array stands for a Python number, which belongs to no device."""
-        return self.kind == "elementwise" and not a.ndim and device_of(a).kind == "cpu"
-
     def _explain(self, error: Exception, arrays: list[Any]) -> None:
         """Raises the array module's complaint in the house form, unless it has that form already."""
         for a in arrays:
             if hasattr(a, "operand_hint"):  # a symbol, which has a shape and a dtype, but is no array
                 raise TypeError(self._not_an_operand(a)) from error
-        devices = {str(device_of(a)) for a in arrays if hasattr(a, "dtype") and not self._is_number(a)}
+        devices = {str(device_of(a)) for a in arrays if hasattr(a, "dtype")}
         operands = " and ".join(f"{a.dtype}{list(a.shape)}" if hasattr(a, "dtype") else repr(a) for a in arrays)
         if len(devices) > 1:
             found = " and ".join(f"{a.dtype}{list(a.shape)} on {device_of(a)}" for a in arrays if hasattr(a, "dtype"))
-            raise DeviceError(message(self.label, "all on one device", found, "move one with .to(device).")) from error
+            raise DeviceError(
+                message(
+                    self.label,
+                    "all on one device",
+                    found,
+                    "move one with .to(device); of an array make a tensor there.",
+                )
+            ) from error
         if ": expected " in str(error):
             return
         for a in arrays:

@@ -21,6 +21,8 @@ from .memory import explain_shortage
 Array: TypeAlias = Any
 """A `numpy.ndarray` or a `cupy.ndarray`."""
 
+_DOCTOR = "tinygrad-edu doctor tells more; device='auto' falls back to the CPU."
+
 
 @dataclass(frozen=True)
 class Device:
@@ -93,7 +95,7 @@ def device(name: str | Device) -> Device:
         raise ValueError(message("device", "'cpu', 'cuda', 'cuda:N' or 'auto'", repr(name)))
     works, reason = cuda_status()
     if not works:
-        raise DeviceError(message("device", "a usable CUDA device", reason, "device='auto' falls back to the CPU."))
+        raise DeviceError(message("device", "a usable CUDA device", f"none: {reason}", _DOCTOR))
     import cupy
 
     count = cupy.cuda.runtime.getDeviceCount()
@@ -156,6 +158,8 @@ def to_device(array: Array, target: Device) -> Array:
     source = device_of(array)
     if source == target:
         return array
+    if hasattr(array, "stands_for"):  # a tracer, which records it
+        return array.to(target)
     if target.kind == "cpu":
         return array.get()
     with target.active():

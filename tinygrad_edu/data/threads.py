@@ -114,7 +114,7 @@ def called_ahead(source: Iterator[Any], function: Callable[[int, Any], Any], thr
 
 def new_thread(name: str, work: Callable[[], None]) -> threading.Thread:
     """A thread with the default dtype and device and the modes of this one, and its context, as `numpy.errstate`."""
-    names = ("dtype", "device", "grad_enabled", "debug")
+    names = ("dtype", "device", "grad_enabled", "debug", "matmul_precision")
     found = [getattr(state, name) for name in names]
 
     def adopt() -> None:

@@ -14,6 +14,10 @@ ALIGNMENT = 256
 """Bytes: where an array in packed memory begins, so that kernels read several neighbours at once."""
 
 
+NUMBERS = "?bBhHiIlLqQefdFD"
+"""The dtypes of NumPy that CuPy has; `placed` says what is wrong with others."""
+
+
 class Uploads:
     """Moves batches, trees of arrays, to a device; texts and None stay as they are.
 
@@ -48,7 +52,7 @@ class Uploads:
             self._stream.synchronize()
 
     def _is_sent(self, a: Any) -> bool:
-        return self._stream is not None and isinstance(a, numpy.ndarray) and a.dtype != object
+        return self._stream is not None and isinstance(a, numpy.ndarray) and a.dtype.char in NUMBERS
 
     def _sent(self, arrays: list[Any]) -> list[Any]:
         """The arrays in new memory of the current stream; it waits for them, the host does not."""

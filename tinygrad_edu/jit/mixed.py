@@ -31,10 +31,10 @@ def with_rounded_factors(program: Program, dtype: numpy.dtype[Any], product: Cal
 
     def factor(v: Variable, like: Call) -> Variable:
         """What is multiplied in place of `v`: of a view that is the whole, such as a transpose, the view of the rounded
-        whole, so that all products share that."""
+        whole, so that all products share that. It keeps its layout only if it has no gaps."""
         if v not in rounded:
             view = views.get(v)
-            if view is not None and view.operands[0].size == v.size:
+            if view is not None and view.operands[0].size == v.size and is_dense(view.operands[0]):
                 whole = factor(view.operands[0], like)
                 strides = tuple(step * dtype.itemsize // v.dtype.itemsize for step in v.strides)
                 rounded[v] = Variable(v.shape, dtype, strides, v.view)

@@ -382,8 +382,9 @@ class Trace:
         if y is None:
             return None
         y = numpy.asarray(y) if isinstance(y, (numpy.generic, float, int)) else y
-        shares = array_module(y).may_share_memory
-        view = next((i for i, a in enumerate(operands) if type(a) is Tracer and shares(y, a.stands_for)), None)
+        shares, kind = array_module(y).may_share_memory, type(y)
+        stood_for = ((i, a.stands_for) for i, a in enumerate(operands) if type(a) is Tracer)
+        view = next((i for i, a in stood_for if isinstance(a, kind) and shares(y, a)), None)
         tracer = Tracer(self, y, Variable(y.shape, y.dtype, y.strides, view))
         if view is not None and id(operands[view]) in self._views:
             memory, (offset, *_), _ = self._views[id(operands[view])]

@@ -161,7 +161,7 @@ def check(loops: Loops) -> None:
         "index": len(loops.shape),
     }
     for i, op in enumerate(loops.ops):
-        known = (*DTYPES, *HALVES) if op.name in ("cast", "store") else DTYPES
+        known = (*DTYPES, *HALVES) if op.name in ("cast", "store", "where") else DTYPES  # which compute nothing in them
         if ARGUMENTS.get(op.name) != len(op.args) or op.dtype not in known:
             raise fail("a known step with as many arguments as it takes", op)
         if any(not 0 <= a < i or loops.ops[a].name in ("store", "column_sum") for a in op.args) and not (

@@ -196,6 +196,11 @@ class Trainer(Stepping):
                 expected = f"all rows in one batch for {type(self.optimizer).__name__}"
                 text = message(f"{self.where} fit", expected, f"{feed.steps} batches", "pass batch_size=len(x).")
                 warnings.warn(text, stacklevel=2)
+            scales = self.optimizer is None or isinstance(self.optimizer, optimizers.LossScaleOptimizer)
+            if state.matmul_precision == "float16" and not scales:
+                hint = "compile under this policy, or take bfloat16; without it small gradients become 0."
+                expected = "an optimizer that scales the loss under the policy float16"
+                warnings.warn(message(f"{self.where} fit", expected, repr(self.optimizer), hint), stacklevel=2)
             params = {"epochs": epochs, "steps": feed.steps, "verbose": verbose, "validates": held_out is not None}
             hooks = CallbackList(watching, self, params)
             self.stop_training, self.history, self._place = False, history, Place(initial_epoch, feed)
@@ -227,6 +232,8 @@ class Trainer(Stepping):
         if not isinstance(loss, float) or math.isfinite(loss):
             return False
         hint = "choose a smaller learning_rate, or clip gradients (clipnorm=1.0); TerminateOnNaN ends such a training."
+        if state.matmul_precision == "float16":
+            hint = f"float16 ends at 65504: scale the inputs, or use mixed_precision('bfloat16'). Or {hint}"
         text = message(f"{self.where} fit", "a loss that is finite", f"{loss} in epoch {epoch + 1}", hint)
         warnings.warn(text, stacklevel=3)
         return True

@@ -21,5 +21,5 @@ def to(x: Tensor, target: str | Device) -> Tensor:
 
     Raises DeviceError if the device cannot be used.
     """
-    wanted, source = device(target), device_of(x.data)
+    wanted, source = device(target), device_of(x.data if isinstance(x, Tensor) else x)
     return x if wanted == source else _transfer(x, target=wanted, source=source)

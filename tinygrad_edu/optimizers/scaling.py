@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy
 
 from .. import ops
 from ..autograd import Tensor, live, settled, tensor
-from ..backend import Device, to_device
+from ..backend import Device, to_device, to_host
 from ..errors import check_integer, check_number, message
 from ..jit import jit, weakly
 from .base import Optimizer
@@ -61,7 +63,7 @@ class LossScaleOptimizer(Optimizer):
     (0.5, 2.0)
     """
 
-    learning_rate = _of_inner("learning_rate")
+    learning_rate, weight_decay = _of_inner("learning_rate"), _of_inner("weight_decay")
     iterations, _accumulated = _of_inner("iterations"), _of_inner("_accumulated")
     parameters, states = _of_inner("parameters"), _of_inner("states")
     _options, _schedule = _of_inner("_options"), _of_inner("_schedule")
@@ -139,6 +141,15 @@ class LossScaleOptimizer(Optimizer):
             (self.step_counter, ops.where(finite, ops.where(grows, 0, count + 1), 0)),
         ]
         self._change(kept + own, **counts)
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Takes over what `state_dict` returned, as `Optimizer.load_state_dict` does."""
+        given = values.get("dynamic_scale", self.initial_scale)
+        scale = numpy.asarray(to_host(given.data) if isinstance(given, Tensor) else given)
+        if scale.dtype.kind in "fiu" and not ((scale >= LOWEST) & (scale <= HIGHEST)).all():
+            expected = f"dynamic_scale from {LOWEST:g} to {HIGHEST:g}"
+            raise ValueError(message(f"{self.where} load_state_dict", expected, f"{scale}"))
+        super().load_state_dict(values)
 
     def _named_state(self) -> dict[str, Tensor]:
         own = {"dynamic_scale": self.dynamic_scale, "step_counter": self.step_counter}

@@ -12,9 +12,11 @@ import numpy
 from ...state import state
 from ..entry import Given
 from ..gemm import Gemm
+from ..loops import Builder, Operand
 from ..native import Launch
 from .blas import alignment_of, plan_of
 from .compiled import are_aligned, kernel_of, kernel_of_several
+from .text import VECTOR
 from .together import Several, together
 from .written import Written
 
@@ -71,6 +73,14 @@ def plain(step: Step) -> Launch | Gemm | None:
     return None if isinstance(step, Written) else step
 
 
+def _plus_row(product: Gemm) -> Launch:
+    """Adds a vector to each row of the result, which is the slots 0 and 2."""
+    rows, row = Operand(product.dtype, (product.ldc, 1)), Operand(product.dtype, (0, 1))
+    loops = Builder((product.batch * product.m, product.n), product.dtype)
+    loops.store(loops.apply("add", loops.load(rows), loops.load(row)), rows)
+    return Launch(loops.finish(), (0, 1, 2))
+
+
 class Launches:
     """Steps on arrays at the addresses in `pointers`, one for each slot; write those that do not change into them
     before the first `run`.
@@ -116,6 +126,22 @@ class Launches:
         places = [0 if slot is None else self.pointers[slot] for slot in slots_of(step)]
         return [at + more for at, more in zip(places, step.offsets, strict=True)] if isinstance(step, Moved) else places
 
+    def _in_turn(self, *parts: Any) -> tuple[int, Callable[[int], Callable[[], None]]]:
+        """Of two steps, as `_prepared` has it of one."""
+        *steps, device = parts
+        (one, first), (other, second) = (self._prepared(step, places, device) for step, places in steps)
+
+        def bound(memory: int) -> Callable[[], None]:
+            launches = first(memory), second(memory)
+
+            def launch() -> None:
+                for part in launches:
+                    part()
+
+            return launch
+
+        return max(one, other), bound
+
     def _prepared(
         self, step: Unmoved | Several, places: list[int], device: int
     ) -> tuple[int, Callable[[int], Callable[[], None]]]:
@@ -127,6 +153,9 @@ class Launches:
             return self._prepared(Product(step), [*places, 0], device)
         if isinstance(step, Product):
             a, b, c, bias = places
+            if bias % VECTOR:  # which cuBLASLt may not take
+                product = step._replace(bias=None)
+                return self._in_turn((product, [a, b, c, 0]), (_plus_row(step.gemm), [c, bias, c]), device)
             how = alignment_of(a, b, c), device, step.factors or state.matmul_precision, bias, bool(step.factors)
             plan = plan_of(step.gemm.on(0, 1, 2), *how)
             return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)

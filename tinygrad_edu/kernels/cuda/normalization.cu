@@ -15,7 +15,7 @@ __device__ Moments joined(Moments a, Moments b) {
     const REAL count = a.count + b.count;
     if (count == 0) return a;
     const REAL difference = b.mean - a.mean, share = b.count / count;
-    return {count, a.mean + difference * share, a.squares + b.squares + difference * difference * a.count * share};
+    return {count, a.mean * (a.count / count) + b.mean * share, a.squares + b.squares + difference * difference * a.count * share};
 }
 
 // The moments of each column of x (rows, columns) over the `share` rows of this block, to means and squares

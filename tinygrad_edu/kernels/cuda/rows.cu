@@ -18,15 +18,17 @@
 
 typedef unsigned long long Key;  // a number, and in the lower half its position
 
-// Sorts each chunk (bitonic, Batcher 1968). Numbers that no row has are wrapped, as CuPy does it.
+// Sorts each chunk (bitonic, Batcher 1968). Negative numbers count from the end; those that no row has stand for the
+// first or the last one, as in the loops that read rows.
 extern "C" __global__ __launch_bounds__(CHUNK / 2) void sort_chunks(const ID* ids, Key* keys, long long count,
                                                                     long long rows) {
     __shared__ Key chunk[CHUNK];
     const long long first = blockIdx.x * (long long)CHUNK;
     for (int i = threadIdx.x; i < CHUNK; i += CHUNK / 2) {
         long long row = 0;
-        if (first + i < count) row = (long long)ids[first + i] % rows;
+        if (first + i < count) row = (long long)ids[first + i];
         if (row < 0) row += rows;
+        row = row < 0 ? 0 : row < rows ? row : rows - 1;
         chunk[i] = first + i < count ? (Key)row << 32 | (Key)(first + i) : ~0ull;
     }
     for (int size = 2; size <= CHUNK; size *= 2)
