@@ -1,6 +1,7 @@
 """Every recipe on CUDA against the definition that it stands for, on the CPU: random shapes, edges, both dtypes."""
 
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -36,3 +37,13 @@ def test_the_kernels_do_what_the_definition_does(name, dtype):
             tolerance = TOLERANCE[dtype] * scale
             np.testing.assert_allclose(found.get(), defined, TOLERANCE[dtype], tolerance, err_msg=str(attributes))
     assert recipes_found > 5
+
+
+@pytest.mark.parametrize("last", [math.inf, -math.inf, math.nan])
+def test_the_mean_of_a_column_with_an_infinity_is_one(last):
+    x = np.random.default_rng(0).standard_normal((300, 3)).astype("float32")
+    x[17, 1] = last
+    one = np.ones(3, "float32")
+    y, mean, *_ = recipes.run("normalization.of_batch", [moved(a) for a in (x, one, one)], {"axis": 1, "epsilon": 1e-3})
+    np.testing.assert_allclose(mean.get(), x.mean(axis=0), 1e-4, 1e-6)
+    assert np.isnan(y.get()[:, 1]).all()

@@ -86,6 +86,12 @@ def test_a_jitted_function_has_one_precision():
         assert step(tg.ones((2, 2))).shape == (2, 2)
 
 
+def test_threads_of_data_take_it_over():
+    with tg.mixed_precision("bfloat16"):
+        found = list(tg.data.Dataset.range(1).map(lambda i: i + (state.matmul_precision == "bfloat16")).prefetch(1))
+    assert found == [1]
+
+
 def test_the_cpu_takes_no_notice():
     a, b = numbers((5, 7)), numbers((7, 3), seed=1)
     with tg.mixed_precision("bfloat16"):

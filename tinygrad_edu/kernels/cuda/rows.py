@@ -17,6 +17,8 @@ from .text import THREADS
 from .written import Written
 
 _CHUNK, _SHARE, _COLUMNS, _LINES = 1024, 64, 32, 8  # as in rows.cu
+_MOST = 1 << 20
+"""Rows that are sorted: it takes count**2 / 1024 * 10 steps, which more are not worth."""
 _IDS = ("int64", "int32", "uint8")
 
 
@@ -79,7 +81,7 @@ def _of_rows(dtype: str, kind: str, shape: tuple[int, ...], count: int) -> Recip
     """So many rows added to those of zeros of that shape, by numbers of that kind."""
     rows, columns, size = shape[0], math.prod(shape[1:]), math.prod(shape)
     tiles = -(-columns // _COLUMNS)
-    if not size or max(count, rows) >= 2**32 or tiles >= 2**16:  # for keys, and for the second axis of a grid
+    if not size or count > _MOST or rows >= 2**32 or tiles >= 2**16:  # for keys, and for the second axis of a grid
         return None
     defines = (("REAL", TYPES[dtype]), ("ID", TYPES[kind]))
     y, keys, merged, parts = range(2, 6)
