@@ -22,7 +22,7 @@ from ..kernels import native
 from ..kernels.cuda import blas
 from ..kernels.cuda.launches import Launches, Numbers, Product, on, plain
 from ..kernels.cuda.memory import array_in, fill, like, memory
-from ..kernels.loops import HALVES
+from ..kernels.loops import FLOATS, HALVES
 from ..kernels.registry import is_contiguous
 from ..state import state
 from .fusion import Kernel, Unit, is_dense
@@ -142,7 +142,7 @@ class OnCuda(Planned):
         factors = "" if a.dtype == call.outputs.dtype else a.dtype.name
         if product is None or not bias:
             return product and Product(product, factors=factors)
-        fits = bias[0].dtype == call.outputs.dtype and is_contiguous(bias[0])
+        fits = bias[0].dtype == call.outputs.dtype and call.outputs.dtype.name in FLOATS and is_contiguous(bias[0])
         return Product(product.on(0, 1, 3), 2, factors) if fits else None
 
     @staticmethod

@@ -73,6 +73,16 @@ def plain(step: Step) -> Launch | Gemm | None:
     return None if isinstance(step, Written) else step
 
 
+def _plan_of(product: Gemm, alignment: int, device: int, precision: str, bias: int, is_rounded: bool) -> Any:
+    """The plan; None if there is none with a bias."""
+    try:
+        return plan_of(product, alignment, device, precision, bias, is_rounded)
+    except RuntimeError:
+        if not bias:
+            raise
+        return None
+
+
 def _plus_row(product: Gemm) -> Launch:
     """Adds a vector to each row of the result, which is the slots 0 and 2."""
     rows, row = Operand(product.dtype, (product.ldc, 1)), Operand(product.dtype, (0, 1))
@@ -153,11 +163,11 @@ class Launches:
             return self._prepared(Product(step), [*places, 0], device)
         if isinstance(step, Product):
             a, b, c, bias = places
-            if bias % VECTOR:  # which cuBLASLt may not take
+            how = alignment_of(a, b, c), device, step.factors or state.matmul_precision, bias, bool(step.factors)
+            plan = None if bias % VECTOR else _plan_of(step.gemm.on(0, 1, 2), *how)
+            if plan is None:  # cuBLASLt may not take a bias at such an address, or in that dtype
                 product = step._replace(bias=None)
                 return self._in_turn((product, [a, b, c, 0]), (_plus_row(step.gemm), [c, bias, c]), device)
-            how = alignment_of(a, b, c), device, step.factors or state.matmul_precision, bias, bool(step.factors)
-            plan = plan_of(step.gemm.on(0, 1, 2), *how)
             return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)
         if isinstance(step, Several):
             kernel = kernel_of_several(step.loops, step.lengths, step.width, device)
