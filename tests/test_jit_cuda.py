@@ -1,5 +1,7 @@
 """jit on CUDA: one graph for each step, what it needs besides, and what it leaves alone."""
 
+import itertools
+
 import numpy
 import pytest
 
@@ -367,3 +369,26 @@ def test_targets_from_the_host():
     for i in range(3):
         y = numpy.array([[1.0], [i]], "float32")
         assert jitted(y).item() == pytest.approx(0.5 * (2.0 - i) ** 2)
+
+
+def test_all_large_parameters_are_updated_in_one_launch():
+    """Two more for each layer, its weight and its bias, would show."""
+    emugpu = pytest.importorskip("emugpu", reason="only the emulator counts launches")
+    launches = []
+    for depth in (2, 3, 4):
+        with tg.use_device("cuda"):
+            model = tg.Sequential([tg.layers.Dense(160, activation="relu") for _ in range(depth)])
+            x = t(numpy.ones((8, 160)))
+            model(x)
+            optimizer = tg.optimizers.Adam().build(model.trainable_weights)
+
+            @tg.jit
+            def step(x):
+                optimizer.minimize(model(x).sum())  # noqa: B023 -- called in this round only
+
+            for _ in range(3):
+                with emugpu.count_launches() as counts:
+                    step(x)
+        launches.append(len(counts.replayed))
+    # product and relu, gradients of both factors, and of relu with the sum for the bias
+    assert [b - a for a, b in itertools.pairwise(launches)] == [5, 5]
