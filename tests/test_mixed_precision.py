@@ -1,6 +1,7 @@
 """Mixed precision: policies, products of rounded factors on CUDA, and the scaling of losses."""
 
 import copy
+import warnings
 
 import numpy
 import pytest
@@ -305,20 +306,37 @@ def test_weight_decay_is_the_inner_one():
     assert optimizer.inner_optimizer.weight_decay == 0.5
 
 
-def test_fit_in_float16_without_scaling_warns():
-    model = models.Sequential([layers.Input((2,)), layers.Dense(1)])
-    model.compile("sgd", "mse")
-    x, y = numbers((8, 2)), numbers((8, 1), seed=1)
-    with tg.mixed_precision("float16"), pytest.warns(UserWarning, match="an optimizer that scales the loss"):
-        model.fit(x, y, verbose=0)
-
-
-def test_a_diverged_training_in_float16_is_told_of_its_range():
-    with tg.mixed_precision("float16"):
+def fitted(optimizer, device, compiled_under="float32", scale=1.0):
+    """The warnings of a training in float16."""
+    with tg.use_device(device), tg.mixed_precision(compiled_under):
         model = models.Sequential([layers.Input((2,)), layers.Dense(1)])
-        model.compile("sgd", "mse")
-        with pytest.warns(UserWarning, match="float16 ends at 65504"):
-            model.fit(numbers((8, 2)) * 1e30, numbers((8, 1)), verbose=0)
+        model.compile(optimizer, "mse")
+    with tg.mixed_precision("float16"), warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        model.fit(numbers((8, 2)) * scale, numbers((8, 1), seed=1), verbose=0)
+    return [str(warning.message) for warning in found]
+
+
+@pytest.mark.gpu
+def test_fit_in_float16_without_scaling_warns():
+    assert fitted("sgd", "cuda", "float16") == []
+    (text,) = fitted("sgd", "cuda")
+    assert "expected an optimizer that scales the loss under the policy float16" in text
+    assert "Hint: compile under this policy, or take bfloat16; without it small gradients become 0." in text
+    (text,) = fitted(LBFGS(), "cuda", "float16")
+    assert "Hint: take bfloat16; without it" in text
+
+
+@pytest.mark.gpu
+def test_a_diverged_training_in_float16_is_told_of_its_range():
+    (text,) = fitted("sgd", "cuda", "float16", scale=1e30)
+    assert "float16 ends at 65504: scale the inputs" in text
+
+
+def test_on_the_cpu_nothing_is_rounded_and_nobody_is_warned():
+    assert fitted("sgd", "cpu") == []
+    (text,) = fitted("sgd", "cpu", "float16", scale=1e30)
+    assert "65504" not in text
 
 
 def test_a_switch_says_what_it_did():

@@ -95,8 +95,8 @@ POLICIES = {"float32": "float32"} | {
 def set_matmul_precision(precision: str) -> Switch:
     """Sets how exactly this thread multiplies float32 matrices on CUDA, for good or for a `with` block: "float32", or
     "tf32", for tensor cores (cards since Ampere): factors are rounded to 10 bits behind the point, sums stay float32,
-    and results are off by about 1e-3 of the largest terms. Attention and depthwise convolution, whose own kernels
-    multiply, stay in float32. The CPU takes no notice.
+    and results are off by about 1e-3 of the largest terms. Attention (of heads up to 256) and depthwise convolution,
+    whose own kernels multiply, stay in float32. The CPU takes no notice.
 
     "tf32" needs no other care: the range stays that of float32. `mixed_precision` goes further, and sets the same
     switch: the call that comes last counts. Raises ValueError for another name.
@@ -114,8 +114,8 @@ def set_matmul_precision(precision: str) -> Switch:
 def mixed_precision(policy: str) -> Switch:
     """Sets that this thread multiplies float32 matrices on CUDA by tensor cores in 16 bits, for good or for a `with`
     block; "float32" ends it. Factors are rounded, sums are float32, and so are products. Weights, gradients and
-    optimizer states stay float32, and so do attention and depthwise convolution, whose own kernels multiply in float32.
-    The CPU takes no notice, but for what `compile` does.
+    optimizer states stay float32, and so do attention (of heads up to 256) and depthwise convolution, whose own kernels
+    multiply in float32. The CPU takes no notice, but for what `compile` does.
 
     - "bfloat16" (or "mixed_bfloat16", Keras's name): 7 bits behind the point, and the range of float32. The one to
       begin with.

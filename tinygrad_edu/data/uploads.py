@@ -12,10 +12,8 @@ from ..tree import leaves, mapped
 
 ALIGNMENT = 256
 """Bytes: where an array in packed memory begins, so that kernels read several neighbours at once."""
-
-
 NUMBERS = "?bBhHiIlLqQefdFD"
-"""The dtypes of NumPy that CuPy has; `placed` says what is wrong with others."""
+"""The dtypes of NumPy that CuPy has; it refuses others."""
 
 
 class Uploads:

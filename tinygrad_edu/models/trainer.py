@@ -197,8 +197,10 @@ class Trainer(Stepping):
                 text = message(f"{self.where} fit", expected, f"{feed.steps} batches", "pass batch_size=len(x).")
                 warnings.warn(text, stacklevel=2)
             scales = self.optimizer is None or isinstance(self.optimizer, optimizers.LossScaleOptimizer)
-            if state.matmul_precision == "float16" and not scales:
-                hint = "compile under this policy, or take bfloat16; without it small gradients become 0."
+            if self._rounds_to_float16() and not scales:
+                cannot = getattr(self.optimizer, "takes_function", False)
+                hint = "take bfloat16" if cannot else "compile under this policy, or take bfloat16"
+                hint += "; without it small gradients become 0."
                 expected = "an optimizer that scales the loss under the policy float16"
                 warnings.warn(message(f"{self.where} fit", expected, repr(self.optimizer), hint), stacklevel=2)
             params = {"epochs": epochs, "steps": feed.steps, "verbose": verbose, "validates": held_out is not None}
@@ -227,12 +229,15 @@ class Trainer(Stepping):
                 held_out.close()
         return history
 
+    def _rounds_to_float16(self) -> bool:
+        return state.matmul_precision == "float16" and self.device.kind == "cuda"
+
     def _warn_of_divergence(self, epoch: int, loss: Any) -> bool:
         """Warns of a loss that is not finite; whether it did."""
         if not isinstance(loss, float) or math.isfinite(loss):
             return False
         hint = "choose a smaller learning_rate, or clip gradients (clipnorm=1.0); TerminateOnNaN ends such a training."
-        if state.matmul_precision == "float16":
+        if self._rounds_to_float16():
             hint = f"float16 ends at 65504: scale the inputs, or use mixed_precision('bfloat16'). Or {hint}"
         text = message(f"{self.where} fit", "a loss that is finite", f"{loss} in epoch {epoch + 1}", hint)
         warnings.warn(text, stacklevel=3)

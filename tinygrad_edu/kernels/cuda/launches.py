@@ -136,13 +136,14 @@ class Launches:
         places = [0 if slot is None else self.pointers[slot] for slot in slots_of(step)]
         return [at + more for at, more in zip(places, step.offsets, strict=True)] if isinstance(step, Moved) else places
 
-    def _in_turn(self, *parts: Any) -> tuple[int, Callable[[int], Callable[[], None]]]:
-        """Of two steps, as `_prepared` has it of one."""
-        *steps, device = parts
-        (one, first), (other, second) = (self._prepared(step, places, device) for step, places in steps)
+    def _in_turn(
+        self, steps: Sequence[tuple[Unmoved, list[int]]], device: int
+    ) -> tuple[int, Callable[[int], Callable[[], None]]]:
+        """Of several steps and their places, as `_prepared` has it of one."""
+        prepared = [self._prepared(step, places, device) for step, places in steps]
 
         def bound(memory: int) -> Callable[[], None]:
-            launches = first(memory), second(memory)
+            launches = [launch(memory) for _, launch in prepared]
 
             def launch() -> None:
                 for part in launches:
@@ -150,7 +151,7 @@ class Launches:
 
             return launch
 
-        return max(one, other), bound
+        return max(need for need, _ in prepared), bound
 
     def _prepared(
         self, step: Unmoved | Several, places: list[int], device: int
@@ -167,7 +168,7 @@ class Launches:
             plan = None if bias % VECTOR else _plan_of(step.gemm.on(0, 1, 2), *how)
             if plan is None:  # cuBLASLt may not take a bias at such an address, or in that dtype
                 product = step._replace(bias=None)
-                return self._in_turn((product, [a, b, c, 0]), (_plus_row(step.gemm), [c, bias, c]), device)
+                return self._in_turn([(product, [a, b, c, 0]), (_plus_row(step.gemm), [c, bias, c])], device)
             return plan.workspace, lambda memory: partial(plan.launch, a, b, c, memory)
         if isinstance(step, Several):
             kernel = kernel_of_several(step.loops, step.lengths, step.width, device)

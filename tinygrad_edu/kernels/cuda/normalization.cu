@@ -15,7 +15,8 @@ __device__ Moments joined(Moments a, Moments b) {
     const REAL count = a.count + b.count;
     if (count == 0) return a;
     const REAL difference = b.mean - a.mean, share = b.count / count;
-    return {count, a.mean * (a.count / count) + b.mean * share, a.squares + b.squares + difference * difference * a.count * share};
+    const REAL mean = a.mean * (a.count / count) + b.mean * share;  // and not from a.mean on: one may be infinite
+    return {count, mean, a.squares + b.squares + difference * difference * a.count * share};
 }
 
 // The moments of each column of x (rows, columns) over the `share` rows of this block, to means and squares
