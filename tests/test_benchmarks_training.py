@@ -610,6 +610,21 @@ def test_on_cuda_it_is_told_what_is_sent(benchmarks):
     assert report.host(record, "keras") is None
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_sent_is_known_without_a_count_of_launches(benchmarks, fails, monkeypatch):
+    def launches(self):
+        if fails:
+            raise RuntimeError("no profiler")
+        return 7
+
+    answers = answers_of(benchmarks, "eager", "xor")
+    answers.build()
+    monkeypatch.setattr(type(answers.peer), "launches", launches)
+    found = answers.sent()
+    assert found["launches"] == (None if fails else 7)
+    assert found["seconds"] > 0
+
+
 def test_the_precision_is_one_of_cuda(benchmarks, capsys):
     with pytest.raises(SystemExit):
         benchmarks("__main__").parse(["--precision", "tf32"])
